@@ -1,0 +1,88 @@
+// Package layer carries the library that lives inside the user's processes, and puts it where the dynamic linker can load it.
+//
+// The library is C (src), built by `make build` into lib and embedded here, so the launcher is one file.
+package layer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// lib holds the built library; without one, only its README.
+//
+//go:embed all:lib
+var lib embed.FS
+
+// ErrNotBuilt says that the launcher was built without its layer (`go build` alone does that).
+var ErrNotBuilt = errors.New("this mirrord was built without its layer library")
+
+// Library returns the bytes of the library for this system, or ErrNotBuilt.
+func Library() ([]byte, error) {
+	data, err := lib.ReadFile("lib/" + fileName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotBuilt
+	}
+	return data, err
+}
+
+// Extract makes sure that the library is at <folder>/<hash of its content>/<file name> and returns that path. The folder is created with mode
+// 0700, or 0755 for root, whose children may drop their user and must still be able to load it (ld.so also refuses what root does not
+// own). What is there already is used only if its content is right, so a damaged or planted file is replaced.
+func Extract(folder string) (string, error) {
+	data, err := Library()
+	if err != nil {
+		return "", err
+	}
+	folderMode, fileMode := fs.FileMode(0o700), fs.FileMode(0o500)
+	if os.Geteuid() == 0 {
+		folderMode, fileMode = 0o755, 0o555
+	}
+	sum := sha256.Sum256(data)
+	place := filepath.Join(folder, hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(place, folderMode); err != nil {
+		return "", fmt.Errorf("cannot make the folder for the layer library: %w", err)
+	}
+	path := filepath.Join(place, fileName)
+	if isThere(path, data, fileMode) {
+		return path, nil
+	}
+	if err := replace(path, data, fileMode); err != nil {
+		return "", fmt.Errorf("cannot write the layer library: %w", err)
+	}
+	return path, nil
+}
+
+func isThere(path string, data []byte, mode fs.FileMode) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != mode || info.Size() != int64(len(data)) {
+		return false
+	}
+	found, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(found, data)
+}
+
+// replace writes a new file beside path and renames it, so no process ever loads half a library.
+func replace(path string, data []byte, mode fs.FileMode) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(file.Name()))
+		}
+	}()
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Chmod(mode), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

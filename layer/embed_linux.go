@@ -1,0 +1,4 @@
+package layer
+
+// fileName is the library as the dynamic linker of this system wants it named.
+const fileName = "libmirrord.so"

@@ -1,0 +1,121 @@
+package frame
+
+// The fields of every message in the order of their struct: requests, then replies.
+
+func (m *HelloRequest) fields(c *codec) {
+	c.u32(&m.PID)
+	c.u32(&m.PPID)
+	c.u8(&m.How)
+	c.str(&m.Exe)
+	c.str(&m.Argv0)
+}
+
+func (m *OpenRequest) fields(c *codec) {
+	c.u32(&m.Flags)
+	c.u32(&m.Mode)
+	c.str(&m.Path)
+}
+
+func (m *StatRequest) fields(c *codec) {
+	c.u8(&m.NoFollow)
+	c.str(&m.Path)
+}
+
+func (m *AccessRequest) fields(c *codec) {
+	c.u32(&m.Mode)
+	c.str(&m.Path)
+}
+
+func (m *PathRequest) fields(c *codec) {
+	c.str(&m.Path)
+}
+
+func (m *ChangeRequest) fields(c *codec) {
+	c.u16((*uint16)(&m.Op))
+	c.str(&m.Path)
+	c.str(&m.Other)
+}
+
+func (m *LookupRequest) fields(c *codec) {
+	c.u8(&m.Family)
+	c.str(&m.Name)
+}
+
+func (m *ReverseRequest) fields(c *codec) {
+	c.addr(&m.Addr)
+}
+
+func (m *ConnectRequest) fields(c *codec) {
+	c.u8(&m.Flags)
+	c.addr(&m.Addr)
+}
+
+func (m *ConnectedRequest) fields(c *codec) {
+	c.u64(&m.Attempt)
+	c.u16(&m.LocalPort)
+}
+
+func (m *EndpointRequest) fields(c *codec) {
+	c.addr(&m.Local)
+	c.addr(&m.Peer)
+}
+
+func (m *SockErrorRequest) fields(c *codec) {
+	c.addr(&m.Local)
+}
+
+func (m *BindRequest) fields(c *codec) {
+	c.u32(&m.Errno)
+	c.addr(&m.Requested)
+}
+
+func (m *ListenRequest) fields(c *codec) {
+	c.u8(&m.V6Only)
+	c.addr(&m.Requested)
+	c.addr(&m.Actual)
+}
+
+func (m *ExecRequest) fields(c *codec) {
+	c.u8(&m.Search)
+	c.str(&m.Path)
+	c.str(&m.Cwd)
+	c.str(&m.Argv0)
+	c.str(&m.PathVar)
+}
+
+func (m *StatReply) fields(c *codec) {
+	for _, v := range []*uint64{
+		&m.Dev, &m.Ino, &m.Mode, &m.Nlink, &m.UID, &m.GID, &m.Rdev, &m.Size, &m.Blksize, &m.Blocks,
+		&m.Atime, &m.Mtime, &m.Ctime,
+	} {
+		c.u64(v)
+	}
+}
+
+func (m *PathReply) fields(c *codec) {
+	c.str(&m.Path)
+}
+
+func (m *LookupReply) fields(c *codec) {
+	c.str(&m.Canonical)
+	c.addrs(&m.Addrs)
+}
+
+func (m *NameReply) fields(c *codec) {
+	c.str(&m.Name)
+}
+
+func (m *ConnectReply) fields(c *codec) {
+	c.u64(&m.Attempt)
+	c.addr(&m.Relay)
+}
+
+func (m *EndpointReply) fields(c *codec) {
+	c.addr(&m.Local)
+	c.addr(&m.Peer)
+}
+
+func (m *ExecReply) fields(c *codec) {
+	c.u8(&m.Verdict)
+	c.str(&m.Path)
+}

@@ -1,0 +1,243 @@
+// Package frame is the protocol between the layer (C, inside the user's processes) and the broker (Go).
+//
+// A connection to the broker's Unix socket carries one request and at most one reply, so a request can be made from a signal
+// handler, between vfork and exec, or from any thread without shared state. Everything is little-endian, whatever the machine:
+//
+//	header   len u32 (payload bytes) | kind u16 | flags u16 | id u64 (echoed in the reply)
+//	request  token [16]byte | fields of the kind, in the order of the struct below
+//	reply    status i32 | fields of the kind; a descriptor may ride along (SCM_RIGHTS), announced by FlagDescriptor
+//
+// A reply has fields only with StatusOK, and a Connect reply also with StatusLocal. A request is written in one piece.
+//
+// Integers are written at their own size, a string is a u16 length and its bytes, an address (Addr) is family u8 (0 none, 4, 6), port
+// u16 and 16 bytes of address, of which IPv4 uses the first four; unused bytes are zero. layer/src/frame.h says the same in C;
+// testdata/frames.hex holds both to it.
+package frame
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+const (
+	// HeaderSize is the size in bytes of the header before every payload.
+	HeaderSize = 16
+	// MaxPayload bounds a payload in bytes: two paths of PATH_MAX, a PATH variable and room to spare.
+	MaxPayload = 64 << 10
+	// TokenSize is the size in bytes of the session's secret at the start of every request.
+	TokenSize = 16
+)
+
+// Kind says what a request asks for; a reply carries the kind of its request.
+type Kind uint16
+
+// The kinds of requests. Numbers are part of the protocol.
+const (
+	Hello     Kind = 1  // a process has the layer; answered with the rules as a descriptor
+	Open      Kind = 2  // open a file or directory of the pod; answered with a descriptor
+	Stat      Kind = 3  // stat, lstat
+	Access    Kind = 4  // access, faccessat
+	Readlink  Kind = 5  // readlink
+	Realpath  Kind = 6  // realpath
+	Change    Kind = 7  // unlink, rename, mkdir…: whatever would change the pod's files
+	Lookup    Kind = 8  // name → addresses
+	Reverse   Kind = 9  // address → name
+	Connect   Kind = 10 // an outgoing TCP connection
+	Connected Kind = 11 // one way: the local port of the socket that was connected for an attempt
+	Endpoint  Kind = 12 // what the pod sees as the two ends of a relayed connection
+	SockError Kind = 13 // the pod's errno of a failed non-blocking connect
+	Bind      Kind = 14 // the asked port could not be bound
+	Listen    Kind = 15 // a TCP socket listens
+	Exec      Kind = 16 // how is this program to be executed?
+)
+
+// FlagDescriptor in a reply's flags says that a descriptor comes with it.
+const FlagDescriptor = 1
+
+// Status values of a reply that are not an errno of the host (those are positive).
+const (
+	StatusOK    int32 = 0
+	StatusLocal int32 = -1 // not the broker's: call the original
+)
+
+// Status values of a Lookup or Reverse reply.
+const (
+	LookupNotFound int32 = 1 // EAI_NONAME, HOST_NOT_FOUND
+	LookupAgain    int32 = 2 // EAI_AGAIN, TRY_AGAIN
+	LookupFail     int32 = 3 // EAI_FAIL, NO_RECOVERY
+	LookupNoData   int32 = 4 // the name exists, without an address of that family
+)
+
+// Values of HelloRequest.How.
+const (
+	HowExec uint8 = 0 // a program that was executed
+	HowFork uint8 = 1 // reserved for a child that goes on without exec
+)
+
+// Values of ConnectRequest.Flags.
+const (
+	ConnectNonblock uint8 = 1 // the socket is non-blocking: answer without waiting for the pod
+	ConnectV6Only   uint8 = 2 // the socket cannot reach an IPv4 address: relay on ::1
+)
+
+// Op says which change a Change request is about.
+type Op uint16
+
+// The changes. Numbers are part of the protocol.
+const (
+	Unlink   Op = 1
+	Rmdir    Op = 2
+	Rename   Op = 3
+	Mkdir    Op = 4
+	Chmod    Op = 5
+	Chown    Op = 6
+	Truncate Op = 7
+	Utimes   Op = 8
+	Link     Op = 9
+	Symlink  Op = 10
+	Mknod    Op = 11
+)
+
+// The requests, field by field as they are written after the token.
+type (
+	// HelloRequest: a process has loaded the layer. Exe is /proc/self/exe as the process reads it.
+	HelloRequest struct {
+		PID, PPID  uint32
+		How        uint8
+		Exe, Argv0 string
+	}
+	// OpenRequest: Flags and Mode are open(2)'s, in the host's numbers. Path is absolute.
+	OpenRequest struct {
+		Flags, Mode uint32
+		Path        string
+	}
+	// StatRequest: NoFollow is 1 for lstat.
+	StatRequest struct {
+		NoFollow uint8
+		Path     string
+	}
+	// AccessRequest: Mode is access(2)'s.
+	AccessRequest struct {
+		Mode uint32
+		Path string
+	}
+	// PathRequest is Readlink and Realpath.
+	PathRequest struct{ Path string }
+	// ChangeRequest: Other is rename's and link's second path, else empty.
+	ChangeRequest struct {
+		Op          Op
+		Path, Other string
+	}
+	// LookupRequest: Family is 0 (any), 4 or 6.
+	LookupRequest struct {
+		Family uint8
+		Name   string
+	}
+	// ReverseRequest asks for the name of an address.
+	ReverseRequest struct{ Addr netip.AddrPort }
+	// ConnectRequest: where the program wants to go.
+	ConnectRequest struct {
+		Flags uint8
+		Addr  netip.AddrPort
+	}
+	// ConnectedRequest is one way.
+	ConnectedRequest struct {
+		Attempt   uint64
+		LocalPort uint16
+	}
+	// EndpointRequest: both ends as the kernel names them.
+	EndpointRequest struct{ Local, Peer netip.AddrPort }
+	// SockErrorRequest: the local end as the kernel names it.
+	SockErrorRequest struct{ Local netip.AddrPort }
+	// BindRequest: the address that the program asked for, and the errno that the kernel gave.
+	BindRequest struct {
+		Errno     uint32
+		Requested netip.AddrPort
+	}
+	// ListenRequest: the address that the program asked for, and the one that is bound.
+	ListenRequest struct {
+		V6Only            uint8
+		Requested, Actual netip.AddrPort
+	}
+	// ExecRequest: Search is 1 when Path is to be looked up in PathVar as execvp does.
+	ExecRequest struct {
+		Search                    uint8
+		Path, Cwd, Argv0, PathVar string
+	}
+)
+
+// The replies, field by field as they are written after the status.
+type (
+	// StatReply is struct stat with times in nanoseconds since 1970.
+	StatReply struct {
+		Dev, Ino, Mode, Nlink, UID, GID, Rdev, Size, Blksize, Blocks uint64
+		Atime, Mtime, Ctime                                          uint64
+	}
+	// PathReply answers Readlink and Realpath.
+	PathReply struct{ Path string }
+	// LookupReply: Addrs carry port 0; Canonical may be empty.
+	LookupReply struct {
+		Canonical string
+		Addrs     []netip.AddrPort // written as count u16, then the addresses
+	}
+	// NameReply answers Reverse.
+	NameReply struct{ Name string }
+	// ConnectReply: with StatusOK connect to Relay and report the local port for Attempt; with StatusLocal connect to Relay when it is
+	// valid (a listener of the session on another port), else to the address as asked.
+	ConnectReply struct {
+		Attempt uint64
+		Relay   netip.AddrPort
+	}
+	// EndpointReply: the two ends as the pod sees them.
+	EndpointReply struct{ Local, Peer netip.AddrPort }
+	// ExecReply: Path is empty when the program is executed as asked.
+	ExecReply struct {
+		Verdict uint8
+		Path    string
+	}
+)
+
+// ErrMalformed is wrapped by every decoding error.
+var ErrMalformed = errors.New("malformed frame")
+
+// Header precedes every payload.
+type Header struct {
+	Len   uint32 // bytes of payload that follow, at most MaxPayload
+	Kind  Kind
+	Flags uint16
+	ID    uint64 // chosen by the asker, echoed
+}
+
+// ReadHeader reads and checks a header. It returns io.EOF when the stream ends before the first byte.
+func ReadHeader(r io.Reader) (Header, error) {
+	var raw [HeaderSize]byte
+	if _, err := io.ReadFull(r, raw[:]); err != nil {
+		return Header{}, err
+	}
+	return ParseHeader(raw[:])
+}
+
+// ParseHeader checks the header in the first HeaderSize bytes of raw, which must hold as many.
+func ParseHeader(raw []byte) (Header, error) {
+	h := Header{
+		Len:   binary.LittleEndian.Uint32(raw[0:]),
+		Kind:  Kind(binary.LittleEndian.Uint16(raw[4:])),
+		Flags: binary.LittleEndian.Uint16(raw[6:]),
+		ID:    binary.LittleEndian.Uint64(raw[8:]),
+	}
+	if h.Len > MaxPayload {
+		return Header{}, fmt.Errorf("%w: a payload of %d bytes (at most %d)", ErrMalformed, h.Len, MaxPayload)
+	}
+	return h, nil
+}
+
+// AppendHeader appends h in its wire form.
+func AppendHeader(b []byte, h Header) []byte {
+	b = binary.LittleEndian.AppendUint32(b, h.Len)
+	b = binary.LittleEndian.AppendUint16(b, uint16(h.Kind))
+	b = binary.LittleEndian.AppendUint16(b, h.Flags)
+	return binary.LittleEndian.AppendUint64(b, h.ID)
+}

@@ -1,0 +1,185 @@
+package layer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"mirrord/layer/frame"
+)
+
+// A broker that answers from the golden file: the C side is held to the same bytes as the Go side, by the real library in a real process.
+type goldenBroker struct {
+	t       *testing.T
+	replies map[frame.Kind][]byte // whole frames
+
+	mu       sync.Mutex
+	requests map[frame.Kind][]byte // payload of the first request of each kind
+}
+
+func readGolden(t *testing.T) map[string][]byte {
+	text, err := os.ReadFile("frame/testdata/frames.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := map[string][]byte{}
+	for line := range strings.Lines(string(text)) {
+		name, digits, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if frames[name], err = hex.DecodeString(digits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return frames
+}
+
+// remoteRules is a rules file for which every path, name and connection is the pod's.
+func remoteRules(t *testing.T) *os.File {
+	fd, err := unix.MemfdCreate("rules", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := make([]byte, 4096)
+	copy(page, "MIRRORD\x01")
+	binary.LittleEndian.PutUint32(page[8:], uint32(len(page)))
+	binary.LittleEndian.PutUint32(page[12:], 1|2|4)
+	page[32+2*7], page[32+2*7+1] = 1, 1
+	file := os.NewFile(uintptr(fd), "rules")
+	if _, err := file.Write(page); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func (b *goldenBroker) serve(listener *net.UnixListener, rules *os.File) error {
+	for {
+		conn, err := listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := b.answer(conn, rules); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *goldenBroker) answer(conn *net.UnixConn, rules *os.File) error {
+	defer conn.Close()
+	h, err := frame.ReadHeader(conn)
+	if err != nil {
+		return err
+	}
+	payload := make([]byte, h.Len)
+	if _, err := io.ReadFull(conn, payload); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	if b.requests[h.Kind] == nil {
+		b.requests[h.Kind] = payload
+	}
+	b.mu.Unlock()
+	var rights []byte
+	if h.Kind == frame.Hello || h.Kind == frame.Open {
+		rights = unix.UnixRights(int(rules.Fd()))
+	}
+	_, _, err = conn.WriteMsgUnix(b.replies[h.Kind], rights, nil)
+	return err
+}
+
+// compile needs the C compiler that also builds the layer itself.
+func compile(t *testing.T, out string, args ...string) {
+	cmd := exec.Command("cc", append([]string{"-std=gnu17", "-O1", "-o", out}, args...)...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, text)
+	}
+}
+
+func TestGoldenFrames(t *testing.T) {
+	frames := readGolden(t)
+	dir := t.TempDir()
+	library, program := filepath.Join(dir, fileName), filepath.Join(dir, "golden")
+	compile(t, library, "-shared", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-ftls-model=initial-exec", "src/layer.c")
+	compile(t, program, "testprog/golden.c")
+
+	broker := &goldenBroker{t: t, requests: map[frame.Kind][]byte{}, replies: map[frame.Kind][]byte{
+		frame.Hello: frames["hello.reply"], frame.Open: frames["open.reply"], frame.Stat: frames["stat.reply"],
+		frame.Access: frames["access.reply.eacces"], frame.Readlink: frames["readlink.reply"], frame.Realpath: frames["realpath.reply"],
+		frame.Change: frames["change.reply.erofs"], frame.Lookup: frames["lookup.reply"], frame.Reverse: frames["reverse.reply"],
+		frame.Connect: frames["connect.reply.econnrefused"],
+	}}
+	name := fmt.Sprintf("mirrord-golden-%d", os.Getpid())
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + name, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := remoteRules(t)
+	defer rules.Close()
+	served := make(chan error, 1)
+	go func() { served <- broker.serve(listener, rules) }()
+
+	token := frames["open.request"][frame.HeaderSize : frame.HeaderSize+frame.TokenSize]
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), "LD_PRELOAD="+library, fmt.Sprintf("MIRRORD_BROKER=%s:%x", name, token))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.Bytes())
+	}
+	listener.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+
+	want := `open 1
+stat 801 123456789a 100640 2 1000 1001 503 8589934592 4096 16777216 1700000000.000000001 1700000000.000000002 1700000000.000000003
+access -1 13
+readlink ../usr/share/zoneinfo/UTC
+realpath /srv/releases/42/app
+rename -1 30
+getaddrinfo 0 10.96.0.9 fd00::9 db.svc
+getnameinfo 0 db.internal
+connect -1 111
+`
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Errorf("what the program saw (-want +got):\n%s", diff)
+	}
+	for kind, line := range map[frame.Kind]string{
+		frame.Open: "open.request", frame.Stat: "stat.request", frame.Access: "access.request", frame.Readlink: "readlink.request",
+		frame.Realpath: "realpath.request", frame.Change: "change.request", frame.Lookup: "lookup.request",
+		frame.Reverse: "reverse.request", frame.Connect: "connect.request",
+	} {
+		if diff := cmp.Diff(hex.EncodeToString(frames[line][frame.HeaderSize:]), hex.EncodeToString(broker.requests[kind])); diff != "" {
+			t.Errorf("%s (-golden +sent):\n%s", line, diff)
+		}
+	}
+	var hello frame.HelloRequest
+	if err := frame.Decode(broker.requests[frame.Hello][frame.TokenSize:], &hello); err != nil {
+		t.Fatal(err)
+	}
+	if hello.Exe != program || hello.Argv0 != program || hello.PPID != uint32(os.Getpid()) {
+		t.Errorf("hello: %+v", hello)
+	}
+}
+
+func TestOriginals(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "originals")
+	compile(t, program, "testprog/originals.c")
+	if out, err := exec.Command(program).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

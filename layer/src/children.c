@@ -1,0 +1,256 @@
+// Programs that this one starts. They join the session through their environment: what the caller dropped from it is put back, and the broker is
+// told what is about to be executed so that a program that never says hello can be reported.
+//
+// Everything here may run between vfork and exec, where memory is the parent's: nothing is allocated on the heap, no lock is taken.
+#define _GNU_SOURCE
+#include "layer.h"
+
+#include <alloca.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <wordexp.h>
+
+extern char **environ;
+
+static const char preload_name[] = "LD_PRELOAD=", broker_name[] = "MIRRORD_BROKER=", cwd_name[] = "MIRRORD_CWD=";
+
+static const char *value_of(const char *entry, const char *name) {
+    size_t n = strlen(name);
+    return strncmp(entry, name, n) == 0 ? entry + n : NULL;
+}
+
+// next_element finds the next path in LD_PRELOAD's list, which colons or spaces separate; NULL at the end.
+static const char *next_element(const char **at, size_t *length) {
+    *at += strspn(*at, ": ");
+    const char *element = *at;
+    *length = strcspn(element, ": ");
+    *at += *length;
+    return *length > 0 ? element : NULL;
+}
+
+static int names_library(const char *list) {
+    size_t n, own = strlen(session.library);
+    for (const char *element; (element = next_element(&list, &n)) != NULL;)
+        if (n == own && memcmp(element, session.library, n) == 0) return 1;
+    return 0;
+}
+
+static int names_cwd(const char *value) { return remote_cwd[0] != 0 ? strcmp(value, remote_cwd) == 0 : 0; }
+
+// needed returns the bytes that a corrected copy of envp takes, 0 when envp is right as it is.
+static size_t needed(char *const envp[]) {
+    size_t n = 0, list = 0;
+    int preload = 0, broker = 0, cwd = remote_cwd[0] == 0;
+    for (const char *v; envp != NULL && envp[n] != NULL; n++) {
+        if ((v = value_of(envp[n], preload_name)) != NULL) {
+            list += strlen(v) + 1;
+            preload |= names_library(v);
+        } else if (value_of(envp[n], broker_name) != NULL) {
+            broker |= strcmp(envp[n], session.variable) == 0;
+        } else if ((v = value_of(envp[n], cwd_name)) != NULL) {
+            cwd = names_cwd(v);
+        }
+    }
+    if (preload && broker && cwd) return 0;
+    return (n + 4) * sizeof(char *) + sizeof preload_name + strlen(session.library) + 1 + list + sizeof cwd_name + strlen(remote_cwd);
+}
+
+// correct writes envp, with our variables put back, to space (of needed bytes).
+static char **correct(char *const envp[], char *space) {
+    size_t count = 0, length;
+    while (envp != NULL && envp[count] != NULL) count++;
+    char **out = (char **)space, *text = space + (count + 4) * sizeof(char *);
+    size_t n = 0;
+    out[n++] = text;
+    text = stpcpy(stpcpy(text, preload_name), session.library);
+    for (size_t i = 0; i < count; i++) {
+        const char *list = value_of(envp[i], preload_name);
+        if (list == NULL) {
+            if (value_of(envp[i], broker_name) == NULL && value_of(envp[i], cwd_name) == NULL) out[n++] = envp[i];
+            continue;
+        }
+        for (const char *element; (element = next_element(&list, &length)) != NULL;) {
+            if (length == strlen(session.library) && memcmp(element, session.library, length) == 0) continue;
+            *text++ = ':';
+            memcpy(text, element, length);
+            text += length;
+        }
+    }
+    *text++ = 0;
+    out[n++] = session.variable;
+    if (remote_cwd[0] != 0) {
+        out[n++] = text;
+        stpcpy(stpcpy(text, cwd_name), remote_cwd);
+    }
+    out[n] = NULL;
+    return out;
+}
+
+// ENVIRONMENT declares envp as the caller's environment, corrected where that is needed, and its mapping, if it needed one. Small ones live on the
+// stack: what a vfork child maps, its parent keeps.
+enum { ON_STACK = 32 << 10 };
+#define ENVIRONMENT(envp, callers)                                                                                                  \
+    size_t envp##_size = session.active ? needed(callers) : 0;                                                                      \
+    char *envp##_space = envp##_size == 0          ? NULL                                                                           \
+                         : envp##_size <= ON_STACK ? alloca(envp##_size)                                                            \
+                                                   : sys_mmap(envp##_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1); \
+    char **envp = envp##_space == NULL || sys_failed(envp##_space) ? (char **)(callers) : correct(callers, envp##_space)
+#define DROP(envp)                                                                                                                  \
+    do {                                                                                                                            \
+        if (envp##_size > ON_STACK && !sys_failed(envp##_space)) sys_munmap(envp##_space, envp##_size);                             \
+    } while (0)
+
+// announce tells the broker what is about to be executed.
+static NOINLINE void announce(const char *path, const char *argv0, int search) {
+    if (!session.active || path == NULL) return;
+    char cwd[PATH_MAX];
+    const char *list = search ? getenv("PATH") : NULL;
+    if (path[0] == '/' || sys(SYS_getcwd, (long)cwd, sizeof cwd, 0, 0, 0, 0) <= 0) cwd[0] = 0;
+    size_t size = 256 + strlen(path) + strlen(cwd) + (argv0 != NULL ? strlen(argv0) : 0) + (list != NULL ? strlen(list) : 0);
+    if (size > ON_STACK) return;
+    uint8_t *buffer = alloca(size);
+    struct frame f = frame_begin(buffer, (uint32_t)size, FRAME_EXEC, session.token);
+    put_u8(&f, (uint8_t)search);
+    put_str(&f, path);
+    put_str(&f, cwd);
+    put_str(&f, argv0);
+    put_str(&f, list);
+    tell(&f);
+}
+
+// A relative program below a directory of the pod is looked for at the same path of this machine: programs are never taken from the pod.
+static const char *program_path(const char *path, char buffer[PATH_MAX]) {
+    if (likely(remote_cwd[0] == 0) || path == NULL || path[0] == '/' || strlen(remote_cwd) + strlen(path) + 2 > PATH_MAX) return path;
+    return strcat(strcat(strcpy(buffer, remote_cwd), "/"), path);
+}
+
+EXPORT int execve(const char *path, char *const argv[], char *const callers[]) {
+    char buffer[PATH_MAX];
+    ENVIRONMENT(envp, callers);
+    path = program_path(path, buffer);
+    announce(path, argv != NULL ? argv[0] : NULL, 0);
+    int result = ORIGINAL(execve)(path, argv, envp);
+    if (errno == E2BIG && envp != callers) result = ORIGINAL(execve)(path, argv, callers);
+    DROP(envp);
+    return result;
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const callers[]) {
+    if (file != NULL && strchr(file, '/') != NULL && remote_cwd[0] != 0) return execve(file, argv, callers);
+    ENVIRONMENT(envp, callers);
+    announce(file, argv != NULL ? argv[0] : NULL, 1);
+    int result = ORIGINAL(execvpe)(file, argv, envp);
+    DROP(envp);
+    return result;
+}
+
+EXPORT int execv(const char *path, char *const argv[]) { return execve(path, argv, environ); }
+EXPORT int execvp(const char *file, char *const argv[]) { return execvpe(file, argv, environ); }
+
+EXPORT int fexecve(int fd, char *const argv[], char *const callers[]) {
+    ENVIRONMENT(envp, callers);
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", sys_getpid(), fd);
+    announce(path, argv != NULL ? argv[0] : NULL, 0);
+    int result = ORIGINAL(fexecve)(fd, argv, envp);
+    DROP(envp);
+    return result;
+}
+
+EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const callers[], int flags) {
+    ENVIRONMENT(envp, callers);
+    if (path != NULL && path[0] == '/') announce(path, argv != NULL ? argv[0] : NULL, 0);
+    int result = ORIGINAL(execveat)(dirfd, path, argv, envp, flags);
+    DROP(envp);
+    return result;
+}
+
+// ARGUMENTS declares argv from a list of arguments that ends with NULL, and leaves list behind it.
+#define ARGUMENTS(argv, list, first)                                                                                                \
+    va_list list;                                                                                                                   \
+    size_t argv##_count = 1;                                                                                                        \
+    va_start(list, first);                                                                                                          \
+    for (const char *a = first; a != NULL; a = va_arg(list, const char *)) argv##_count++;                                          \
+    va_end(list);                                                                                                                   \
+    char **argv = alloca(argv##_count * sizeof(char *));                                                                            \
+    va_start(list, first);                                                                                                          \
+    argv[0] = (char *)first;                                                                                                        \
+    for (size_t i = 1; i < argv##_count; i++) argv[i] = va_arg(list, char *)
+
+EXPORT int execl(const char *path, const char *first, ...) {
+    ARGUMENTS(argv, list, first);
+    va_end(list);
+    return execve(path, argv, environ);
+}
+
+EXPORT int execlp(const char *file, const char *first, ...) {
+    ARGUMENTS(argv, list, first);
+    va_end(list);
+    return execvpe(file, argv, environ);
+}
+
+EXPORT int execle(const char *path, const char *first, ...) {
+    ARGUMENTS(argv, list, first);
+    char **callers = va_arg(list, char **);
+    va_end(list);
+    return execve(path, argv, callers);
+}
+
+EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
+    char buffer[PATH_MAX];
+    ENVIRONMENT(envp, callers);
+    path = program_path(path, buffer);
+    announce(path, argv != NULL ? argv[0] : NULL, 0);
+    int err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
+    if (err == E2BIG && envp != callers) err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, callers);
+    DROP(envp);
+    return err;
+}
+
+EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
+    ENVIRONMENT(envp, callers);
+    announce(file, argv != NULL ? argv[0] : NULL, 1);
+    int err = ORIGINAL(posix_spawnp)(pid, file, actions, attributes, argv, envp);
+    DROP(envp);
+    return err;
+}
+
+// ---- libc functions that start a shell by themselves, with this process's environment
+
+void put_back(void) {
+    if (!session.active) return;
+    const char *list = getenv("LD_PRELOAD"), *broker = getenv("MIRRORD_BROKER");
+    if (list == NULL)
+        setenv("LD_PRELOAD", session.library, 1);
+    else if (!names_library(list)) {
+        size_t size = strlen(session.library) + strlen(list) + 2;
+        char *both = malloc(size);
+        if (both == NULL) return;
+        snprintf(both, size, "%s:%s", session.library, list);
+        setenv("LD_PRELOAD", both, 1);
+        free(both);
+    }
+    if (broker == NULL || strcmp(broker, session.variable + sizeof broker_name - 1) != 0)
+        setenv("MIRRORD_BROKER", session.variable + sizeof broker_name - 1, 1);
+}
+
+EXPORT int system(const char *command) {
+    put_back();
+    return ORIGINAL(system)(command);
+}
+
+EXPORT FILE *popen(const char *command, const char *mode) {
+    put_back();
+    return ORIGINAL(popen)(command, mode);
+}
+
+EXPORT int wordexp(const char *restrict words, wordexp_t *restrict out, int flags) {
+    put_back();
+    return ORIGINAL(wordexp)(words, out, flags);
+}

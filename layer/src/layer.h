@@ -1,0 +1,133 @@
+// What the files of the layer share. The layer is a guest in its process: it never prints, exits or raises signals, does not change errno on
+// success, and answers what it does not know by calling the original.
+#ifndef MIRRORD_LAYER_H
+#define MIRRORD_LAYER_H
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "frame.h"
+#include "sys.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define NOINLINE __attribute__((noinline))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+// The originals, by the table in hooks.def. Filled in by the constructor; a hook that another library's constructor calls earlier resolves its own.
+// All are void *; ORIGINAL gives one its type.
+#define HOOK(name) void *name;
+#define ALIAS(name, of)
+struct originals {
+#include "hooks.def"
+};
+#undef HOOK
+#undef ALIAS
+extern struct originals originals;
+void *resolve(void **slot, const char *name);
+#define ORIGINAL(name)                                                                                                              \
+    ((__typeof__(&name))(likely(originals.name != NULL) ? originals.name : resolve(&originals.name, #name)))
+
+// ---- the session (session.c)
+
+// What a process knows of its session. Written by the constructor, read-only afterwards.
+extern struct session {
+    int active;                    // 0: not in a session, every hook calls its original
+    uint8_t token[FRAME_TOKEN];    // proves to the broker that we belong to the session
+    char socket[108];              // sun_path of the broker, abstract: starts with NUL
+    unsigned socket_length;        // bytes of socket in use
+    char variable[256];            // "MIRRORD_BROKER=…", as it is put into a child's environment
+    char library[PATH_MAX];        // the layer's own path, as it stands in LD_PRELOAD
+} session;
+
+enum { ASK_LOST = -100 }; // ask: the broker is gone, or its answer makes no sense
+
+// ask sends the request that f holds and reads the reply into the same buffer: f is then placed behind the status, which is returned
+// (STATUS_OK, STATUS_LOCAL, an errno) or ASK_LOST. *fd, when fd is given, is a descriptor that came along (the caller's, with
+// close-on-exec if cloexec) or -1. Each request has a connection of its own, so nothing is shared with other threads, signal
+// handlers, parents or children.
+int ask(struct frame *f, int *fd, int cloexec);
+// tell sends a request that has no reply. Lost silently when the broker is gone.
+void tell(struct frame *f);
+
+// ---- rules (rules.c)
+
+// The first page of the rules file, mapped read-only and shared with the broker; launcher/rules describes it.
+struct rules {
+    char magic[8];
+    uint32_t size;
+    uint32_t flags;
+    uint32_t relay_net, relay_mask; // IPv4 in host order: the addresses of the broker's relay sockets
+    _Atomic uint32_t live_dirs;     // directories of the pod opened so far in the whole session
+    _Atomic uint32_t live_ports_n;
+    uint8_t actions[16][2];
+    uint32_t automata[8];
+    uint8_t reserved1[32];
+    char hostname[256];
+    uint8_t reserved2[128];
+    struct {
+        uint16_t actual, requested;
+    } live_ports[256];
+};
+
+enum {
+    RULE_FILES = 1,
+    RULE_NAMES = 2,
+    RULE_OUTGOING = 4,
+    RULE_INCOMING = 8,
+    RULE_HOSTNAME = 16,
+    RULE_IGNORE_LOCALHOST = 32,
+};
+
+// rules returns the session's rules, fetching them at the first call. NULL when the process is in no session. When the broker cannot be
+// reached they are the severed rules: what is surely of this machine stays local, everything else fails.
+const struct rules *rules(void);
+extern const struct rules severed;
+
+enum action { ACTION_LOCAL = 0, ACTION_REMOTE = 1, ACTION_MISSING = 2 };
+// classify says whose the absolute path is. Made without leaving the process.
+enum action classify(const struct rules *r, const char *path, int writing);
+
+// ---- paths (paths.c)
+
+// locate says whose the path is, as seen from dirfd. For ACTION_REMOTE *absolute is the path inside the pod: either path itself or a string
+// built in buffer.
+enum action locate(int dirfd, const char *path, int writing, char buffer[PATH_MAX], const char **absolute);
+
+// The working directory while it is one of the pod; empty otherwise (the kernel's own then counts).
+extern char remote_cwd[PATH_MAX];
+
+// A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,
+// exec and SCM_RIGHTS. read_tag returns 'f' or 'd', 0 for any other descriptor; st may be NULL.
+int read_tag(int fd, struct stat *st);
+// tagged_directory puts the path of the pod's directory that fd holds into path; 0 if it holds none.
+int tagged_directory(int fd, char path[PATH_MAX]);
+// read_stat takes the fields of a Stat reply.
+void read_stat(struct frame *f, struct stat *st);
+
+// ---- files (files.c)
+
+enum { NOT_OURS = -2 }; // the broker gave the path to this machine: call the original
+// remote_open opens a path of the pod: a descriptor, -1 with errno, or NOT_OURS.
+int remote_open(const char *path, int flags, mode_t mode);
+int remote_stat(const char *path, struct stat *st, int nofollow);
+
+// ---- directories (dirs.c)
+
+// remote_fdopendir makes a directory stream of a tagged descriptor, which it then owns.
+DIR *remote_fdopendir(int fd);
+
+// ---- sockets (sockets.c)
+
+struct sockaddr;
+struct frame_addr frame_addr_of(const struct sockaddr *addr, unsigned length);
+
+// ---- children (children.c)
+
+// put_back makes sure that this process's own environment still names the session, for libc functions that start children with it.
+void put_back(void);
+
+#endif

@@ -1,0 +1,133 @@
+// From what a program passes (a descriptor and a path) to whose file it is; and what a descriptor itself tells.
+#define _GNU_SOURCE
+#include "layer.h"
+
+char remote_cwd[PATH_MAX];
+
+static int join_path(char buffer[PATH_MAX], const char *path) {
+    size_t base = strlen(buffer), n = strlen(path);
+    if (base + n + 2 > PATH_MAX) return 0;
+    if (base > 1) buffer[base++] = '/';
+    memcpy(buffer + base, path, n + 1);
+    return 1;
+}
+
+static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, const char *path, int writing, char buffer[PATH_MAX],
+                                            const char **absolute) {
+    if (dirfd == AT_FDCWD)
+        strcpy(buffer, remote_cwd);
+    else if (!tagged_directory(dirfd, buffer))
+        return ACTION_LOCAL;
+    if (!join_path(buffer, path)) return ACTION_LOCAL;
+    *absolute = buffer;
+    return classify(r, buffer, writing);
+}
+
+enum action locate(int dirfd, const char *path, int writing, char buffer[PATH_MAX], const char **absolute) {
+    if (path == NULL || path[0] == 0) return ACTION_LOCAL;
+    if (path[0] != '/') {
+        // A relative path is the pod's only below a directory of the pod.
+        if (likely(dirfd == AT_FDCWD)) {
+            if (likely(remote_cwd[0] == 0)) return ACTION_LOCAL;
+        } else if (dirfd < 0) {
+            return ACTION_LOCAL;
+        }
+    }
+    const struct rules *r = rules();
+    if (r == NULL || !(r->flags & RULE_FILES)) return ACTION_LOCAL;
+    if (path[0] == '/') {
+        *absolute = path;
+        return classify(r, path, writing);
+    }
+    if (dirfd != AT_FDCWD && r != &severed && atomic_load_explicit(&r->live_dirs, memory_order_relaxed) == 0) return ACTION_LOCAL;
+    return locate_relative(r, dirfd, path, writing, buffer, absolute);
+}
+
+// ---- tags
+
+// The fields of a tag in their order, after "mirrord:<kind>:", in hex, joined by '-'.
+enum { TAG_DEV, TAG_INO, TAG_MODE, TAG_NLINK, TAG_UID, TAG_GID, TAG_RDEV, TAG_SIZE, TAG_BLKSIZE, TAG_BLOCKS, TAG_ATIME, TAG_MTIME,
+       TAG_CTIME, TAG_FIELDS };
+
+static struct timespec nanoseconds(uint64_t since_1970) {
+    int64_t t = (int64_t)since_1970, seconds = t / 1000000000, rest = t % 1000000000;
+    if (rest < 0) seconds--, rest += 1000000000;
+    return (struct timespec){.tv_sec = seconds, .tv_nsec = rest};
+}
+
+static void fill_stat(struct stat *st, const uint64_t v[TAG_FIELDS]) {
+    memset(st, 0, sizeof *st);
+    st->st_dev = (dev_t)v[TAG_DEV];
+    st->st_ino = (ino_t)v[TAG_INO];
+    st->st_mode = (mode_t)v[TAG_MODE];
+    st->st_nlink = (nlink_t)v[TAG_NLINK];
+    st->st_uid = (uid_t)v[TAG_UID];
+    st->st_gid = (gid_t)v[TAG_GID];
+    st->st_rdev = (dev_t)v[TAG_RDEV];
+    st->st_size = (off_t)v[TAG_SIZE];
+    st->st_blksize = (blksize_t)v[TAG_BLKSIZE];
+    st->st_blocks = (blkcnt_t)v[TAG_BLOCKS];
+    st->st_atim = nanoseconds(v[TAG_ATIME]);
+    st->st_mtim = nanoseconds(v[TAG_MTIME]);
+    st->st_ctim = nanoseconds(v[TAG_CTIME]);
+}
+
+void read_stat(struct frame *f, struct stat *st) {
+    uint64_t v[TAG_FIELDS];
+    for (int i = 0; i < TAG_FIELDS; i++) v[i] = get_u64(f); // a reply has the fields in the same order
+    fill_stat(st, v);
+}
+
+// descriptor_path writes "/proc/self/fd/<fd>".
+static void descriptor_path(int fd, char out[32]) {
+    char digits[12];
+    int n = 0;
+    do {
+        digits[n++] = (char)('0' + fd % 10);
+        fd /= 10;
+    } while (fd > 0);
+    memcpy(out, "/proc/self/fd/", 14);
+    for (out += 14; n > 0;) *out++ = digits[--n];
+    *out = 0;
+}
+
+// parse_tag reads "…/memfd:mirrord:<kind>:<fields> (deleted)", or the same without "memfd:" for a file too big for memory.
+static int parse_tag(const char *link, struct stat *st) {
+    const char *name = strrchr(link, '/');
+    if (name == NULL) return 0;
+    name++;
+    if (strncmp(name, "memfd:", 6) == 0) name += 6;
+    if (strncmp(name, "mirrord:", 8) != 0) return 0;
+    char kind = name[8];
+    if ((kind != 'f' && kind != 'd') || name[9] != ':') return 0;
+    if (st == NULL) return kind;
+    uint64_t v[TAG_FIELDS] = {0};
+    const char *p = name + 10;
+    for (int i = 0; i < TAG_FIELDS; i++, p++) {
+        for (; (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f'); p++)
+            v[i] = v[i] << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+        if (*p != (i < TAG_FIELDS - 1 ? '-' : ' ')) return 0;
+    }
+    fill_stat(st, v);
+    return kind;
+}
+
+int read_tag(int fd, struct stat *st) {
+    char path[32], link[PATH_MAX / 2];
+    if (fd < 0) return 0;
+    descriptor_path(fd, path);
+    long n = sys_readlink(path, link, sizeof link - 1);
+    if (n <= 0) return 0;
+    link[n] = 0;
+    return parse_tag(link, st);
+}
+
+int tagged_directory(int fd, char path[PATH_MAX]) {
+    struct stat st;
+    uint16_t length;
+    // Native first: only an unlinked regular file can be one of ours.
+    if (fd < 0 || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode) || read_tag(fd, NULL) != 'd') return 0;
+    if (sys_pread(fd, &length, 2, 0) != 2 || length == 0 || length >= PATH_MAX || sys_pread(fd, path, length, 2) != length) return 0;
+    path[length] = 0;
+    return 1;
+}

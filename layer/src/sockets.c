@@ -1,0 +1,327 @@
+// TCP as the pod sees it. A connection out is the program's own socket, connected to the broker on loopback; a listener is a real one, and
+// the broker connects to it. What the two ends are in the pod is asked when the program asks.
+#define _GNU_SOURCE
+#include "layer.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+enum { SOCKET_FRAME = 256 };
+
+// ---- addresses
+
+// frame_addr_of reads an IP address (an IPv4 one mapped into IPv6 counts as IPv4); family 0 for anything else.
+struct frame_addr frame_addr_of(const struct sockaddr *addr, unsigned length) {
+    struct frame_addr out = {0};
+    if (addr == NULL || length < sizeof(sa_family_t)) return out;
+    if (addr->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)addr;
+        out.family = 4;
+        out.port = ntohs(v4->sin_port);
+        memcpy(out.ip, &v4->sin_addr, 4);
+    } else if (addr->sa_family == AF_INET6 && length >= offsetof(struct sockaddr_in6, sin6_scope_id)) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)addr;
+        out.port = ntohs(v6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+            out.family = 4;
+            memcpy(out.ip, v6->sin6_addr.s6_addr + 12, 4);
+        } else {
+            out.family = 6;
+            memcpy(out.ip, &v6->sin6_addr, 16);
+        }
+    }
+    return out;
+}
+
+union socket_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+// to_sockaddr writes a for a socket of the given family (IPv4 is mapped for an IPv6 one) and returns its length; 0 when the family cannot say it.
+static socklen_t to_sockaddr(const struct frame_addr *a, int family, union socket_address *out) {
+    memset(out, 0, sizeof *out);
+    if (family == AF_INET && a->family == 4) {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons(a->port);
+        memcpy(&out->v4.sin_addr, a->ip, 4);
+        return sizeof out->v4;
+    }
+    if (family != AF_INET6 || a->family == 0) return 0;
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(a->port);
+    if (a->family == 4) {
+        out->v6.sin6_addr.s6_addr[10] = out->v6.sin6_addr.s6_addr[11] = 0xff;
+        memcpy(out->v6.sin6_addr.s6_addr + 12, a->ip, 4);
+    } else {
+        memcpy(&out->v6.sin6_addr, a->ip, 16);
+    }
+    return sizeof out->v6;
+}
+
+static uint32_t v4_number(const struct frame_addr *a) {
+    return (uint32_t)a->ip[0] << 24 | (uint32_t)a->ip[1] << 16 | (uint32_t)a->ip[2] << 8 | a->ip[3];
+}
+
+static int is_zero(const uint8_t *p, int n) {
+    for (int i = 0; i < n; i++)
+        if (p[i] != 0) return 0;
+    return 1;
+}
+
+static int is_loopback_v6(const struct frame_addr *a) { return a->family == 6 && is_zero(a->ip, 15) && a->ip[15] == 1; }
+
+// is_loopback: connecting to the unspecified address reaches loopback, too.
+static int is_loopback(const struct frame_addr *a) {
+    if (a->family == 4) return a->ip[0] == 127 || v4_number(a) == 0;
+    return is_loopback_v6(a) || (a->family == 6 && is_zero(a->ip, 16));
+}
+
+// stays_local: multicast, broadcast and link-local addresses mean this machine's links.
+static int stays_local(const struct frame_addr *a) {
+    if (a->family == 4) return a->ip[0] >= 224 || (a->ip[0] == 169 && a->ip[1] == 254 && v4_number(a) != 0xa9fea9fe);
+    return a->ip[0] == 0xff || (a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80);
+}
+
+// may_be_relayed says whether the broker may be at the other end. IPv4 relays have addresses of the session's own; on IPv6 there is only ::1.
+static int may_be_relayed(const struct rules *r, const struct frame_addr *peer) {
+    return peer->family == 4 ? r->relay_mask != 0 && (v4_number(peer) & r->relay_mask) == r->relay_net : is_loopback_v6(peer);
+}
+
+// ---- what a socket is
+
+static int option(int fd, int level, int name) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return sys_getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
+}
+
+static int is_tcp(int fd) {
+    int family = option(fd, SOL_SOCKET, SO_DOMAIN);
+    return (family == AF_INET || family == AF_INET6) && option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
+}
+
+static int is_unconnected(int fd) {
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_CLOSE;
+}
+
+static struct frame_addr native_end(int fd, int peer) {
+    union socket_address native;
+    socklen_t length = sizeof native;
+    int err = peer ? sys_getpeername(fd, &native, &length) : sys_getsockname(fd, &native, &length);
+    return err == 0 ? frame_addr_of(&native.any, length) : (struct frame_addr){0};
+}
+
+// hand_out gives an address to the caller as the kernel would: as much as there is room for, and its true length.
+static void hand_out(const struct frame_addr *a, int family, struct sockaddr *out, socklen_t room, socklen_t *length) {
+    union socket_address native;
+    socklen_t n = to_sockaddr(a, family, &native);
+    if (n == 0) return;
+    memcpy(out, &native, room < n ? room : n);
+    *length = n;
+}
+
+// ---- connect
+
+static NOINLINE int connect_elsewhere(int fd, const struct sockaddr *addr, socklen_t length, const struct frame_addr *to) {
+    uint8_t buffer[SOCKET_FRAME];
+    int family = addr->sa_family, flags = sys_fcntl(fd, F_GETFL, 0);
+    int nonblocking = flags >= 0 && (flags & O_NONBLOCK);
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_CONNECT, session.token);
+    put_u8(&f, (uint8_t)((nonblocking ? CONNECT_NONBLOCK : 0) |
+                         (family == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1 ? CONNECT_V6ONLY : 0)));
+    put_addr(&f, to);
+    int status = ask(&f, NULL, 0);
+    if (status > 0 || status == ASK_LOST) {
+        errno = status == ASK_LOST ? ENETUNREACH : status;
+        return -1;
+    }
+    uint64_t attempt = get_u64(&f);
+    struct frame_addr relay;
+    get_addr(&f, &relay);
+    union socket_address native;
+    socklen_t n = f.broken ? 0 : to_sockaddr(&relay, family, &native);
+    if (status == STATUS_LOCAL) return n > 0 ? ORIGINAL(connect)(fd, &native.any, n) : ORIGINAL(connect)(fd, addr, length);
+    if (n == 0) {
+        errno = ENETUNREACH;
+        return -1;
+    }
+    int result = ORIGINAL(connect)(fd, &native.any, n), saved = errno;
+    if (result == 0 || saved == EINPROGRESS) {
+        f = frame_begin(buffer, sizeof buffer, FRAME_CONNECTED, session.token);
+        put_u64(&f, attempt);
+        put_u16(&f, native_end(fd, 0).port);
+        tell(&f);
+    }
+    errno = saved;
+    return result;
+}
+
+EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t length) {
+    struct frame_addr to = frame_addr_of(addr, length);
+    if (to.family == 0 || to.port == 0 || !session.active) return ORIGINAL(connect)(fd, addr, length);
+    const struct rules *r = rules();
+    if (!(r->flags & RULE_OUTGOING) || stays_local(&to) || option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
+        ((r->flags & RULE_IGNORE_LOCALHOST) && is_loopback(&to)) || !is_unconnected(fd))
+        return ORIGINAL(connect)(fd, addr, length);
+    return connect_elsewhere(fd, addr, length, &to);
+}
+
+// A non-blocking connect that failed in the pod fails here as refused; the pod's own errno is asked for.
+EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict length) {
+    int result = ORIGINAL(getsockopt)(fd, level, name, value, length);
+    if (likely(result != 0 || level != SOL_SOCKET || name != SO_ERROR) || !session.active || value == NULL || *length < sizeof(int) ||
+        *(int *)value != ECONNREFUSED || !(rules()->flags & RULE_OUTGOING) || !is_tcp(fd))
+        return result;
+    uint8_t buffer[SOCKET_FRAME];
+    struct frame_addr local = native_end(fd, 0);
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_SOCKERROR, session.token);
+    put_addr(&f, &local);
+    int status = ask(&f, NULL, 0);
+    if (status > 0) *(int *)value = status;
+    return result;
+}
+
+// ---- bind, listen
+
+// The ports that this process was given in place of the ones it asked for. A child that is executed finds them in the rules.
+static struct {
+    _Atomic uint32_t actual; // 0: free
+    struct frame_addr requested;
+} given[32];
+
+static const struct frame_addr *requested_for(uint16_t actual) {
+    for (unsigned i = 0; i < sizeof given / sizeof *given; i++)
+        if (atomic_load(&given[i].actual) == actual) return &given[i].requested;
+    return NULL;
+}
+
+static void remember_given(uint16_t actual, const struct frame_addr *requested) {
+    for (unsigned i = 0; i < sizeof given / sizeof *given; i++) {
+        if (atomic_load(&given[i].actual) != 0 && given[i].requested.port != requested->port) continue;
+        given[i].requested = *requested;
+        atomic_store(&given[i].actual, actual);
+        return;
+    }
+}
+
+// bind_elsewhere finds another address for a port that cannot be had here: the broker delivers the pod's connections to whichever it is.
+static NOINLINE int bind_elsewhere(int fd, const struct sockaddr *addr, const struct frame_addr *requested, int err) {
+    uint8_t buffer[SOCKET_FRAME];
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_BIND, session.token);
+    put_u32(&f, (uint32_t)err);
+    put_addr(&f, requested);
+    if (ask(&f, NULL, 0) != STATUS_OK) return 0;
+    struct frame_addr other = *requested;
+    union socket_address native;
+    if (err == EADDRNOTAVAIL) {
+        // An address of the pod, not of this machine.
+        memset(other.ip, 0, sizeof other.ip);
+        if (other.family == 4)
+            other.ip[0] = 127, other.ip[3] = 1;
+        else
+            other.ip[15] = 1;
+        socklen_t n = to_sockaddr(&other, addr->sa_family, &native);
+        if (sys_bind(fd, &native, n) == 0) return 1;
+    }
+    other.port = 0;
+    socklen_t n = to_sockaddr(&other, addr->sa_family, &native);
+    if (sys_bind(fd, &native, n) != 0) return 0;
+    remember_given(native_end(fd, 0).port, requested);
+    return 1;
+}
+
+EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t length) {
+    int result = ORIGINAL(bind)(fd, addr, length), err = errno;
+    if (likely(result == 0) || !session.active || (err != EADDRINUSE && err != EACCES && err != EADDRNOTAVAIL)) return result;
+    struct frame_addr requested = frame_addr_of(addr, length);
+    if (requested.family != 0 && requested.port != 0 && (rules()->flags & RULE_INCOMING) && is_tcp(fd) &&
+        bind_elsewhere(fd, addr, &requested, err))
+        return 0;
+    errno = err;
+    return result;
+}
+
+EXPORT int listen(int fd, int backlog) {
+    int result = ORIGINAL(listen)(fd, backlog), saved = errno;
+    if (result != 0 || !session.active || !(rules()->flags & (RULE_INCOMING | RULE_OUTGOING)) || !is_tcp(fd)) return result;
+    uint8_t buffer[SOCKET_FRAME];
+    struct frame_addr actual = native_end(fd, 0);
+    const struct frame_addr *requested = requested_for(actual.port);
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_LISTEN, session.token);
+    put_u8(&f, option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1);
+    put_addr(&f, requested != NULL ? requested : &actual);
+    put_addr(&f, &actual);
+    ask(&f, NULL, 0); // a listener that the pod does not know of is still one
+    errno = saved;
+    return result;
+}
+
+// ---- the two ends
+
+// ask_ends asks for the pod's view of a relayed connection; 0 when it is not one.
+static NOINLINE int ask_ends(const struct frame_addr *local, const struct frame_addr *peer, struct frame_addr *pod_local,
+                             struct frame_addr *pod_peer) {
+    uint8_t buffer[SOCKET_FRAME];
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_ENDPOINT, session.token);
+    put_addr(&f, local);
+    put_addr(&f, peer);
+    if (ask(&f, NULL, 0) != STATUS_OK) return 0;
+    get_addr(&f, pod_local);
+    get_addr(&f, pod_peer);
+    return !f.broken;
+}
+
+// asked_port is the port that the program asked for when it was given actual in its place; 0 when it was not.
+static uint16_t asked_port(const struct rules *r, uint16_t actual) {
+    const struct frame_addr *requested = requested_for(actual);
+    if (requested != NULL) return requested->port;
+    uint32_t n = atomic_load(&r->live_ports_n);
+    for (uint32_t i = 0; i < n && i < sizeof r->live_ports / sizeof *r->live_ports; i++)
+        if (r->live_ports[i].actual == actual) return r->live_ports[i].requested;
+    return 0;
+}
+
+// correct_end replaces the address that the kernel gave for one end of fd by the pod's. room is the caller's, before the kernel answered.
+static void correct_end(int fd, int want_peer, struct sockaddr *out, socklen_t room, socklen_t *length) {
+    const struct rules *r = session.active && out != NULL ? rules() : NULL;
+    if (r == NULL || !(r->flags & (RULE_OUTGOING | RULE_INCOMING))) return;
+    struct frame_addr local = native_end(fd, 0), peer = native_end(fd, 1), pod_local, pod_peer;
+    if (local.family == 0 || !is_tcp(fd)) return;
+    int family = option(fd, SOL_SOCKET, SO_DOMAIN);
+    if (peer.family != 0) {
+        if (may_be_relayed(r, &peer) && ask_ends(&local, &peer, &pod_local, &pod_peer))
+            hand_out(want_peer ? &pod_peer : &pod_local, family, out, room, length);
+    } else if (!want_peer) {
+        local.port = asked_port(r, local.port);
+        if (local.port != 0) hand_out(&local, family, out, room, length);
+    }
+}
+
+EXPORT int getpeername(int fd, struct sockaddr *restrict addr, socklen_t *restrict length) {
+    socklen_t room = length != NULL ? *length : 0;
+    int result = ORIGINAL(getpeername)(fd, addr, length);
+    if (result == 0) correct_end(fd, 1, addr, room, length);
+    return result;
+}
+
+EXPORT int getsockname(int fd, struct sockaddr *restrict addr, socklen_t *restrict length) {
+    socklen_t room = length != NULL ? *length : 0;
+    int result = ORIGINAL(getsockname)(fd, addr, length);
+    if (result == 0) correct_end(fd, 0, addr, room, length);
+    return result;
+}
+
+EXPORT int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict length, int flags) {
+    socklen_t room = length != NULL ? *length : 0;
+    int accepted = ORIGINAL(accept4)(fd, addr, length, flags);
+    if (accepted >= 0) correct_end(accepted, 1, addr, room, length);
+    return accepted;
+}
+
+EXPORT int accept(int fd, struct sockaddr *restrict addr, socklen_t *restrict length) { return accept4(fd, addr, length, 0); }

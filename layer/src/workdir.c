@@ -1,0 +1,77 @@
+// The working directory may be one of the pod. The kernel's stays where it was; the layer keeps the pod's and reads relative paths from there.
+#define _GNU_SOURCE
+#include "layer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int enter_remote(const char *absolute) {
+    struct stat st;
+    char resolved[PATH_MAX];
+    int result = remote_stat(absolute, &st, 0);
+    if (result != 0) return result;
+    if (!S_ISDIR(st.st_mode)) {
+        errno = ENOTDIR;
+        return -1;
+    }
+    if (realpath(absolute, resolved) == NULL) return -1;
+    strcpy(remote_cwd, resolved);
+    return 0;
+}
+
+EXPORT int chdir(const char *path) {
+    char buffer[PATH_MAX];
+    const char *absolute;
+    switch (locate(AT_FDCWD, path, 0, buffer, &absolute)) {
+    case ACTION_MISSING: errno = ENOENT; return -1;
+    case ACTION_REMOTE: {
+        int result = enter_remote(absolute);
+        if (result != NOT_OURS) return result;
+        path = absolute;
+        break;
+    }
+    case ACTION_LOCAL: break;
+    }
+    // From a directory of the pod a relative path can lead back to this machine.
+    if (remote_cwd[0] != 0 && path != NULL && path[0] != '/' && path[0] != 0) {
+        if (strlen(remote_cwd) + strlen(path) + 2 > PATH_MAX) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        strcpy(buffer, remote_cwd);
+        strcat(strcat(buffer, "/"), path);
+        path = buffer;
+    }
+    int result = ORIGINAL(chdir)(path);
+    if (result == 0) remote_cwd[0] = 0;
+    return result;
+}
+
+EXPORT int fchdir(int fd) {
+    const struct rules *r = session.active ? rules() : NULL;
+    char path[PATH_MAX];
+    if (unlikely(r != NULL && atomic_load(&r->live_dirs) > 0) && tagged_directory(fd, path)) {
+        strcpy(remote_cwd, path);
+        return 0;
+    }
+    int result = ORIGINAL(fchdir)(fd);
+    if (result == 0) remote_cwd[0] = 0;
+    return result;
+}
+
+EXPORT char *getcwd(char *out, size_t size) {
+    if (likely(remote_cwd[0] == 0)) return ORIGINAL(getcwd)(out, size);
+    if (out == NULL && size == 0) return strdup(remote_cwd);
+    if (strlen(remote_cwd) + 1 > size) {
+        errno = size == 0 ? EINVAL : ERANGE;
+        return NULL;
+    }
+    if (out == NULL) out = malloc(size);
+    return out != NULL ? strcpy(out, remote_cwd) : NULL;
+}
+char *__getcwd_chk(char *out, size_t size, size_t room);
+EXPORT char *__getcwd_chk(char *out, size_t size, size_t room) {
+    return size > room ? ORIGINAL(__getcwd_chk)(out, size, room) : getcwd(out, size);
+}
+EXPORT char *get_current_dir_name(void) { return remote_cwd[0] != 0 ? strdup(remote_cwd) : ORIGINAL(get_current_dir_name)(); }

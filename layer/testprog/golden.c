@@ -1,0 +1,55 @@
+// Makes each call whose request stands in frame/testdata/frames.hex, with the same arguments, and prints what came back.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void print_names(void) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_CANONNAME}, *list = NULL;
+    char text[NI_MAXHOST];
+    printf("getaddrinfo %d", getaddrinfo("db.internal", "80", &hints, &list));
+    for (struct addrinfo *a = list; a != NULL; a = a->ai_next) {
+        getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+        printf(" %s", text);
+    }
+    printf(" %s\n", list != NULL ? list->ai_canonname : "");
+    if (list != NULL) freeaddrinfo(list);
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    inet_pton(AF_INET, "10.96.0.9", &v4.sin_addr);
+    printf("getnameinfo %d", getnameinfo((struct sockaddr *)&v4, sizeof v4, text, sizeof text, NULL, 0, 0));
+    printf(" %s\n", text);
+}
+
+int main(void) {
+    struct stat st;
+    char text[PATH_MAX];
+    printf("open %d\n", open("/etc/app/settings.json", O_CREAT | O_CLOEXEC, 0644) >= 0);
+    if (lstat("/etc/hostname", &st) == 0)
+        printf("stat %lx %lx %o %lu %u %u %lx %ld %ld %ld %ld.%09ld %ld.%09ld %ld.%09ld\n", st.st_dev, st.st_ino, st.st_mode, st.st_nlink,
+               st.st_uid, st.st_gid, st.st_rdev, st.st_size, st.st_blksize, st.st_blocks, st.st_atim.tv_sec, st.st_atim.tv_nsec,
+               st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+    int result = access("/etc/shadow", R_OK);
+    printf("access %d %d\n", result, errno);
+    ssize_t n = readlink("/etc/localtime", text, sizeof text);
+    printf("readlink %.*s\n", (int)n, text);
+    printf("realpath %s\n", realpath("/srv/current/app", text));
+    result = rename("/srv/a", "/srv/b");
+    printf("rename %d %d\n", result, errno);
+    print_names();
+
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(8080)};
+    inet_pton(AF_INET6, "fd00::7", &v6.sin6_addr);
+    result = connect(fd, (struct sockaddr *)&v6, sizeof v6);
+    printf("connect %d %d\n", result, errno);
+    return 0;
+}
