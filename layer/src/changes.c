@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/time.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -84,6 +85,22 @@ EXPORT int mkfifo(const char *path, mode_t mode) { return refused(CHANGE_MKNOD, 
 EXPORT int mknod(const char *path, mode_t mode, dev_t dev) {
     return refused(CHANGE_MKNOD, AT_FDCWD, path) ? -1 : ORIGINAL(mknod)(path, mode, dev);
 }
+
+// Temporary files are made by libc under a name that it chooses; it is on this machine, and the broker is told so afterwards.
+static int made(int result, enum frame_change op, const char *path) {
+    int saved = errno;
+    if (result >= 0) refused(op, AT_FDCWD, path);
+    errno = saved;
+    return result;
+}
+EXPORT int mkstemp(char *path) { return made(ORIGINAL(mkstemp)(path), CHANGE_MKNOD, path); }
+EXPORT int mkostemp(char *path, int flags) { return made(ORIGINAL(mkostemp)(path, flags), CHANGE_MKNOD, path); }
+EXPORT int mkstemps(char *path, int suffix) { return made(ORIGINAL(mkstemps)(path, suffix), CHANGE_MKNOD, path); }
+EXPORT int mkostemps(char *path, int suffix, int flags) {
+    return made(ORIGINAL(mkostemps)(path, suffix, flags), CHANGE_MKNOD, path);
+}
+EXPORT char *mkdtemp(char *path) { return made(ORIGINAL(mkdtemp)(path) != NULL ? 0 : -1, CHANGE_MKDIR, path) == 0 ? path : NULL; }
+
 EXPORT int chmod(const char *path, mode_t mode) { return refused(CHANGE_CHMOD, AT_FDCWD, path) ? -1 : ORIGINAL(chmod)(path, mode); }
 EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
     return refused(CHANGE_CHMOD, dirfd, path) ? -1 : ORIGINAL(fchmodat)(dirfd, path, mode, flags);

@@ -238,6 +238,10 @@ void put_back(void) {
     }
     if (broker == NULL || strcmp(broker, session.variable + sizeof broker_name - 1) != 0)
         setenv("MIRRORD_BROKER", session.variable + sizeof broker_name - 1, 1);
+    if (remote_cwd[0] != 0)
+        setenv("MIRRORD_CWD", remote_cwd, 1);
+    else
+        unsetenv("MIRRORD_CWD");
 }
 
 EXPORT int system(const char *command) {

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
+#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,7 +201,7 @@ static int stat_any(int dirfd, const char *path, struct stat *st, int flags) {
         if (result != NOT_OURS) return result;
     }
     int result = ORIGINAL(fstatat)(dirfd, path, st, flags);
-    if (result == 0 && (flags & AT_EMPTY_PATH) && path != NULL && path[0] == 0) describe(dirfd, st);
+    if (result == 0 && (flags & AT_EMPTY_PATH) && (path == NULL || path[0] == 0)) describe(dirfd, st);
     return result;
 }
 
@@ -270,7 +272,7 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned mask,
         if (result != NOT_OURS) return result;
     }
     int result = ORIGINAL(statx)(dirfd, path, flags, mask, out);
-    if (unlikely(result == 0 && out->stx_nlink == 0) && path != NULL && path[0] == 0 && S_ISREG(out->stx_mode) && session.active &&
+    if (unlikely(result == 0 && out->stx_nlink == 0) && (path == NULL || path[0] == 0) && S_ISREG(out->stx_mode) && session.active &&
         read_tag(dirfd, &st))
         fill_statx(out, &st);
     return result;
@@ -382,4 +384,20 @@ EXPORT int statvfs(const char *restrict path, struct statvfs *restrict out) {
 }
 EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {
     return is_elsewhere(path) ? fail(EACCES) : ORIGINAL(inotify_add_watch)(fd, path, mask);
+}
+
+// Walks of a directory tree inside libc; programs that bring their own (find, rm, cp, du) go through the hooks.
+EXPORT int nftw(const char *path, __nftw_func_t visit, int descriptors, int flags) {
+    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(nftw)(path, visit, descriptors, flags);
+}
+EXPORT int ftw(const char *path, __ftw_func_t visit, int descriptors) {
+    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(ftw)(path, visit, descriptors);
+}
+EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSENT **, const FTSENT **)) {
+    for (int i = 0; paths != NULL && paths[i] != NULL; i++)
+        if (is_elsewhere(paths[i])) {
+            errno = ENOTSUP;
+            return NULL;
+        }
+    return ORIGINAL(fts_open)(paths, options, compare);
 }

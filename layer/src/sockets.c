@@ -104,10 +104,11 @@ static int is_tcp(int fd) {
     return (family == AF_INET || family == AF_INET6) && option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
 }
 
-static int is_unconnected(int fd) {
+// is_connecting says whether connect was called on fd before: calling it again then only asks how that went.
+static int is_connecting(int fd) {
     struct tcp_info info;
     socklen_t length = sizeof info;
-    return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_CLOSE;
+    return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state != TCP_CLOSE;
 }
 
 static struct frame_addr native_end(int fd, int peer) {
@@ -167,7 +168,7 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t length) {
     if (to.family == 0 || to.port == 0 || !session.active) return ORIGINAL(connect)(fd, addr, length);
     const struct rules *r = rules();
     if (!(r->flags & RULE_OUTGOING) || stays_local(&to) || option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
-        ((r->flags & RULE_IGNORE_LOCALHOST) && is_loopback(&to)) || !is_unconnected(fd))
+        ((r->flags & RULE_IGNORE_LOCALHOST) && is_loopback(&to)) || is_connecting(fd))
         return ORIGINAL(connect)(fd, addr, length);
     return connect_elsewhere(fd, addr, length, &to);
 }

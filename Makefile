@@ -1,0 +1,58 @@
+# Only names commands; the programs it calls hold what there is to know. Prerequisites: Go, make, a C compiler and bash.
+SHELL = bash
+CC ?= cc
+
+# The hooks get NULL where libc's headers say "nonnull", so the compiler must not take it for impossible.
+LAYER_FLAGS = -std=gnu17 -O2 -fPIC -ftls-model=initial-exec -shared -fvisibility=hidden -fno-delete-null-pointer-checks -Wall -Wextra -Werror -Wno-nonnull-compare \
+	-Wl,-z,now,-z,relro,-z,noexecstack,-s
+LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
+FUZZTIME ?= 20s
+
+.PHONY: build layer demo test vet fmt bench soak fuzz clean
+
+build: layer # bin/mirrord
+	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
+
+ifeq ($(shell uname -s),Linux)
+layer: layer/lib/libmirrord.so
+layer/lib/libmirrord.so: $(wildcard layer/src/*) Makefile
+	$(CC) $(LAYER_FLAGS) -o $@.new layer/src/layer.c
+	mv $@.new $@
+else
+layer:
+	@echo 'layer: left out, it is built for Linux only'
+endif
+
+demo: build # one program, plainly and inside a pod
+	@command -v npm > /dev/null || command -v python3 > /dev/null || tests/need python3
+	tests/demo/run
+
+test: build vet # everything that can be tested on this machine
+	@tests/need curl python3 node npm setpriv find
+	go run ./tests/all -race -timeout 20m ./...
+
+vet:
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "make fmt is needed for" $$files; exit 1; }
+	go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+
+fmt:
+	gofmt -w .
+
+bench: build # writes tests/bench/RESULTS.md
+	tests/bench/run
+
+soak: build # the long counts; hours
+	tests/soak/run
+
+fuzz: # every fuzz target, FUZZTIME each
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "fuzz $$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$package"; \
+		done; \
+	done
+
+clean:
+	rm -rf bin layer/lib/*.so layer/lib/*.so.new

@@ -1,0 +1,56 @@
+package files
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
+)
+
+// openDir opens a directory only to look up names in it, which needs no permission to read it.
+const openDir = unix.O_PATH
+
+func stat(st *unix.Stat_t) *wire.Stat {
+	return &wire.Stat{
+		Dev: st.Dev, Ino: st.Ino, Mode: st.Mode, Nlink: uint64(st.Nlink), UID: st.Uid, GID: st.Gid, Rdev: st.Rdev,
+		Size: st.Size, Blksize: int64(st.Blksize), Blocks: st.Blocks,
+		Atime: st.Atim.Nano(), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
+	}
+}
+
+// entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number, 0 if the file system does not tell.
+// See getdents(2) for the records.
+func entries(f *os.File, each func(ino uint64, kind uint8, name []byte) error) error {
+	buf := make([]byte, copyBuffer)
+	for {
+		var n int
+		err := ignoringEINTR(func() (err error) {
+			n, err = unix.Getdents(int(f.Fd()), buf)
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		for rest := buf[:n]; len(rest) > 0; {
+			const fixed = 19 // d_ino u64, d_off i64, d_reclen u16, d_type u8; d_name follows
+			if len(rest) < fixed {
+				return io.ErrUnexpectedEOF
+			}
+			size := int(binary.NativeEndian.Uint16(rest[16:]))
+			if size < fixed || size > len(rest) {
+				return io.ErrUnexpectedEOF
+			}
+			name, _, _ := bytes.Cut(rest[fixed:size], []byte{0})
+			if s := string(name); s != "." && s != ".." {
+				if err := each(binary.NativeEndian.Uint64(rest), rest[18], name); err != nil {
+					return err
+				}
+			}
+			rest = rest[size:]
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"mirrord/agent/wire"
+)
+
+// Dir is a pod directory: pod.yaml and rootfs/, served on this machine.
+type Dir struct {
+	pod   *pod
+	root  *os.File
+	ports map[uint16]*port
+}
+
+// OpenDir reads path/pod.yaml, opens path/rootfs if there is one, and opens every listen address of the ports. The error tells all faults of the
+// file, each with its line and column.
+func OpenDir(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPod(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{pod: p, ports: make(map[uint16]*port)}
+	if d.root, err = openRoot(filepath.Join(path, "rootfs")); err != nil {
+		return nil, err
+	}
+	for number, spec := range p.ports {
+		opened, err := openPort(number, spec)
+		if err != nil {
+			d.Close()
+			return nil, fmt.Errorf("%s: %w", filepath.Join(path, podFile), err)
+		}
+		d.ports[number] = opened
+	}
+	return d, nil
+}
+
+// openRoot opens a directory; a missing one is nil without an error.
+func openRoot(path string) (*os.File, error) {
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("the pod's files: %w", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a directory\nhint: rootfs holds the pod's files, as seen from its /", path)
+	}
+	root, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("the pod's files: %w", err)
+	}
+	return root, nil
+}
+
+// Close ends the listeners and the connections that were passed to the pod's own programs, and returns when nothing is left. Connections that
+// somebody took go on.
+func (d *Dir) Close() error {
+	var errs []error
+	for _, p := range d.ports {
+		errs = append(errs, p.close())
+	}
+	if d.root != nil {
+		errs = append(errs, d.root.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Name is pod.yaml's name, or the directory's where it has none.
+func (d *Dir) Name() string { return d.pod.name }
+
+// Hostname is pod.yaml's hostname, or the name.
+func (d *Dir) Hostname() string { return d.pod.hostname }
+
+// Capabilities is everything.
+func (d *Dir) Capabilities() []string {
+	return []string{"env", "files", "names", "outgoing", "steal"}
+}
+
+// Env is pod.yaml's env.
+func (d *Dir) Env() (map[string]string, error) { return d.pod.env, nil }
+
+// Root is rootfs, or nil.
+func (d *Dir) Root() *os.File { return d.root }
+
+// Hosts is pod.yaml's hosts.
+func (d *Dir) Hosts() map[string][]netip.Addr { return d.pod.hosts }
+
+// Resolver is this machine's.
+func (d *Dir) Resolver() Resolver { return net.DefaultResolver }
+
+// Latency is the round trip that the link to the pod is to have: how far away the pod seems.
+func (d *Dir) Latency() time.Duration { return d.pod.latency }
+
+// ListenAddr is the address whose connections reach the pod's port, with the real port where pod.yaml asks for 0. It is the zero AddrPort for a port
+// that pod.yaml does not list.
+func (d *Dir) ListenAddr(number uint16) netip.AddrPort {
+	if p := d.ports[number]; p != nil {
+		return addrPort(p.listener.Addr())
+	}
+	return netip.AddrPort{}
+}
+
+// Dial follows the routes. An address that hosts names and no route leads to exists only in the pod's network: ECONNREFUSED. Any other is dialled
+// from this machine.
+func (d *Dir) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if to, ok := d.pod.routes[route{"tcp", addr}]; ok {
+		addr = to
+	} else if d.pod.named[addr.Addr()] {
+		return nil, fmt.Errorf("%s is in the pod's network and pod.yaml has no route to it: %w", addr, syscall.ECONNREFUSED)
+	}
+	return dialTCP(ctx, addr)
+}
+
+// dialTCP returns a connection without Nagle's delay, net's default.
+func dialTCP(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// Steal takes a port of pod.yaml.
+func (d *Dir) Steal(number uint16, take func(Incoming) bool) (io.Closer, error) {
+	p := d.ports[number]
+	if p == nil {
+		return nil, fmt.Errorf("pod.yaml lists no port %d: %w", number, syscall.EADDRNOTAVAIL)
+	}
+	return p.steal(take)
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,46 @@
+// Package target is what the agent needs of the thing it serves: a live pod, or a pod directory on this machine (Dir).
+package target
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"os"
+
+	"mirrord/agent/wire"
+)
+
+// Target is a pod as the agent serves it. Methods are safe for concurrent use.
+type Target interface {
+	// Name is the target's name for people, Hostname what gethostname tells in it.
+	Name() string
+	Hostname() string
+	// Capabilities are those of wire.Hello that the target has.
+	Capabilities() []string
+	// Env is the environment of the target's program. The caller does not change it.
+	Env() (map[string]string, error)
+	// Root is the directory that the target sees as "/"; nil when it has no files. The target closes it.
+	Root() *os.File
+	// Hosts holds the names that the target knows without asking anybody, in lower case without a trailing dot.
+	Hosts() map[string][]netip.Addr
+	// Resolver answers the other names; *net.Resolver is one.
+	Resolver() Resolver
+	// Dial makes a TCP connection as the target's program would. Errors carry the errno.
+	Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error)
+	// Steal offers every new connection to the target's port to take, until the Closer is closed. Connections that take does not want go to the
+	// target's own program, as all do while nobody steals. Errors carry EADDRINUSE when the port is being stolen, EADDRNOTAVAIL when the target
+	// has no such port.
+	Steal(port uint16, take func(Incoming) bool) (io.Closer, error)
+}
+
+// Incoming is a new connection to a port of the target. take owns Conn if it returns true, and must not have read from it otherwise.
+type Incoming struct {
+	Conn          wire.Conn
+	Local, Remote netip.AddrPort // as the target sees them
+}
+
+// Resolver asks a name server. Errors are *net.DNSError. Both methods are net.Resolver's.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	LookupAddr(ctx context.Context, addr string) (names []string, err error)
+}

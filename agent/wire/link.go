@@ -1,0 +1,242 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// helloTime limits the exchange of hellos on a new link.
+	helloTime = 30 * time.Second
+	// maxCalls bounds the requests that a launcher has under way at once; more wait. An agent answers at least MaxRequests, of which the rest is
+	// for subscriptions.
+	maxCalls = MaxRequests / 2
+	// MaxRequests is how many streams of the session for requests an agent serves at once.
+	MaxRequests = 1024
+	// MaxRelays is how many streams of the bulk session either end serves at once.
+	MaxRelays = 16384
+)
+
+// Link is the launcher's end: both sessions to one agent. All methods are safe for concurrent use. Whatever fails because the link is gone
+// wraps ErrLinkLost; one lost session ends the other too.
+type Link struct {
+	requests, bulk *Session
+	agent          Hello
+	slots          chan struct{}
+	incoming       chan incoming
+	done           chan struct{}
+	running        sync.WaitGroup
+}
+
+// NewLink says hello on both connections, which it owns from now on, even when it fails. ctx limits the hellos only. session is the launcher's id of
+// this session, any text.
+func NewLink(ctx context.Context, requests, bulk net.Conn, session string) (*Link, error) {
+	l := &Link{slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{})}
+	var err error
+	if l.requests, err = NewSession(requests, true, false); err != nil {
+		return nil, errors.Join(err, requests.Close(), bulk.Close())
+	}
+	if l.bulk, err = NewSession(bulk, true, true); err != nil {
+		return nil, errors.Join(err, l.requests.Close(), bulk.Close())
+	}
+	l.running.Go(func() { l.bulk.Serve(MaxRelays, l.accept) })
+	l.running.Go(func() { l.requests.Serve(1, func(s *Stream, _ *Request) { s.Close() }) }) // nothing an agent could ask
+	l.running.Go(func() {
+		select {
+		case <-l.requests.Done():
+		case <-l.bulk.Done():
+		}
+		close(l.done)
+		l.requests.Close()
+		l.bulk.Close()
+	})
+	ctx, cancel := context.WithTimeout(ctx, helloTime)
+	defer cancel()
+	for _, s := range []*Session{l.requests, l.bulk} {
+		if l.agent, err = hello(ctx, s, Hello{Version: Version, Session: session, Bulk: s == l.bulk}); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func hello(ctx context.Context, s *Session, mine Hello) (Hello, error) {
+	reply, stream, err := call(ctx, s, &Request{Op: OpHello, Hello: &mine})
+	if stream != nil {
+		stream.Close()
+	}
+	switch {
+	case reply != nil && reply.Hello != nil && reply.Hello.Version != Version:
+		return Hello{}, fmt.Errorf("the agent speaks version %d of the protocol, this mirrord version %d\nhint: use a mirrord and an agent of the same release",
+			reply.Hello.Version, Version)
+	case err != nil:
+		return Hello{}, fmt.Errorf("the agent did not say hello: %w", err)
+	case reply.Hello == nil:
+		return Hello{}, fmt.Errorf("the agent did not say hello: %w: a reply without it", ErrMalformed)
+	}
+	return *reply.Hello, nil
+}
+
+// call opens a stream, sends req and reads the reply. The stream is nil when there was an error that is not an *Error, and else the caller's to
+// close. An ended ctx ends the call.
+func call(ctx context.Context, s *Session, req *Request) (*Reply, *Stream, error) {
+	stream, err := s.Open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	wake := context.AfterFunc(ctx, func() { stream.SetDeadline(past) })
+	reply := new(Reply)
+	err = WriteHeader(stream, req)
+	if err == nil {
+		err = ReadHeader(stream, reply)
+	}
+	if !wake() {
+		err = ctx.Err()
+	}
+	var unsent *Error
+	switch {
+	case err == nil:
+		return reply, stream, reply.Err()
+	case ctx.Err() != nil, errors.Is(err, ErrLinkLost), errors.As(err, &unsent):
+	default:
+		// An agent that breaks the protocol is not one to go on with.
+		err = fmt.Errorf("%w: no proper answer: %w", ErrLinkLost, err)
+		s.mux.Close()
+	}
+	stream.Close()
+	return nil, nil, err
+}
+
+// Agent returns the agent's hello.
+func (l *Link) Agent() Hello { return l.agent }
+
+// Do makes a request that is answered without a body. The error is an *Error with the errno's name, ctx's, or one that wraps ErrLinkLost.
+func (l *Link) Do(ctx context.Context, req *Request) (*Reply, error) {
+	reply, body, err := l.Open(ctx, req)
+	if body != nil {
+		body.Close()
+	}
+	return reply, err
+}
+
+// Open makes an OpOpen request. The body is nil if there was an error (see Do), else the caller closes it, read to the end or not; ctx is no longer
+// looked at. Reads of the body fail as NewBodyReader says, or with ErrLinkLost.
+func (l *Link) Open(ctx context.Context, req *Request) (*Reply, io.ReadCloser, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	case <-l.done:
+		return nil, nil, ErrLinkLost
+	}
+	reply, stream, err := call(ctx, l.requests, req)
+	if err != nil {
+		if stream != nil {
+			stream.Close()
+		}
+		<-l.slots
+		return nil, nil, err
+	}
+	return reply, &body{Reader: NewBodyReader(stream), stream: stream, slots: l.slots}, nil
+}
+
+type body struct {
+	io.Reader
+	stream *Stream
+	slots  <-chan struct{}
+	once   sync.Once
+}
+
+func (b *body) Close() error {
+	b.once.Do(func() {
+		b.stream.Close()
+		<-b.slots
+	})
+	return nil
+}
+
+// Connect makes a TCP connection from the target. The reply carries both ends as the target sees them, which are also the connection's addresses.
+// Errors are Do's; the connection is a *Stream.
+func (l *Link) Connect(ctx context.Context, addr netip.AddrPort) (*Reply, Conn, error) {
+	reply, stream, err := call(ctx, l.bulk, &Request{Op: OpConnect, Addr: addr})
+	if err != nil {
+		if stream != nil {
+			stream.Close()
+		}
+		return nil, nil, err
+	}
+	stream.SetAddrs(reply.Local, reply.Remote)
+	return reply, stream, nil
+}
+
+// Subscribe asks for the connections that reach the target's port; they come out of AcceptIncoming until the returned Closer is closed. Errors
+// are Do's: EADDRINUSE when somebody else has the port, EADDRNOTAVAIL when the target has no such port.
+func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool) (io.Closer, error) {
+	_, stream, err := call(ctx, l.requests, &Request{Op: OpSubscribe, Port: port, Steal: steal})
+	if err != nil {
+		if stream != nil {
+			stream.Close()
+		}
+		return nil, err
+	}
+	return stream, nil
+}
+
+// IncomingConn is a connection to a subscribed port of the target, with both ends' addresses as the target sees them. Accept or Refuse must be
+// called once before anything else; after Accept it is a connection, which its owner closes.
+type IncomingConn struct{ *Stream }
+
+// Accept takes the connection.
+func (c *IncomingConn) Accept() error { return WriteHeader(c.Stream, &Reply{}) }
+
+// Refuse gives the connection back, the agent passes it to the target's own program, and closes it here.
+func (c *IncomingConn) Refuse(errno string) error {
+	return errors.Join(WriteHeader(c.Stream, &Reply{Errno: errno}), c.Close())
+}
+
+// AcceptIncoming waits for the next connection to a subscribed port; the request carries Port, Local and Remote. It fails only when the link is lost.
+func (l *Link) AcceptIncoming() (*Request, *IncomingConn, error) {
+	select {
+	case in := <-l.incoming:
+		return in.req, in.conn, nil
+	case <-l.done:
+		return nil, nil, ErrLinkLost
+	}
+}
+
+type incoming struct {
+	req  *Request
+	conn *IncomingConn
+}
+
+// accept takes a stream that the agent opened.
+func (l *Link) accept(stream *Stream, req *Request) {
+	if req.Op != OpIncoming {
+		WriteHeader(stream, &Reply{Errno: "ENOSYS", Text: fmt.Sprintf("a launcher has no operation %d", req.Op)})
+		stream.Close()
+		return
+	}
+	stream.SetAddrs(req.Local, req.Remote)
+	select {
+	case l.incoming <- incoming{req, &IncomingConn{stream}}:
+	case <-l.done:
+		stream.Close()
+	}
+}
+
+// Done is closed when the link is lost or closed.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Close ends both sessions and everything on them, and returns when nothing is left.
+func (l *Link) Close() error {
+	err := errors.Join(l.requests.Close(), l.bulk.Close())
+	l.running.Wait()
+	return err
+}

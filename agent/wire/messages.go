@@ -1,0 +1,102 @@
+// Package wire is the protocol between the launcher's broker and the agent: the only code the two share.
+//
+// A link is two yamux sessions, each over a connection of its own: one for requests and files, one for relayed connections ("bulk"), so that
+// a stat never waits behind a download. Each request is one stream: a header (u32 little-endian length, then CBOR with integer keys), the
+// answering header, then raw bytes where the operation has any.
+package wire
+
+import "net/netip"
+
+// Version of the protocol. Both ends send theirs in Hello; the launcher refuses an agent with another one.
+const Version = 1
+
+// MaxHeader bounds a CBOR header in bytes.
+const MaxHeader = 1 << 20
+
+// Op says what a stream is for.
+type Op uint8
+
+// The operations. Numbers are part of the protocol.
+const (
+	OpHello     Op = 1  // first stream of each session
+	OpEnv       Op = 2  // the target's environment → Reply.Env
+	OpOpen      Op = 3  // a file's content or a directory's entries → Reply.Stat, then a body
+	OpStat      Op = 4  // → Reply.Stat
+	OpAccess    Op = 5  // access(2) with Request.Mode
+	OpReadlink  Op = 6  // → Reply.Path
+	OpRealpath  Op = 7  // → Reply.Path
+	OpLookup    Op = 8  // Request.Name, Request.Family → Reply.Addrs, Reply.Name (canonical)
+	OpReverse   Op = 9  // Request.Addr → Reply.Name
+	OpConnect   Op = 10 // bulk session: Request.Addr → Reply.Local, Reply.Remote; then the stream is the connection
+	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open
+	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
+	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
+)
+
+// Request is the header that opens a stream. Fields that an operation does not name are zero.
+type Request struct {
+	Op       Op             `cbor:"1,keyasint"`
+	Path     string         `cbor:"2,keyasint,omitempty"` // absolute path inside the target
+	NoFollow bool           `cbor:"3,keyasint,omitempty"` // OpStat: lstat; OpOpen: O_NOFOLLOW
+	Dir      bool           `cbor:"4,keyasint,omitempty"` // OpOpen: O_DIRECTORY
+	Mode     uint32         `cbor:"5,keyasint,omitempty"` // OpAccess: R_OK 4, W_OK 2, X_OK 1
+	Limit    int64          `cbor:"6,keyasint,omitempty"` // OpOpen: largest regular file wanted, bytes; a larger one is EFBIG
+	Name     string         `cbor:"7,keyasint,omitempty"`
+	Family   uint8          `cbor:"8,keyasint,omitempty"` // OpLookup: 0 any, 4, 6
+	Addr     netip.AddrPort `cbor:"9,keyasint,omitzero"`
+	Port     uint16         `cbor:"10,keyasint,omitempty"` // OpSubscribe, OpIncoming: the target's port
+	Steal    bool           `cbor:"11,keyasint,omitempty"` // OpSubscribe: take the connections instead of seeing a copy
+	Local    netip.AddrPort `cbor:"12,keyasint,omitzero"`  // OpIncoming: the address that was connected to
+	Remote   netip.AddrPort `cbor:"13,keyasint,omitzero"`  // OpIncoming: who connected
+	Hello    *Hello         `cbor:"14,keyasint,omitempty"` // OpHello only
+	Stream   uint32         `cbor:"15,keyasint,omitempty"` // OpReset: yamux's id of the stream
+}
+
+// Reply answers a Request. Errno is empty on success.
+type Reply struct {
+	Errno  string            `cbor:"1,keyasint,omitempty"` // the name of an errno ("ENOENT"): numbers differ between systems
+	Text   string            `cbor:"2,keyasint,omitempty"` // for people: what failed
+	Stat   *Stat             `cbor:"3,keyasint,omitempty"`
+	Path   string            `cbor:"4,keyasint,omitempty"`
+	Addrs  []netip.Addr      `cbor:"5,keyasint,omitempty"`
+	Name   string            `cbor:"6,keyasint,omitempty"`
+	Env    map[string]string `cbor:"7,keyasint,omitempty"`
+	Local  netip.AddrPort    `cbor:"8,keyasint,omitzero"`
+	Remote netip.AddrPort    `cbor:"9,keyasint,omitzero"`
+	Hello  *Hello            `cbor:"10,keyasint,omitempty"`
+}
+
+// Lookup failures travel in Reply.Errno beside the real errnos.
+const (
+	ErrnoNotFound = "NOTFOUND" // no such name
+	ErrnoNoData   = "NODATA"   // the name exists, without an address of that family
+	ErrnoAgain    = "AGAIN"    // a resolver did not answer; asking again may help
+)
+
+// Hello is exchanged on the first stream of each session.
+type Hello struct {
+	Version      uint     `cbor:"1,keyasint"`
+	Session      string   `cbor:"2,keyasint,omitempty"` // the launcher's session id, the same on both sessions of a link
+	Bulk         bool     `cbor:"3,keyasint,omitempty"` // this session is the bulk one
+	Capabilities []string `cbor:"4,keyasint,omitempty"` // the agent's: env, files, names, outgoing, steal
+	Name         string   `cbor:"5,keyasint,omitempty"` // the agent's: the target's name
+	Hostname     string   `cbor:"6,keyasint,omitempty"` // the agent's: the target's host name
+}
+
+// Stat is a file's metadata. Mode holds type and permission bits with Linux numbers (S_IFREG 0100000, S_IFDIR 0040000…); times are
+// nanoseconds since 1970.
+type Stat struct {
+	Dev     uint64 `cbor:"1,keyasint"`
+	Ino     uint64 `cbor:"2,keyasint"`
+	Mode    uint32 `cbor:"3,keyasint"`
+	Nlink   uint64 `cbor:"4,keyasint"`
+	UID     uint32 `cbor:"5,keyasint"`
+	GID     uint32 `cbor:"6,keyasint"`
+	Rdev    uint64 `cbor:"7,keyasint"`
+	Size    int64  `cbor:"8,keyasint"`
+	Blksize int64  `cbor:"9,keyasint"`
+	Blocks  int64  `cbor:"10,keyasint"`
+	Atime   int64  `cbor:"11,keyasint"`
+	Mtime   int64  `cbor:"12,keyasint"`
+	Ctime   int64  `cbor:"13,keyasint"`
+}

@@ -1,0 +1,250 @@
+package broker
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
+	"mirrord/launcher/events"
+	"mirrord/layer/frame"
+)
+
+// attempt is an outgoing connection on its way: one half is the agent's, the other the program's, which is known by its local port. It belongs to
+// the relays' tables until both are there.
+type attempt struct {
+	id    uint64
+	v6    bool // the program's socket is on ::1
+	since time.Time
+
+	// Set when the agent has answered.
+	agent wire.Conn // nil when it refused
+	errno unix.Errno
+	view  frame.EndpointReply
+
+	// Only of a non-blocking connect, which is dialled in a goroutine: that waits for port until it is cancelled.
+	port   chan uint16
+	cancel context.CancelFunc
+}
+
+// connect answers where to connect to.
+func (b *Broker) connect(m *frame.ConnectRequest) answer {
+	ip := m.Addr.Addr().Unmap().WithZone("")
+	addr := netip.AddrPortFrom(ip, m.Addr.Port())
+	out := &b.network.Outgoing
+	here := answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		if at, ok := b.listeners.reach(addr); ok {
+			here.fields = &frame.ConnectReply{Relay: at}
+			return here
+		}
+		if out.IgnoreLocalhost {
+			return here
+		}
+		if ip.IsUnspecified() { // the kernel takes it for loopback
+			addr = netip.AddrPortFrom(loopback(ip.Is6()), addr.Port())
+		}
+	}
+	if !out.TCP || addr.Port() == 0 || !out.Filter.RemoteAddr("tcp", addr, b.names.of(ip)) {
+		return here
+	}
+	v6 := m.Flags&frame.ConnectV6Only != 0
+	fixed := b.relays.fixed(v6)
+	if !fixed.IsValid() {
+		return failure(unix.ENETUNREACH)
+	}
+	a := &attempt{v6: v6}
+	if m.Flags&frame.ConnectNonblock != 0 {
+		return b.connectLater(a, addr, fixed)
+	}
+	b.dial(b.ctx, a, addr)
+	if a.errno != 0 {
+		return failure(a.errno)
+	}
+	b.relays.add(a)
+	return result(&frame.ConnectReply{Attempt: a.id, Relay: fixed})
+}
+
+func loopback(v6 bool) netip.Addr {
+	if v6 {
+		return netip.IPv6Loopback()
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
+// dial has the agent connect.
+func (b *Broker) dial(ctx context.Context, a *attempt, addr netip.AddrPort) {
+	e := events.Event{Type: events.Connect, Address: addr.String()}
+	if names := b.names.of(addr.Addr()); len(names) > 0 {
+		e.Name = names[len(names)-1]
+	}
+	reply, conn, err := b.Link.Connect(ctx, addr)
+	if err != nil {
+		a.errno = errnoOf(err, unix.ENETUNREACH)
+		e.Errno = unix.ErrnoName(a.errno)
+	} else {
+		a.agent, a.view = conn, frame.EndpointReply{Local: reply.Local, Peer: addr}
+	}
+	b.Emit(e)
+}
+
+// connectLater is connect for a non-blocking socket: the caller must not wait for the pod. Its socket stays in progress until the agent has
+// answered, where the system allows that; else it connects at once and is reset if the agent fails.
+func (b *Broker) connectLater(a *attempt, addr, fixed netip.AddrPort) answer {
+	h, err := newHandshake(b.relays.random(a.v6))
+	if err != nil {
+		b.warn("cannot hold a connection in progress: "+err.Error(), "non-blocking connections succeed before the pod's do")
+	}
+	relay := fixed
+	if h != nil {
+		relay = h.addr
+	}
+	a.port = make(chan uint16, 1)
+	var ctx context.Context
+	ctx, a.cancel = context.WithCancel(b.ctx)
+	b.relays.add(a)
+	ok := b.spawn(func() {
+		defer a.cancel()
+		if h != nil {
+			defer h.close()
+		}
+		b.finishLater(ctx, a, h, addr)
+	})
+	if !ok {
+		if h != nil {
+			h.close()
+		}
+		return failure(unix.ENETUNREACH)
+	}
+	return result(&frame.ConnectReply{Attempt: a.id, Relay: relay})
+}
+
+// finishLater brings both halves of a non-blocking connect together. h is nil where the program's socket is connected already.
+func (b *Broker) finishLater(ctx context.Context, a *attempt, h *handshake, addr netip.AddrPort) {
+	b.dial(ctx, a, addr)
+	var port uint16
+	select {
+	case port = <-a.port:
+	case <-ctx.Done():
+		a.abandon()
+		return
+	}
+	switch {
+	case a.errno != 0:
+		b.relays.fail(meeting{a.v6, port}, a.errno) // before the handshake is closed, which the program sees
+		if h == nil {
+			b.meet(a, port)
+		}
+	case h == nil:
+		b.meet(a, port)
+	default:
+		key := ends{local: netip.AddrPortFrom(loopback(a.v6), port), peer: h.addr}
+		b.relays.register(key, a.view) // before the program can ask
+		c, err := h.establish(port)
+		if err != nil { // the program has given up
+			b.relays.unregister(key)
+			a.abandon()
+			return
+		}
+		if now := endsOf(c); now != key {
+			b.relays.unregister(key)
+			key = now
+		}
+		b.relay(key, a.view, c, a.agent)
+	}
+}
+
+// abandon gives the agent's half up.
+func (a *attempt) abandon() {
+	if a.cancel != nil {
+		a.cancel()
+	}
+	if a.agent != nil {
+		wire.Refuse(a.agent)
+	}
+}
+
+// connected notes the local port of the program's socket.
+func (b *Broker) connected(m *frame.ConnectedRequest) answer {
+	a := b.relays.take(m.Attempt)
+	if a == nil {
+		return answer{}
+	}
+	b.relays.succeed(meeting{a.v6, m.LocalPort}) // of an earlier socket with this port
+	if a.port != nil {
+		a.port <- m.LocalPort
+	} else {
+		b.meet(a, m.LocalPort)
+	}
+	return answer{}
+}
+
+// meet joins an attempt with the connection that the program made to the fixed address, now or when it is accepted.
+func (b *Broker) meet(a *attempt, port uint16) {
+	if c := b.relays.claim(a, port); c != nil {
+		b.join(a, c)
+	}
+}
+
+func (b *Broker) join(a *attempt, c *net.TCPConn) {
+	if a.agent == nil {
+		wire.Refuse(c)
+		return
+	}
+	b.relay(endsOf(c), a.view, c, a.agent)
+}
+
+// relay carries bytes between the program's connection and the agent's until both directions have ended, and owns both.
+func (b *Broker) relay(key ends, view frame.EndpointReply, c *net.TCPConn, agent wire.Conn) {
+	b.relays.register(key, view)
+	ok := b.spawn(func() {
+		defer b.relays.unregister(key)
+		if b.track(c) {
+			wire.Pipe(c, agent)
+			b.drop(c)
+		}
+	})
+	if !ok {
+		c.Close() // the link is closed, and the agent's half with it
+	}
+}
+
+// acceptRelays accepts what programs connect to a fixed address.
+func (b *Broker) acceptRelays(l *net.TCPListener) {
+	for {
+		c, err := l.AcceptTCP()
+		if err != nil {
+			if b.pause(err) {
+				continue
+			}
+			return
+		}
+		if a := b.relays.accept(c); a != nil {
+			b.join(a, c)
+		}
+	}
+}
+
+// endpoint answers what the pod sees as the ends of a connection.
+func (b *Broker) endpoint(m *frame.EndpointRequest) answer {
+	key := ends{local: unmap(m.Local), peer: unmap(m.Peer)}
+	if view, ok := b.relays.view(b.ctx, key); ok {
+		return result(&view)
+	}
+	return local
+}
+
+// sockError answers why a non-blocking connect failed in the pod.
+func (b *Broker) sockError(m *frame.SockErrorRequest) answer {
+	if e, ok := b.relays.errno(meeting{m.Local.Addr().Unmap().Is6(), m.Local.Port()}); ok {
+		return failure(e)
+	}
+	return local
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}

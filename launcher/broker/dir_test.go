@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/serve"
+	"mirrord/agent/target"
+	"mirrord/layer/frame"
+)
+
+// TestPodDirectory asks one of everything of the real agent.
+func TestPodDirectory(t *testing.T) {
+	remote, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remote.Close()
+	dir := t.TempDir()
+	pod := fmt.Sprintf("name: cart\nhosts: {inventory: 10.96.0.7}\nroutes: {\"10.96.0.7:80\": %q}\nports: {8080: {listen: \"127.0.0.1:0\"}}\n", remote.Addr())
+	if err := os.MkdirAll(filepath.Join(dir, "rootfs/srv/data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"pod.yaml": pod, "rootfs/srv/data/file": "of the pod"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := target.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	requests, bulk, done, err := serve.Dir(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startOn(t, requests, bulk, nil)
+	defer func() {
+		s.Close()
+		<-done
+	}()
+
+	_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/srv/data/file"}, nil)
+	if f == nil {
+		t.Fatal("no file")
+	}
+	if got, err := io.ReadAll(f); err != nil || string(got) != "of the pod" {
+		t.Errorf("%q, %v", got, err)
+	}
+	f.Close()
+	if _, f = s.ask(t, frame.Open, &frame.OpenRequest{Path: "/srv/data", Flags: unix.O_DIRECTORY}, nil); f == nil {
+		t.Fatal("no directory")
+	}
+	if got, err := io.ReadAll(f); err != nil || len(got) != 2+len("/srv/data")+3*12+len(".")+len("..")+len("file") {
+		t.Errorf("%q, %v", got, err)
+	}
+	f.Close()
+	s.expect(int32(unix.ENOTDIR), frame.Open, &frame.OpenRequest{Path: "/srv/data/file", Flags: unix.O_DIRECTORY})
+	s.expect(int32(unix.EROFS), frame.Change, &frame.ChangeRequest{Op: frame.Unlink, Path: "/srv/data/file"})
+
+	var names frame.LookupReply
+	if status, _ := s.ask(t, frame.Lookup, &frame.LookupRequest{Name: "inventory", Family: 4}, &names); status != 0 || len(names.Addrs) != 1 {
+		t.Fatalf("lookup: status %d, %+v", status, names)
+	}
+	p := newSocket(t, unix.AF_INET, true)
+	defer p.close()
+	to := netip.AddrPortFrom(names.Addrs[0].Addr(), 80)
+	if status, err := s.connect(t, p, to, frame.ConnectNonblock); status != 0 || err != unix.EINPROGRESS {
+		t.Fatalf("connect: status %d, %v", status, err)
+	}
+	if e := p.wait(); e != 0 {
+		t.Fatal(e)
+	}
+	far, err := remote.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	far.Close()
+
+	program := s.program(t, "127.0.0.1:0", 8080)
+	client, err := net.Dial("tcp", d.ListenAddr(8080).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, err := program.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var view frame.EndpointReply
+	ends := &frame.EndpointRequest{Local: addrOf(c.LocalAddr()), Peer: addrOf(c.RemoteAddr())}
+	if status, _ := s.ask(t, frame.Endpoint, ends, &view); status != 0 || view.Peer != addrOf(client.LocalAddr()) {
+		t.Errorf("endpoint: status %d, %+v, want the peer %v", status, view, client.LocalAddr())
+	}
+}

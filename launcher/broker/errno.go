@@ -1,0 +1,26 @@
+package broker
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
+)
+
+// errnoOf is the errno for the program of a request that failed: the pod's own if the agent answered (EIO when this host has no such errno), that
+// of a system call of the broker's own, else lost, which stands for a link that is gone.
+func errnoOf(err error, lost unix.Errno) unix.Errno {
+	var refused *wire.Error
+	var e unix.Errno
+	switch {
+	case errors.As(err, &refused):
+		if !errors.As(refused, &e) {
+			return unix.EIO
+		}
+		return e
+	case errors.Is(err, wire.ErrLinkLost) || !errors.As(err, &e):
+		return lost
+	}
+	return e
+}

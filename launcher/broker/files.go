@@ -1,0 +1,312 @@
+package broker
+
+import (
+	"encoding/binary"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
+	"mirrord/launcher/events"
+	"mirrord/layer/frame"
+)
+
+// Limits in bytes: what goes into memory, what is fetched at all, and how much of a file without a size (of proc, sysfs) is read.
+const (
+	memoryLimit  = 64 << 20
+	fileLimit    = 4 << 30
+	unsizedLimit = 4 << 20
+)
+
+// openFile answers with a descriptor that holds the whole file or directory, or with the errno of the pod.
+func (b *Broker) openFile(m *frame.OpenRequest) answer {
+	if b.local.has(m.Path) {
+		return local
+	}
+	flags := int(m.Flags)
+	if flags&openPath == 0 {
+		access := flags & unix.O_ACCMODE
+		switch {
+		case flags&openTmpfile == openTmpfile:
+			return failure(unix.EROFS)
+		case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
+			return b.create("open", m.Path, false)
+		case flags&unix.O_CREAT != 0 || access == unix.O_WRONLY:
+			return b.makeLocal("open", m.Path, false)
+		case access == unix.O_RDWR || flags&unix.O_TRUNC != 0:
+			return b.refuseChange(m.Path, flags&unix.O_NOFOLLOW != 0)
+		}
+	}
+	a, err := b.fetch(&wire.Request{
+		Op: wire.OpOpen, Path: m.Path, Limit: fileLimit,
+		NoFollow: flags&unix.O_NOFOLLOW != 0, Dir: flags&unix.O_DIRECTORY != 0,
+	})
+	e := events.Event{Type: events.File, Op: "open", Path: m.Path}
+	if err != nil {
+		a = failure(errnoOf(err, unix.EIO))
+		e.Errno = unix.ErrnoName(unix.Errno(a.status))
+	}
+	b.Emit(e)
+	return a
+}
+
+// fetch opens a file in the pod and takes it over whole.
+func (b *Broker) fetch(r *wire.Request) (answer, error) {
+	reply, body, err := b.Link.Open(b.ctx, r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer body.Close()
+	st := reply.Stat
+	if st == nil {
+		return answer{}, unix.EIO
+	}
+	kind, limit, make, prefix := "f", st.Size, anonymousFile, []byte(nil)
+	switch {
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		b.page.directories()
+		kind, limit = "d", memoryLimit
+		prefix = append(binary.LittleEndian.AppendUint16(nil, uint16(len(r.Path))), r.Path...)
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return answer{}, unix.ENXIO
+	case st.Size < 0 || st.Size > fileLimit:
+		return answer{}, unix.EFBIG
+	case st.Size == 0:
+		limit = unsizedLimit
+	case st.Size > memoryLimit:
+		make = unlinkedFile
+	}
+	w, fd, err := make(tag(kind, st), b.TempDir)
+	if err != nil {
+		b.warn("cannot make a local file for a file of the pod: "+err.Error(), "")
+		return answer{}, err
+	}
+	defer unix.Close(w)
+	if err := fill(w, prefix, body, limit, kind == "f" && st.Size > 0); err != nil {
+		unix.Close(fd)
+		return answer{}, err
+	}
+	if kind == "f" {
+		unix.Fchmod(w, st.Mode&0o7777)
+		setTimes(w, st.Atime, st.Mtime)
+	}
+	seal(w)
+	return descriptor(fd, false), nil
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// fill writes prefix and body to w. Where the size is known the file is cut there, as it was when it was opened; where it is not, more than
+// limit is EFBIG. A body that does not end cleanly is an error.
+func fill(w int, prefix []byte, body io.Reader, limit int64, sized bool) error {
+	if err := writeAll(w, prefix); err != nil {
+		return err
+	}
+	buf := copyBuffers.Get().(*[256 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if int64(n) > limit {
+			if !sized {
+				return unix.EFBIG
+			}
+			n = int(limit)
+		}
+		if err := writeAll(w, buf[:n]); err != nil {
+			return err
+		}
+		if limit -= int64(n); limit == 0 && sized || err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func writeAll(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Write(fd, p)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// unlinkedFile is anonymousFile on disk. While it has a name it is in a directory of its own: dir may be shared with other sessions and users.
+func unlinkedFile(tag, dir string) (w, r int, err error) {
+	own, err := os.MkdirTemp(dir, "mirrord-")
+	if err != nil {
+		return -1, -1, err
+	}
+	defer os.RemoveAll(own)
+	name := filepath.Join(own, tag)
+	if w, err = unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
+		return -1, -1, err
+	}
+	if r, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		unix.Close(w)
+		return -1, -1, err
+	}
+	return w, r, nil
+}
+
+// tag is the name of a memfd or unlinked file from which the layer answers fstat: mirrord:<kind>:<dev>-<ino>-<mode>-<nlink>-<uid>-<gid>-<rdev>-
+// <size>-<blksize>-<blocks>-<atime>-<mtime>-<ctime>, in hex; a time before 1970 in two's complement. It has at most 230 of the 249
+// bytes that a memfd's name may have.
+func tag(kind string, st *wire.Stat) string {
+	b := append(make([]byte, 0, 232), "mirrord:"...)
+	b = append(b, kind...)
+	for i, v := range [...]uint64{
+		st.Dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
+		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
+	} {
+		b = append(b, ":-"[min(i, 1)])
+		b = strconv.AppendUint(b, v, 16)
+	}
+	return string(b)
+}
+
+func (b *Broker) stat(m *frame.StatRequest) answer {
+	return b.ask(m.Path, &wire.Request{Op: wire.OpStat, Path: m.Path, NoFollow: m.NoFollow != 0}, func(r *wire.Reply) answer {
+		st := r.Stat
+		if st == nil {
+			return failure(unix.EIO)
+		}
+		return result(&frame.StatReply{
+			Dev: st.Dev, Ino: st.Ino, Mode: uint64(st.Mode), Nlink: st.Nlink, UID: uint64(st.UID), GID: uint64(st.GID), Rdev: st.Rdev,
+			Size: uint64(st.Size), Blksize: uint64(st.Blksize), Blocks: uint64(st.Blocks),
+			Atime: uint64(st.Atime), Mtime: uint64(st.Mtime), Ctime: uint64(st.Ctime),
+		})
+	})
+}
+
+func (b *Broker) access(m *frame.AccessRequest) answer {
+	return b.ask(m.Path, &wire.Request{Op: wire.OpAccess, Path: m.Path, Mode: m.Mode}, func(*wire.Reply) answer { return status(frame.StatusOK) })
+}
+
+func (b *Broker) readlink(m *frame.PathRequest) answer { return b.askPath(wire.OpReadlink, m.Path) }
+func (b *Broker) realpath(m *frame.PathRequest) answer { return b.askPath(wire.OpRealpath, m.Path) }
+
+func (b *Broker) askPath(op wire.Op, path string) answer {
+	return b.ask(path, &wire.Request{Op: op, Path: path}, func(r *wire.Reply) answer { return result(&frame.PathReply{Path: r.Path}) })
+}
+
+// ask has the agent answer about a path, unless that has become local.
+func (b *Broker) ask(path string, r *wire.Request, then func(*wire.Reply) answer) answer {
+	if b.local.has(path) {
+		return local
+	}
+	reply, err := b.Link.Do(b.ctx, r)
+	if err != nil {
+		return failure(errnoOf(err, unix.EIO))
+	}
+	return then(reply)
+}
+
+// changes are the changes' names in events.
+var changes = map[frame.Op]string{
+	frame.Unlink: "unlink", frame.Rmdir: "rmdir", frame.Rename: "rename", frame.Mkdir: "mkdir", frame.Chmod: "chmod", frame.Chown: "chown",
+	frame.Truncate: "truncate", frame.Utimes: "utimes", frame.Link: "link", frame.Symlink: "symlink", frame.Mknod: "mknod",
+}
+
+// change answers what would change the pod's files, which are read-only: what makes something new makes it on this machine, and what was made
+// there may be changed there.
+func (b *Broker) change(m *frame.ChangeRequest) answer {
+	op, ok := changes[m.Op]
+	switch {
+	case !ok:
+		return failure(unix.EINVAL)
+	case b.local.has(m.Path):
+		// Written beside and renamed over the target, as editors save: the target is local from now on.
+		if m.Other != "" && !b.local.has(m.Other) {
+			return b.makeLocal(op, m.Other, b.local.isTree(m.Path))
+		}
+		return local
+	case m.Op == frame.Mkdir || m.Op == frame.Symlink:
+		return b.create(op, m.Path, m.Op == frame.Mkdir)
+	case m.Op == frame.Mknod: // also how the layer says that a file of this machine is moved over the path, which may exist
+		return b.makeLocal(op, m.Path, false)
+	}
+	return b.refuseChange(m.Path, true)
+}
+
+// refuseChange is EROFS, or what the pod says of a path that is not there: a read-only file system looks before it refuses, and a program
+// that removes its stale socket at start expects ENOENT.
+func (b *Broker) refuseChange(path string, noFollow bool) answer {
+	if _, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: path, NoFollow: noFollow}); err != nil {
+		return failure(errnoOf(err, unix.EIO))
+	}
+	return failure(unix.EROFS)
+}
+
+// create makes a path local that is not in the pod. mkdir -p of a pod's directory must not hide all that is in it.
+func (b *Broker) create(op, path string, tree bool) answer {
+	_, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: path, NoFollow: true})
+	if err == nil {
+		return failure(unix.EEXIST)
+	}
+	if e := errnoOf(err, unix.EIO); e != unix.ENOENT {
+		return failure(e)
+	}
+	return b.makeLocal(op, path, tree)
+}
+
+// makeLocal leaves a path, and with tree all below it, to this machine for the rest of the session.
+func (b *Broker) makeLocal(op, path string, tree bool) answer {
+	if b.local.add(path, tree) {
+		b.Emit(events.Event{Type: events.FileLocal, Op: op, Path: path})
+	}
+	return local
+}
+
+// localPaths are paths of the pod that were written to, and so are this machine's.
+type localPaths struct {
+	mu    sync.RWMutex
+	paths map[string]bool // true: and all below
+}
+
+func (l *localPaths) has(p string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.paths) == 0 {
+		return false
+	}
+	p = path.Clean(p)
+	if _, ok := l.paths[p]; ok {
+		return true
+	}
+	for len(p) > 1 {
+		p = path.Dir(p)
+		if l.paths[p] {
+			return true
+		}
+	}
+	return false
+}
+
+// isTree reports whether all below p is local.
+func (l *localPaths) isTree(p string) bool { return l.has(p + "/below") }
+
+// add reports whether p is new.
+func (l *localPaths) add(p string, tree bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p = path.Clean(p)
+	if l.paths == nil {
+		l.paths = map[string]bool{}
+	}
+	was, ok := l.paths[p]
+	l.paths[p] = was || tree
+	return !ok
+}

@@ -1,0 +1,242 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/config"
+	"mirrord/launcher/events"
+	"mirrord/layer/frame"
+)
+
+// program is a listening socket, that the layer has told the broker of.
+func (s *session) program(t *testing.T, at string, asked uint16) *net.TCPListener {
+	t.Helper()
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	network := "tcp4"
+	if at[0] == '[' {
+		network = "tcp" // dual-stack when unspecified
+	}
+	any, err := c.Listen(t.Context(), network, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := any.(*net.TCPListener)
+	t.Cleanup(func() { l.Close() })
+	s.tell(l, asked)
+	return l
+}
+
+func (s *session) tell(l *net.TCPListener, asked uint16) {
+	s.t.Helper()
+	actual := l.Addr().(*net.TCPAddr).AddrPort()
+	s.expect(frame.StatusOK, frame.Listen, &frame.ListenRequest{Requested: netip.AddrPortFrom(actual.Addr(), asked), Actual: actual})
+}
+
+func portOf(l *net.TCPListener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
+
+const podAddr, client = "10.1.2.3:8080", "10.9.8.7:51000"
+
+// acceptIncoming checks that a connection to the pod's port arrives at the program, with its true ends.
+func (s *session) checkIncoming(l *net.TCPListener) {
+	s.t.Helper()
+	far, errno := s.agent.incoming(s.t, 8080, podAddr, client)
+	if errno != "" {
+		s.t.Fatalf("refused: %s", errno)
+	}
+	c, err := l.AcceptTCP()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	var view frame.EndpointReply
+	ends := &frame.EndpointRequest{Local: c.LocalAddr().(*net.TCPAddr).AddrPort(), Peer: c.RemoteAddr().(*net.TCPAddr).AddrPort()}
+	if status, _ := s.ask(s.t, frame.Endpoint, ends, &view); status != 0 || view.Local.String() != podAddr || view.Peer.String() != client {
+		s.t.Errorf("the pod's view of %v: status %d, %+v", ends, status, view)
+	}
+	// Request and response, each ended by half-closing.
+	far.Write([]byte("request"))
+	far.CloseWrite()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "request" {
+		s.t.Errorf("the program reads %q, %v", got, err)
+	}
+	c.Write([]byte("response"))
+	c.CloseWrite()
+	if got, err := io.ReadAll(far); err != nil || string(got) != "response" {
+		s.t.Errorf("the client reads %q, %v", got, err)
+	}
+	far.Close()
+}
+
+func TestIncoming(t *testing.T) {
+	for name, at := range map[string]string{
+		"any IPv4": "0.0.0.0:0", "loopback": "127.0.0.1:0", "another loopback": "127.0.3.4:0", "dual-stack": "[::]:0", "IPv6": "[::1]:0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, &fakeAgent{}, nil)
+			l := s.program(t, at, 8080)
+			s.checkIncoming(l)
+			if e := s.emitted(events.Incoming); len(e) != 1 || e[0].Port != 8080 || e[0].Peer != client {
+				t.Errorf("events %+v", e)
+			}
+		})
+	}
+}
+
+// TestIncomingOnInterface: a program may listen on an address of an interface only.
+func TestIncomingOnInterface(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if ip := a.(*net.IPNet).IP.To4(); ip != nil && !ip.IsLoopback() {
+			s := start(t, &fakeAgent{}, nil)
+			s.checkIncoming(s.program(t, ip.String()+":0", 8080))
+			return
+		}
+	}
+	t.Skip("no interface with IPv4 but loopback")
+}
+
+// TestListen: the port is published when it is another than the asked one, a second listen changes nothing, and when nobody listens any more the
+// pod has its port back.
+func TestListen(t *testing.T) {
+	s := start(t, &fakeAgent{}, nil)
+	l := s.program(t, "127.0.0.1:0", 8080)
+	s.tell(l, 8080)
+	if n, e := word(s.page.mem, offLivePortsN), word(s.page.mem, offLivePorts); n != 1 || e != uint32(portOf(l))|8080<<16 {
+		t.Errorf("live_ports %d, %x", n, e)
+	}
+	if e := s.emitted(events.Listen); len(e) != 1 || e[0].Port != 8080 || e[0].ActualPort != int(portOf(l)) {
+		t.Errorf("events %+v", e)
+	}
+	if !s.agent.isSubscribed(8080) {
+		t.Error("not subscribed")
+	}
+	// Another worker; the newest gets the connections while it lives.
+	second := s.program(t, "127.0.0.1:0", 8080)
+	s.checkIncoming(second)
+	second.Close()
+	s.checkIncoming(l)
+	s.expect(int32(unix.EADDRINUSE), frame.Bind, &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("0.0.0.0:8080")})
+	l.Close()
+	if _, errno := s.agent.incoming(t, 8080, podAddr, client); errno != "ECONNREFUSED" {
+		t.Errorf("errno %q, want ECONNREFUSED", errno)
+	}
+	eventually(t, "the subscription is dropped", func() bool { return !s.agent.isSubscribed(8080) })
+	if e := word(s.page.mem, offLivePorts); e != 0 {
+		t.Errorf("live_ports still %x", e)
+	}
+	// The program starts again.
+	s.expect(frame.StatusOK, frame.Bind, &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("0.0.0.0:8080")})
+	s.checkIncoming(s.program(t, "0.0.0.0:0", 8080))
+}
+
+// TestBind: the port is the program's in the pod, whoever has it on this machine.
+func TestBind(t *testing.T) {
+	s := start(t, &fakeAgent{}, func(o *Options) { o.Config.Feature.Network.Incoming.IgnorePorts = []uint16{9000} })
+	request := func(e unix.Errno, port uint16) *frame.BindRequest {
+		return &frame.BindRequest{Errno: uint32(e), Requested: netip.AddrPortFrom(netip.IPv4Unspecified(), port)}
+	}
+	s.expect(frame.StatusOK, frame.Bind, request(unix.EADDRINUSE, 8080))
+	s.expect(frame.StatusOK, frame.Bind, request(unix.EACCES, 80))
+	s.expect(int32(unix.EADDRNOTAVAIL), frame.Bind, request(unix.EADDRNOTAVAIL, 8080))
+	s.expect(int32(unix.EADDRINUSE), frame.Bind, request(unix.EADDRINUSE, 9000))
+	l := s.program(t, "0.0.0.0:0", 8080)
+	s.expect(int32(unix.EADDRINUSE), frame.Bind, request(unix.EADDRINUSE, 8080))
+	l.Close() // and nobody tells: a restarted program must get it again
+	s.expect(frame.StatusOK, frame.Bind, request(unix.EADDRINUSE, 8080))
+	eventually(t, "the subscription is dropped", func() bool { return !s.agent.isSubscribed(8080) })
+}
+
+func TestListenLocally(t *testing.T) {
+	for name, change := range map[string]func(*config.Incoming){
+		"off":     func(in *config.Incoming) { in.Mode = config.IncomingOff },
+		"unset":   func(in *config.Incoming) { in.Mode = config.IncomingUnset },
+		"ignored": func(in *config.Incoming) { in.IgnorePorts = []uint16{8080} },
+		"others":  func(in *config.Incoming) { in.Ports = []uint16{9000} },
+	} {
+		s := start(t, &fakeAgent{}, func(o *Options) { change(&o.Config.Feature.Network.Incoming) })
+		s.program(t, "127.0.0.1:0", 8080)
+		if s.agent.isSubscribed(8080) {
+			t.Errorf("%s: subscribed", name)
+		}
+		if w := s.emitted(events.Warning); (len(w) == 1) != (name == "unset") {
+			t.Errorf("%s: warnings %+v", name, w)
+		}
+	}
+	s := start(t, &fakeAgent{}, nil)
+	l := s.program(t, "127.0.0.1:0", 0)
+	if s.agent.isSubscribed(0) || s.agent.isSubscribed(portOf(l)) {
+		t.Error("any port: subscribed")
+	}
+}
+
+// TestListenUnwanted: whatever the agent says, listen works.
+func TestListenRefused(t *testing.T) {
+	s := start(t, &fakeAgent{}, nil)
+	s.loseLink()
+	s.program(t, "127.0.0.1:0", 8080)
+	if w := s.emitted(events.Warning); len(w) == 0 {
+		t.Error("no warning")
+	}
+}
+
+// TestLoopback: a program of the session is reached at the port that it asked for.
+func TestLoopback(t *testing.T) {
+	s := start(t, echoAgent(t), nil)
+	connect := func(to string) (int32, netip.AddrPort) {
+		var reply frame.ConnectReply
+		status, _ := s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: netip.MustParseAddrPort(to)}, &reply)
+		return status, reply.Relay
+	}
+	any, special := s.program(t, "0.0.0.0:0", 8080), s.program(t, "127.0.3.4:0", 8081)
+	for to, want := range map[string]netip.AddrPort{
+		"127.0.0.1:8080": netip.AddrPortFrom(loopback(false), portOf(any)),
+		"127.0.0.9:8080": netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), portOf(any)),
+		"127.0.0.1:8081": special.Addr().(*net.TCPAddr).AddrPort(),
+	} {
+		status, relay := connect(to)
+		if status != frame.StatusLocal || relay != want {
+			t.Errorf("%s: status %d, %v, want %v", to, status, relay, want)
+			continue
+		}
+		c, err := net.Dial("tcp", relay.String())
+		if err != nil {
+			t.Errorf("%s: %v", to, err)
+			continue
+		}
+		c.Close()
+	}
+	// Nobody of the session: the pod's loopback.
+	if status, relay := connect("127.0.0.1:8082"); status != frame.StatusOK || relay != s.relays.fixed4 {
+		t.Errorf("status %d, %v", status, relay)
+	}
+}
+
+// TestIncomingAbort: a program that resets a connection resets the client's.
+func TestIncomingAbort(t *testing.T) {
+	s := start(t, &fakeAgent{}, nil)
+	l := s.program(t, "127.0.0.1:0", 8080)
+	far, errno := s.agent.incoming(t, 8080, podAddr, client)
+	if errno != "" {
+		t.Fatal(errno)
+	}
+	c, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetLinger(0)
+	c.Close()
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the client reads %v, want a reset", err)
+	}
+	far.Close()
+}

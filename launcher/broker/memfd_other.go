@@ -1,0 +1,23 @@
+//go:build !linux
+
+package broker
+
+import "golang.org/x/sys/unix"
+
+// anonymousFile makes an unlinked file in dir: w to fill it, and r, a read-only description of its own at offset 0.
+func anonymousFile(tag, dir string) (w, r int, err error) { return unlinkedFile(tag, dir) }
+
+// Only Linux has seals.
+func seal(int)       {}
+func sealShared(int) {}
+
+// setTimes is futimes, in nanoseconds since 1970.
+func setTimes(fd int, atime, mtime int64) {
+	unix.Futimes(fd, []unix.Timeval{unix.NsecToTimeval(atime), unix.NsecToTimeval(mtime)})
+}
+
+// Flags of open that only Linux has: the first is never set, the second never whole.
+const (
+	openPath    = 0
+	openTmpfile = 1 << 62
+)

@@ -1,0 +1,359 @@
+// Package broker is the local end of a session: it answers the layers in the user's processes, from the agent's link, and relays their
+// connections. What the layer may rely on is said at each handler; the frames are those of layer/frame.
+//
+// When the link is lost the broker goes on answering, with errors: what is remote never becomes local.
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
+	"mirrord/launcher/config"
+	"mirrord/launcher/events"
+	"mirrord/layer/frame"
+	"mirrord/sip"
+)
+
+// Options is what a broker works with. All fields must be set.
+type Options struct {
+	Link    *wire.Link                    // owned by the broker once Start has succeeded
+	Rules   []byte                        // the rules file; its relay network and live fields are written by the broker
+	Emit    func(events.Event)            // called from many goroutines
+	Config  *config.Config                // only feature.network is used
+	Decide  func(sip.Request) sip.Verdict // called from many goroutines
+	TempDir string                        // absolute; for files that do not go into memory, unlinked while they are open
+}
+
+// Broker serves the layers of one session. Its descriptors need no limit raised: the Go runtime has set RLIMIT_NOFILE to the hard limit
+// at start, and gives children the original one.
+type Broker struct {
+	Options
+	network *config.Network
+	token   [frame.TokenSize]byte
+	socket  *net.UnixListener
+	env     string
+	page    *page
+
+	processes processes
+	local     localPaths
+	names     nameTable
+	relays    relays
+	listeners listeners
+
+	ctx    context.Context // ends at Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	open   map[io.Closer]struct{} // what Close closes to wake the goroutines that wait on it; nil after Close
+	warned map[string]bool        // messages that were already emitted
+}
+
+// frameTimeout is how long a connection may take for a frame, and a layer to take its reply. Only tests change it.
+var frameTimeout = 10 * time.Second
+
+// Start opens the socket and serves until Close.
+func Start(o Options) (*Broker, error) {
+	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{}}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	ok := false
+	defer func() {
+		if !ok {
+			b.Options.Link = nil // stays the caller's
+			b.Close()
+		}
+	}()
+	var err error
+	var name [16]byte
+	rand.Read(name[:])
+	rand.Read(b.token[:])
+	if err := b.listenRelays(); err != nil {
+		return nil, fmt.Errorf("cannot listen on a loopback address: %w", err)
+	}
+	if b.page, err = newPage(o.Rules, b.relays.network, o.TempDir); err != nil {
+		return nil, err
+	}
+	var address string
+	if b.socket, address, err = listenSocket(o.TempDir, hex.EncodeToString(name[:])); err != nil {
+		return nil, fmt.Errorf("cannot open the socket for the layers: %w", err)
+	}
+	b.env = address + ":" + hex.EncodeToString(b.token[:])
+	ok = true
+
+	b.track(b.socket)
+	b.spawn(b.acceptLayers)
+	b.spawn(b.acceptIncoming)
+	b.spawn(b.sweepUntilClosed)
+	return b, nil
+}
+
+// Env is the value of MIRRORD_BROKER for the processes of the session: the socket's name without the leading NUL of an abstract one, a
+// colon, and the token in hex. It is a secret.
+func (b *Broker) Env() string { return b.env }
+
+// Close ends the link, every connection and every goroutine of the broker. It may be called more than once.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	open := b.open
+	b.open = nil
+	b.mu.Unlock()
+	b.cancel()
+	for c := range open {
+		c.Close()
+	}
+	var err error
+	if b.Link != nil && open != nil {
+		err = b.Link.Close()
+	}
+	b.wg.Wait()
+	b.relays.sweep(time.Now().Add(time.Hour)) // what still waited for its other half
+	if b.page != nil && open != nil {
+		b.page.close()
+	}
+	return err
+}
+
+// spawn starts a goroutine that Close waits for; after Close it reports false and does not.
+func (b *Broker) spawn(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open == nil {
+		return false
+	}
+	b.wg.Go(f)
+	return true
+}
+
+// track makes Close close c, and says false when that has happened already; then c is closed now.
+func (b *Broker) track(c io.Closer) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open == nil {
+		c.Close()
+		return false
+	}
+	b.open[c] = struct{}{}
+	return true
+}
+
+// drop closes what track was given.
+func (b *Broker) drop(c io.Closer) {
+	b.mu.Lock()
+	delete(b.open, c)
+	b.mu.Unlock()
+	c.Close()
+}
+
+// warn emits a warning, once per message.
+func (b *Broker) warn(message, hint string) {
+	b.mu.Lock()
+	seen := b.warned[message]
+	if len(b.warned) < 1000 {
+		b.warned[message] = true
+	}
+	b.mu.Unlock()
+	if !seen {
+		b.Emit(events.Event{Type: events.Warning, Message: message, Hint: hint})
+	}
+}
+
+func (b *Broker) acceptLayers() {
+	for {
+		c, err := b.socket.AcceptUnix()
+		if err == nil {
+			b.spawnLayer(c)
+		} else if !b.pause(err) {
+			return
+		}
+	}
+}
+
+// pause is called when accept failed. Unless the listener was closed, descriptors have run out, and some must be closed before the next try.
+func (b *Broker) pause(err error) bool {
+	if errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	b.warn("the broker cannot accept a connection: "+err.Error(), "raise the limit of open files (ulimit -Hn)")
+	select {
+	case <-b.ctx.Done():
+		return false
+	case <-time.After(50 * time.Millisecond):
+		return true
+	}
+}
+
+// spawnLayer is track and spawn in one, for the hot path.
+func (b *Broker) spawnLayer(c *net.UnixConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open == nil {
+		c.Close()
+		return
+	}
+	b.open[c] = struct{}{}
+	b.wg.Go(func() { b.serve(c) })
+}
+
+// buffers hold a frame each. Most are far below 4 KiB; larger ones get a buffer of their own.
+var buffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// serve answers the requests of one connection. Whatever is no request of this session ends it without an answer.
+func (b *Broker) serve(c *net.UnixConn) {
+	defer b.drop(c)
+	pooled := buffers.Get().(*[4 << 10]byte)
+	defer buffers.Put(pooled)
+	buf, n := pooled[:], 0 // buf[:n] has been read and not yet consumed
+	for {
+		c.SetDeadline(time.Now().Add(frameTimeout))
+		var h frame.Header
+		var err error
+		if buf, n, h, err = readFrame(c, buf, n); err != nil {
+			return
+		}
+		size := frame.HeaderSize + int(h.Len)
+		token, fields, ok := frame.Token(buf[frame.HeaderSize:size])
+		if !ok || subtle.ConstantTimeCompare(token, b.token[:]) != 1 {
+			return
+		}
+		a, err := b.dispatch(c, h.Kind, fields)
+		if err != nil {
+			return
+		}
+		if h.Kind != frame.Connected {
+			c.SetWriteDeadline(time.Now().Add(frameTimeout))
+			if err := a.send(c, h); err != nil {
+				return
+			}
+		}
+		n = copy(buf, buf[size:n])
+	}
+}
+
+// readFrame reads until buf starts with a whole frame, of which n bytes are there already. A layer writes a frame in one piece, so one read
+// mostly does; buf is replaced when the frame is larger.
+func readFrame(c *net.UnixConn, buf []byte, n int) ([]byte, int, frame.Header, error) {
+	var h frame.Header
+	for want := frame.HeaderSize; ; {
+		if n >= want {
+			var err error
+			if h, err = frame.ParseHeader(buf); err != nil {
+				return buf, n, h, err
+			}
+			want = frame.HeaderSize + int(h.Len)
+			if n >= want {
+				return buf, n, h, nil
+			}
+			if len(buf) < want {
+				buf = append(make([]byte, 0, want), buf[:n]...)[:want]
+			}
+		}
+		m, err := c.Read(buf[n:])
+		if err != nil {
+			return buf, n, h, err
+		}
+		n += m
+	}
+}
+
+// answer is a reply before it is a frame.
+type answer struct {
+	status int32
+	fields frame.Message // nil for a reply without fields
+	fd     int           // a descriptor to send along; -1 for none
+	keep   bool          // the descriptor stays the broker's
+}
+
+func status(n int32) answer               { return answer{status: n, fd: -1} }
+func failure(e unix.Errno) answer         { return status(int32(e)) }
+func result(fields frame.Message) answer  { return answer{fields: fields, fd: -1} }
+func descriptor(fd int, keep bool) answer { return answer{fd: fd, keep: keep} }
+
+var local = status(frame.StatusLocal)
+
+// send writes the reply and closes its descriptor, sent or not.
+func (a answer) send(c *net.UnixConn, h frame.Header) error {
+	h.Flags = 0
+	var rights []byte
+	if a.fd >= 0 {
+		if !a.keep {
+			defer unix.Close(a.fd)
+		}
+		h.Flags = frame.FlagDescriptor
+		rights = unix.UnixRights(a.fd)
+	}
+	var space [256]byte
+	out, err := frame.AppendReply(space[:0], h, a.status, a.fields)
+	if err != nil { // the pod's answer is longer than a frame
+		out, err = frame.AppendReply(space[:0], h, int32(unix.ENAMETOOLONG), nil)
+	}
+	if err != nil {
+		return err
+	}
+	if rights == nil {
+		_, err = c.Write(out)
+	} else {
+		_, _, err = c.WriteMsgUnix(out, rights, nil)
+	}
+	return err
+}
+
+// dispatch decodes a request and hands it to its handler.
+func (b *Broker) dispatch(c *net.UnixConn, kind frame.Kind, fields []byte) (answer, error) {
+	switch kind {
+	case frame.Hello:
+		return handle(fields, func(m *frame.HelloRequest) answer { return b.hello(c, m) })
+	case frame.Open:
+		return handle(fields, b.openFile)
+	case frame.Stat:
+		return handle(fields, b.stat)
+	case frame.Access:
+		return handle(fields, b.access)
+	case frame.Readlink:
+		return handle(fields, b.readlink)
+	case frame.Realpath:
+		return handle(fields, b.realpath)
+	case frame.Change:
+		return handle(fields, b.change)
+	case frame.Lookup:
+		return handle(fields, b.lookup)
+	case frame.Reverse:
+		return handle(fields, b.reverse)
+	case frame.Connect:
+		return handle(fields, b.connect)
+	case frame.Connected:
+		return handle(fields, b.connected)
+	case frame.Endpoint:
+		return handle(fields, b.endpoint)
+	case frame.SockError:
+		return handle(fields, b.sockError)
+	case frame.Bind:
+		return handle(fields, b.bind)
+	case frame.Listen:
+		return handle(fields, b.listen)
+	case frame.Exec:
+		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(c, m) })
+	}
+	return answer{}, fmt.Errorf("%w: kind %d", frame.ErrMalformed, kind)
+}
+
+func handle[M any, P interface {
+	*M
+	frame.Message
+}](fields []byte, f func(P) answer) (answer, error) {
+	m := P(new(M))
+	if err := frame.Decode(fields, m); err != nil {
+		return answer{}, err
+	}
+	return f(m), nil
+}

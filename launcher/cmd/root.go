@@ -1,0 +1,88 @@
+// Package cmd is the command line: a file per sub-command. It turns words into options and errors into text; what a command does is elsewhere.
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"mirrord/launcher/progress"
+	"mirrord/launcher/run"
+)
+
+// Main runs the command line and returns how the process should end.
+func Main(args []string) run.Ending {
+	var ending run.Ending
+	root := &cobra.Command{
+		Use:   "mirrord",
+		Short: "Run a program on this machine as if it ran inside a pod",
+		Long: `mirrord runs a program on this machine as if it ran inside a pod: with the pod's
+environment, files, name resolution, outgoing and incoming traffic.`,
+		Example:                    "  mirrord exec --steal -t dir:./pod -- npm start\n  mirrord exec --help",
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:                       cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, words []string) error {
+			if len(words) > 0 {
+				return unknownCommand(c, words[0])
+			}
+			return c.Help()
+		},
+	}
+	exec := newExec(&ending)
+	root.AddCommand(exec, newVersion(), newBroker())
+	root.SetFlagErrorFunc(flagError)
+	root.SetArgs(giveValue(exec, args))
+	root.SetHelpTemplate(helpTemplate)
+	// Help that was asked for is output; everything else goes to standard error.
+	root.SetOut(os.Stdout)
+	root.SetErr(os.Stderr)
+	if err := root.Execute(); err != nil {
+		return fail(err)
+	}
+	return ending
+}
+
+// fail reports an error of ours. Every one of them, a word misspelt on the command line too, gives the same status: others are the program's.
+func fail(err error) run.Ending {
+	printer(progress.Auto).Show(run.FailureEvent(err))
+	return run.Ending{Status: run.OwnFailure}
+}
+
+func printer(mode progress.Mode) *progress.Printer {
+	return progress.New(os.Stderr, mode, term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb")
+}
+
+func flagError(c *cobra.Command, err error) error {
+	return fmt.Errorf("%w\nhint: %s --help lists the flags; flags of the program come after --", err, c.CommandPath())
+}
+
+func unknownCommand(c *cobra.Command, word string) error {
+	hint := "to run a program: mirrord exec -t TARGET -- " + word
+	if near := c.SuggestionsFor(word); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New("unknown command " + word + "\nhint: " + hint)
+}
+
+// helpTemplate shows how to use a command before it lists what there is.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}{{end}}
+
+Usage:
+  {{.UseLine}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`

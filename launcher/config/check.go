@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// check finds what each source alone cannot show, fills in what follows from the rest, and returns what the user should know.
+func (d *decoder) check() []Warning {
+	f := &d.config.Feature
+	out, dns := &f.Network.Outgoing.Filter, &f.Network.DNS.Filter
+	d.exclusive("feature.env.include", len(f.Env.Include), "feature.env.exclude", len(f.Env.Exclude))
+	d.exclusive("feature.network.incoming.ports", len(f.Network.Incoming.Ports), "feature.network.incoming.ignore_ports", len(f.Network.Incoming.IgnorePorts))
+	d.exclusive("feature.network.outgoing.filter.remote", len(out.Remote), "feature.network.outgoing.filter.local", len(out.Local))
+	d.exclusive("feature.network.dns.filter.remote", len(dns.Remote), "feature.network.dns.filter.local", len(dns.Local))
+
+	d.path = "feature.env.override"
+	for _, name := range slices.Sorted(maps.Keys(f.Env.Override)) {
+		if problem := unusable(name, f.Env.Override[name]); problem != "" {
+			d.fail(d.origin[d.path], fmt.Sprintf("has the variable %q, whose %s", name, problem), "")
+		}
+	}
+
+	var warnings []Warning
+	if len(d.ignored) > 0 {
+		slices.Sort(d.ignored)
+		warnings = append(warnings, Warning{Message: "without effect here: " + strings.Join(slices.Compact(d.ignored), ", ")})
+	}
+	if !f.Network.DNS.Enabled && slices.ContainsFunc(out.Remote, func(r Rule) bool { return r.Host != "" }) {
+		warnings = append(warnings, Warning{
+			Message: "`feature.network.outgoing.filter.remote` names hosts, but names are resolved on this machine",
+			Hint:    "set `feature.network.dns.enabled`, or give addresses",
+		})
+	}
+	if f.FS.Mode == FSLocal && len(f.FS.ReadOnly)+len(f.FS.NotFound) > 0 {
+		warnings = append(warnings, Warning{
+			Message: "`feature.fs.mode` is \"local\", so no pattern of `feature.fs` has an effect",
+			Hint:    "mode \"localwithoverrides\" is local except for the patterns",
+		})
+	}
+	copyHosts(out, dns)
+	return warnings
+}
+
+// exclusive reports two lists that cannot both be given, at the one that was set last.
+func (d *decoder) exclusive(a string, lenA int, b string, lenB int) {
+	if lenA == 0 || lenB == 0 {
+		return
+	}
+	at, other := d.place(b), d.place(a)
+	d.path = b
+	d.fail(at, fmt.Sprintf("cannot be combined with `%s` (%s)", a, place(other.source, other.line, other.column)), "keep one of the two")
+}
+
+// place is where a key was set, or the shorthand of its section.
+func (d *decoder) place(path string) position {
+	for path != "" {
+		if at, ok := d.origin[path]; ok {
+			return at
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+	}
+	return position{}
+}
+
+// copyHosts makes the names of the outgoing filter be resolved on the side where they are connected to, as the peer does. A DNS filter of
+// the other kind stays as the user wrote it.
+func copyHosts(out, dns *Filter) {
+	copySide := func(from []Rule, to *[]Rule, other []Rule) {
+		if len(other) > 0 {
+			return
+		}
+		for _, r := range from {
+			if rule := (Rule{Host: r.Host, Port: r.Port}); r.Host != "" && !slices.Contains(*to, rule) {
+				*to = append(*to, rule)
+			}
+		}
+	}
+	copySide(out.Remote, &dns.Remote, dns.Local)
+	copySide(out.Local, &dns.Local, dns.Remote)
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFaults(t *testing.T) {
+	for _, test := range []struct{ name, content, want string }{
+		{"m.yaml", "feature:\n  netwrok: {}\n  fs: reed\ntelemetri: false\n", "" +
+			"3 faults in the configuration\n" +
+			"m.yaml:2:3: field `feature.netwrok` is unknown\nhint: did you mean `feature.network`?\n" +
+			"m.yaml:3:7: field `feature.fs` must be one of \"read\", \"local\", \"localwithoverrides\", not \"reed\"\nhint: did you mean \"read\"?\n" +
+			"m.yaml:4:1: field `telemetri` is unknown\nhint: did you mean `telemetry`?"},
+		{"m.json", "{\n\t\"feature\": {\"env\": {\"include\": \"A\", \"exclude\": [\"B\", 3]}},\n\t\"operator\": true\n}\n", "" +
+			"3 faults in the configuration\n" +
+			"m.json:2:38: field `feature.env.exclude` cannot be combined with `feature.env.include` (m.json:2:22)\nhint: keep one of the two\n" +
+			"m.json:2:55: field `feature.env.exclude` must be a string or a list of strings, not 3\n" +
+			"m.json:3:2: field `operator` is not built yet\nhint: there is no operator here; leave the key out"},
+		{"m.toml", "target = \"cart\"\n[feature]\nfs.mode = \"write\"\nnet.x = 3\n[feature.env]\noverride = { \"B=C\" = 1 }\n", "" +
+			"4 faults in the configuration\n" +
+			"m.toml:1:11: field `target` \"cart\" does not say what kind of target it is\nhint: write `pod/cart` or `dir:cart`\n" +
+			"m.toml:3:12: field `feature.fs.mode` mode \"write\" is not built yet\nhint: \"read\" reads the pod's files and writes local ones\n" +
+			"m.toml:4:9: field `feature.net` is unknown\n" +
+			"m.toml:6:13: field `feature.env.override` has the variable \"B=C\", whose name has a '=' or NUL in it"},
+
+		// Syntax, where only the first fault is known.
+		{"m.json", "{\"é\": }}", "m.json:1:7: invalid character '}' looking for beginning of value"},
+		{"m.json", "{\n\"a\": 1,\n}", "m.json:3:1: invalid character '}' looking for beginning of object key string"},
+		{"m.json", "{\"a\": [1, 2}", "m.json:1:12: invalid character '}' after array element"},
+		{"m.json", "{\"a\": {}", "m.json:1:9: the file ends before the configuration does"},
+		{"m.json", "{} x", "m.json:1:4: something follows the end of the configuration"},
+		{"m.json", "{\"a\": 1, \"a\": 2}", "m.json:1:10: the key \"a\" is given twice"},
+		{"m.json", "[]", "m.json:1:1: a configuration is an object, not a list"},
+		{"m.json", strings.Repeat("[", 100) + strings.Repeat("]", 100), "m.json:1:34: is nested too deeply"},
+		{"m.yaml", "feature:\n\tenv: 1\n", "m.yaml:2:1: found character '\t' that cannot start any token"},
+		{"m.yaml", "a: 1\na: 2\n", "m.yaml:2:1: mapping key \"a\" already defined at [1:1]"},
+		{"m.toml", "a = 1\nb = [1,\nc = 2\n", "m.toml:3:1: expected value but found \"c\" instead"},
+		{"m.yaml", "a: *x\n", "m.yaml:1:4: no anchor \"x\" comes before this alias"},
+		{"m.yaml", "--- {}\n---\ntarget: x\n", "m.yaml:3:1: a second document begins here; a configuration is one"},
+		{"m.yaml", "- a\n", "m.yaml:1:1: a configuration is an object, not a list"},
+		{"m.yaml", strings.Repeat("[", 100) + strings.Repeat("]", 100), "m.yaml:1:34: is nested too deeply"},
+		{"m.yaml", strings.Repeat("- ", 5000), "m.yaml: is nested too deeply"},
+		{"m.yaml", strings.Repeat("[\n", 5000), "m.yaml: is nested too deeply"},
+		{"m.toml", "a" + strings.Repeat(".a", 5000) + " = 1", "m.toml: is nested too deeply"},
+		{"m.toml", "a = '" + strings.Repeat("x", maxFile) + "'", "--config-file: cannot be read: it is larger than 64 KiB"},
+		{"m.ini", "", "m.ini: ends in \".ini\", which is no known format\nhint: json, yaml, yml and toml are read"},
+		{"m.json", "\xff", "m.json: is not UTF-8 text"},
+		{"m.json", "{\"target\":\n  \"dir:é{{ key }}\"}", "m.json:2:9: templates (\"{{\") are not rendered\nhint: write the value itself, or give it by a flag or a variable"},
+		{"m.yaml", "a: 1\n# {% if x %}\n", "m.yaml:2:3: templates (\"{%\") are not rendered\nhint: write the value itself, or give it by a flag or a variable"},
+	} {
+		_, _, err := load(t, test.name, test.content, nil)
+		if err == nil {
+			t.Errorf("no error, want %s", test.want)
+			continue
+		}
+		if diff := cmp.Diff(strings.Split(test.want, "\n"), strings.Split(err.Error(), "\n")); diff != "" {
+			t.Errorf("%s %q (-want +got):\n%s", test.name, test.content, diff)
+		}
+	}
+}
+
+func TestFaultsOfValues(t *testing.T) {
+	for _, test := range []struct{ content, want string }{
+		{`target: pod/x`, "1:9: field `target` \"pod/x\" is not built yet: only `dir:PATH`, a pod directory"},
+		{`target: deploy/x/container/c`, "1:9: field `target` \"deploy/x/container/c\" is not built yet"},
+		{`target: targetless`, "1:9: field `target` \"targetless\" is not built yet"},
+		{`target: {pod: x}`, "1:10: field `target.pod` is not built yet"},
+		{`target: {path: {pod: x}}`, "field `target.path` is not built yet"},
+		{`target: pod/x/y`, "\"pod/x/y\" is not KIND/NAME"},
+		{`target: pods/x`, "has the unknown kind \"pods\""},
+		{`target: ./x`, "hint: for a pod directory write `dir:./x`"},
+		{`target: "dir:"`, "names no folder"},
+		{`target: 3`, "must be a string like \"dir:PATH\", not 3"},
+		{`feature: true`, "1:10: field `feature` must be an object, not true"},
+		{`feature: {hostname: !!str true}`, "must be true or false, not \"true\""},
+		{`feature: {env: 1}`, "must be true or false, not 1"},
+		{`feature: {env: {include: {a: b}}}`, "must be a list, not an object"},
+		{`feature: {env: {override: [A=1]}}`, "must be an object of names and values, not a list"},
+		{`feature: {env: {override: {A: [1]}}}`, "has a list for \"A\"; a value is a string"},
+		{`feature: {env: {mapping: {"(": x}}}`, "has the pattern \"(\": missing closing ): `(`"},
+		{`feature: {env: {env_file: gone}}`, "1:17: field `feature.env.env_file` cannot be read: open "},
+		{`feature: {fs: {not_found: [a, "x(?=y)"]}}`, "1:31: field `feature.fs.not_found` has the pattern \"x(?=y)\": column 2: look-ahead is not supported (patterns are RE2)"},
+		{`feature: {fs: {local: 3}}`, "must be a pattern or a list of patterns, not 3"},
+		{`feature: {fs: {read_write: x}}`, "1:16: field `feature.fs.read_write` is not built yet\nhint: `read_only` gives"},
+		{`feature: {network: {incoming: mirror}}`, "mode \"mirror\" is not built yet\nhint: use `--steal`"},
+		{`feature: {network: {incoming: {ports: [80, 70000]}}}`, "1:44: field `feature.network.incoming.ports` must be ports, whole numbers from 1 to 65535, not 70000"},
+		{`feature: {network: {incoming: {ports: 0}}}`, "not 0"},
+		{`feature: {network: {incoming: {ports: 1, ignore_ports: 2}}}`, "cannot be combined with `feature.network.incoming.ports` (m.yaml:1:32)"},
+		{`feature: {network: {outgoing: {filter: {local: a, remote: b}}}}`, "field `feature.network.outgoing.filter.local` cannot be combined"},
+		{`feature: {network: {dns: {filter: {local: a, remote: b}}}}`, "field `feature.network.dns.filter.local` cannot be combined"},
+		{`feature: {network: {dns: {filter: {local: "udp://a"}}}}`, "has the entry \"udp://a\": a name has no protocol"},
+		{`feature: {network: {outgoing: {filter: {local: [10.0.0.0/99]}}}}`, "\"10.0.0.0/99\" is not an address with a mask"},
+		{`feature: {network: {incoming: {http_filter: {header_filter: x}}}}`, "field `feature.network.incoming.http_filter` is not built yet"},
+		{`feature: {network: {ipv6: false}}`, "field `feature.network.ipv6` is not built yet"},
+		{`incoming: steal`, "field `incoming` is unknown\nhint: did you mean `feature.network.incoming`?"},
+		{`qqqqqqqqqqqq: 1`, "1:1: field `qqqqqqqqqqqq` is unknown"},
+	} {
+		_, _, err := load(t, "m.yaml", test.content, nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s\ngot  %v\nwant %s", test.content, err, test.want)
+		}
+	}
+}
+
+func TestFaultsOfVariablesAndFlags(t *testing.T) {
+	_, _, err := load(t, "m.yaml", "feature: {env: {exclude: X}, fs: 1}",
+		map[string]string{"MIRRORD_FILE_MODE": "reading", "MIRRORD_TCP_OUTGOING": "maybe", "MIRRORD_SKIP_PROCESSES": "x"},
+		Override{"--fs-mode", "feature.fs.mode", "write"}, Override{"-s", "feature.env.include", "A"})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, part := range []string{
+		"MIRRORD_FILE_MODE: field `feature.fs.mode` must be one of \"read\", \"local\", \"localwithoverrides\", not \"reading\"\nhint: did you mean \"read\"?",
+		"MIRRORD_TCP_OUTGOING: field `feature.network.outgoing.tcp` must be true or false, not \"maybe\"",
+		"MIRRORD_SKIP_PROCESSES: field `skip_processes` is not built yet",
+		"--fs-mode: field `feature.fs.mode` mode \"write\" is not built yet",
+		"cannot be combined with `feature.env.include` (-s)",
+	} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("missing: %s\nin: %v", part, err)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for _, test := range []struct{ word, want string }{
+		{"netwrok", "network"}, {"Network", "network"}, {"hostnam", "hostname"}, {"fz", "fs"}, {"completely-different", ""}, {"", "fs"},
+	} {
+		if got := nearest(test.word, []string{"network", "hostname", "fs"}); got != test.want {
+			t.Errorf("%q: %q, want %q", test.word, got, test.want)
+		}
+	}
+	if d := distance("kitten", "sitting"); d != 3 {
+		t.Errorf("kitten to sitting: %d", d)
+	}
+}
+
+// Every row of the table must be reachable: its section exists, and no path or variable is there twice.
+func TestKeys(t *testing.T) {
+	paths, variables := map[string]bool{}, map[string]bool{}
+	for _, k := range keys {
+		if paths[k.path] || k.variable != "" && variables[k.variable] {
+			t.Errorf("%s is there twice", k.path)
+		}
+		paths[k.path], variables[k.variable] = true, true
+		if i := strings.LastIndexByte(k.path, '.'); i >= 0 && !paths[k.path[:i]] {
+			t.Errorf("%s comes before its section", k.path)
+		}
+		if k.class == works && k.set == nil && len(children(k.path)) == 0 {
+			t.Errorf("%s works, but nothing sets it", k.path)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// class says what becomes of a key that users of the leading peer know.
+type class int
+
+const (
+	works   class = iota
+	ignored       // makes no difference here: one warning names all of them
+	unbuilt       // would change what the program sees: an error
+)
+
+// key is a row of the table. A key whose path is the beginning of others' is a section.
+type key struct {
+	path     string
+	class    class
+	set      func(*decoder, *node) // of keys that work; for a section, its shorthand for a value that is no object
+	fine     string                // of unbuilt: the value that asks for what happens anyway, so it is ignored
+	variable string                // the environment variable that sets it; "" when there is none
+	hint     string                // of unbuilt: what to do instead
+}
+
+const noOperator = "it needs the peer's operator"
+
+// keys classifies every key, in the order in which people meet them.
+var keys = slices.Concat([]key{
+	{path: "$schema", set: func(*decoder, *node) {}}, // editors put it there
+	{path: "target", set: setTarget, variable: "MIRRORD_IMPERSONATED_TARGET"},
+	{path: "target.path", set: setTarget},
+	{path: "target.namespace", set: stringKey(func(c *Config) *string { return &c.Target.Namespace }), variable: "MIRRORD_TARGET_NAMESPACE"},
+
+	{path: "feature"},
+	{path: "feature.env", set: shortEnv},
+	{path: "feature.env.include", set: listKey(func(c *Config) *[]string { return &c.Feature.Env.Include }), variable: "MIRRORD_OVERRIDE_ENV_VARS_INCLUDE"},
+	{path: "feature.env.exclude", set: listKey(func(c *Config) *[]string { return &c.Feature.Env.Exclude }), variable: "MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE"},
+	{path: "feature.env.override", set: mapKey(func(c *Config) *map[string]string { return &c.Feature.Env.Override })},
+	{path: "feature.env.unset", set: listKey(func(c *Config) *[]string { return &c.Feature.Env.Unset })},
+	{path: "feature.env.env_file", set: stringKey(func(c *Config) *string { return &c.Feature.Env.EnvFile }), variable: "MIRRORD_OVERRIDE_ENV_VARS_FILE"},
+	{path: "feature.env.mapping", set: setMapping},
+	{path: "feature.env.load_from_process", class: ignored},
+
+	{path: "feature.fs", set: shortFS},
+	{path: "feature.fs.mode", set: setFSMode, variable: "MIRRORD_FILE_MODE"},
+	{path: "feature.fs.read_only", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.ReadOnly })},
+	{path: "feature.fs.local", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.Local })},
+	{path: "feature.fs.not_found", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.NotFound })},
+	{path: "feature.fs.read_write", class: unbuilt, fine: "[]", hint: "`read_only` gives the pod's files for reading"},
+	{path: "feature.fs.mapping", class: unbuilt, fine: "{}"},
+	{path: "feature.fs.readonly_file_buffer", class: ignored},
+
+	{path: "feature.network", set: shortNetwork},
+	{path: "feature.network.incoming", set: setIncoming, variable: "MIRRORD_AGENT_TCP_STEAL_TRAFFIC"},
+	{path: "feature.network.incoming.mode", set: setIncomingMode},
+	{path: "feature.network.incoming.ports", set: portsKey(func(c *Config) *[]uint16 { return &c.Feature.Network.Incoming.Ports })},
+	{path: "feature.network.incoming.ignore_ports", set: portsKey(func(c *Config) *[]uint16 { return &c.Feature.Network.Incoming.IgnorePorts })},
+	{path: "feature.network.incoming.http_filter", class: unbuilt, fine: "{}", hint: "without a filter, `ports` chooses what is stolen"},
+	{path: "feature.network.incoming.port_mapping", class: unbuilt, fine: "[]", hint: "let the program listen on the pod's port"},
+	{path: "feature.network.incoming.listen_ports", class: unbuilt, fine: "[]"},
+	{path: "feature.network.incoming.ignore_localhost", class: unbuilt, fine: "false", hint: "`ignore_ports` leaves a port local"},
+	{path: "feature.network.incoming.tls_delivery", class: unbuilt, hint: noOperator},
+	{path: "feature.network.incoming.https_delivery", class: unbuilt, hint: noOperator},
+	{path: "feature.network.incoming.on_concurrent_steal", class: unbuilt, fine: "abort"},
+	{path: "feature.network.outgoing", set: shortOutgoing},
+	{path: "feature.network.outgoing.tcp", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.Outgoing.TCP }), variable: "MIRRORD_TCP_OUTGOING"},
+	{path: "feature.network.outgoing.udp", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.Outgoing.UDP }), variable: "MIRRORD_UDP_OUTGOING"},
+	{path: "feature.network.outgoing.ignore_localhost", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.Outgoing.IgnoreLocalhost }), variable: "MIRRORD_OUTGOING_IGNORE_LOCALHOST"},
+	{path: "feature.network.outgoing.filter"},
+	{path: "feature.network.outgoing.filter.remote", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.Outgoing.Filter.Remote })},
+	{path: "feature.network.outgoing.filter.local", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.Outgoing.Filter.Local })},
+	{path: "feature.network.outgoing.unix_streams", class: unbuilt, fine: "[]", hint: "unix sockets stay on this machine"},
+	{path: "feature.network.dns", set: boolKey(dnsEnabled)},
+	{path: "feature.network.dns.enabled", set: boolKey(dnsEnabled), variable: "MIRRORD_REMOTE_DNS"},
+	{path: "feature.network.dns.filter"},
+	{path: "feature.network.dns.filter.remote", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.DNS.Filter.Remote })},
+	{path: "feature.network.dns.filter.local", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.DNS.Filter.Local })},
+	{path: "feature.network.ipv6", class: unbuilt, fine: "true"},
+
+	{path: "feature.hostname", set: boolKey(func(c *Config) *bool { return &c.Feature.Hostname })},
+	{path: "feature.copy_target", class: unbuilt, fine: "false", hint: noOperator},
+	{path: "feature.copy_target.enabled", class: unbuilt, fine: "false", hint: noOperator},
+	{path: "feature.magic", class: unbuilt, fine: "false"},
+	{path: "feature.magic.aws", class: unbuilt, fine: "false", hint: "`feature.env.unset: AWS_PROFILE` is the half of it that is built"},
+	{path: "feature.magic.auto_mount", class: unbuilt, fine: "false", hint: "name the folders in `feature.fs.read_only`"},
+	{path: "feature.magic.turbo", class: unbuilt, fine: "false", hint: "set `feature.network.outgoing.ignore_localhost`"},
+	{path: "feature.split_queues", class: unbuilt, fine: "{}", hint: noOperator},
+	{path: "feature.db_branches", class: unbuilt, fine: "[]", hint: noOperator},
+	{path: "feature.preview", class: unbuilt, hint: noOperator},
+
+	{path: "skip_processes", class: unbuilt, fine: "[]", variable: "MIRRORD_SKIP_PROCESSES"},
+	{path: "skip_extra_build_tools", class: unbuilt, fine: "[]"},
+	{path: "operator", class: unbuilt, fine: "false", hint: "there is no operator here; leave the key out"},
+	{path: "use_proxy", class: unbuilt, fine: "true", hint: "`feature.env.unset: [http_proxy, https_proxy]` does the same"},
+	{path: "profile", class: unbuilt, hint: noOperator},
+	{path: "multi_cluster", class: unbuilt, hint: noOperator},
+	{path: "telemetry", class: ignored, variable: "MIRRORD_TELEMETRY"},
+	{path: "key", class: ignored, variable: "MIRRORD_KEY"},
+	{path: "kube_context", class: ignored, variable: "MIRRORD_KUBE_CONTEXT"},
+	{path: "accept_invalid_certificates", class: ignored, variable: "MIRRORD_ACCEPT_INVALID_CERTIFICATES"},
+
+	{path: "agent"},
+	{path: "agent.namespace", class: ignored, variable: "MIRRORD_AGENT_NAMESPACE"},
+	{path: "agent.log_level", class: ignored, variable: "MIRRORD_AGENT_RUST_LOG"},
+	{path: "agent.image", class: ignored, variable: "MIRRORD_AGENT_IMAGE"},
+	{path: "agent.ttl", class: ignored, variable: "MIRRORD_AGENT_TTL"},
+	{path: "agent.startup_timeout", class: ignored, variable: "MIRRORD_AGENT_STARTUP_TIMEOUT"},
+	{path: "agent.ephemeral", class: ignored, variable: "MIRRORD_EPHEMERAL_CONTAINER"},
+
+	{path: "experimental"},
+	{path: "experimental.tcp_ping4_mock", class: unbuilt, fine: "false"},
+	{path: "experimental.trust_any_certificate", class: unbuilt, fine: "false"},
+	{path: "experimental.hide_ipv6_interfaces", class: unbuilt, fine: "false"},
+},
+	rows("target.", "pod deployment rollout job cron_job stateful_set service replica_set labels container", key{class: unbuilt, hint: "use `dir:PATH`, a pod directory"}),
+	// A pod directory has no agent to place, no cluster to reach and no copies of programs to sign.
+	ignoredKeys("", "kubeconfig sip_binaries skip_sip skip_build_tools api traceparent baggage ci startup_retry internal_proxy external_proxy container"),
+	ignoredKeys("feature.copy_target.", "scale_down exclude_containers exclude_init_containers"),
+	ignoredKeys("agent.", `image_pull_policy image_pull_secrets privileged disabled_capabilities communication_timeout flush_connections
+		tolerations resources node_selector labels annotations service_account priority_class security_context nftables external_ip_fix
+		check_out_of_pods dns metrics inject_headers override_cache_control http_detection_timeout max_body_buffer_size
+		max_body_buffer_timeout clean_iptables_on_start exclude_from_mesh disable_mesh_sidecar_injection json_log jaq_time_limit`),
+	ignoredKeys("experimental.", `enable_exec_hooks_linux disable_reuseaddr use_dev_null idle_local_http_connection_timeout
+		ignore_system_proxy_config browser_extension_config sip_log_destination non_blocking_tcp_connect dlopen_cgo latency applev sip_utils
+		go_asmcgocall guard_std_fds`),
+)
+
+func dnsEnabled(c *Config) *bool { return &c.Feature.Network.DNS.Enabled }
+
+func ignoredKeys(section, names string) []key { return rows(section, names, key{class: ignored}) }
+
+// rows makes a row like k for each name.
+func rows(section, names string, k key) []key {
+	var all []key
+	for _, name := range strings.Fields(names) {
+		k.path = section + name
+		all = append(all, k)
+	}
+	return all
+}
+
+// lookup finds a key by its path.
+func lookup(path string) (key, bool) {
+	for _, k := range keys {
+		if k.path == path {
+			return k, true
+		}
+	}
+	return key{}, false
+}
+
+// children returns the names of the keys directly below a section ("" is the root).
+func children(section string) []string {
+	prefix := section + "."
+	if section == "" {
+		prefix = ""
+	}
+	var names []string
+	for _, k := range keys {
+		if name, ok := strings.CutPrefix(k.path, prefix); ok && !strings.Contains(name, ".") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// suggestion is the key that an unknown one was probably meant to be: a neighbour, else one of the same name elsewhere.
+func suggestion(section, name string) string {
+	if c := nearest(name, children(section)); c != "" {
+		return strings.TrimPrefix(section+"."+c, ".")
+	}
+	for _, k := range keys {
+		if strings.HasSuffix(k.path, "."+name) {
+			return k.path
+		}
+	}
+	return ""
+}

@@ -1,0 +1,336 @@
+package config
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// load loads a file of that name and content, with these variables only.
+func load(t testing.TB, name, content string, env map[string]string, flags ...Override) (*Config, []Warning, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(LoadOptions{Dir: dir, File: name, LookupEnv: lookupIn(env), Flags: flags})
+}
+
+func lookupIn(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+}
+
+func mustLoad(t testing.TB, name, content string, env map[string]string, flags ...Override) *Config {
+	t.Helper()
+	c, _, err := load(t, name, content, env, flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var ignoreRule = cmpopts.EquateComparable(Rule{})
+
+const everythingYAML = `
+# every key that works
+target: {path: "dir:pods/cart", namespace: shop}
+feature:
+  env:
+    include: "DB_*;X"      # one value stands for a list
+    override: {PORT: 8080, DEBUG: true, EMPTY: "", TEXT: &text hello, SAME: *text}
+    unset: [AWS_PROFILE]
+    mapping:
+      ".+_TIMEOUT": "1000"
+  fs:
+    mode: localwithoverrides
+    read_only: ^/app/
+    local: ["\\.log$", "^/srv"]
+    not_found: []
+  network:
+    incoming: {mode: steal, ports: [80, 8080]}
+    outgoing:
+      tcp: true
+      udp: false
+      ignore_localhost: true
+      filter: {local: ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}
+    dns: {enabled: true}
+  hostname: false
+`
+
+const everythingTOML = `
+target = { path = "dir:pods/cart", namespace = "shop" }
+[feature]
+hostname = false
+fs.mode = "localwithoverrides"
+fs.read_only = "^/app/"
+fs.local = ['\.log$', "^/srv"]
+fs.not_found = []
+[feature.env]
+include = ["DB_*;X"]
+unset = "AWS_PROFILE"
+override = { PORT = 8080, DEBUG = true, EMPTY = "", TEXT = "hello", SAME = "hello" }
+mapping = { ".+_TIMEOUT" = "1000" }
+[feature.network.incoming]
+mode = "steal"
+ports = [80, 8080]
+[feature.network.outgoing]
+udp = false
+ignore_localhost = true
+filter.local = ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]
+`
+
+const everythingJSON = `{
+	"$schema": "https://example.org/schema.json",
+	"target": {"path": "dir:pods/cart", "namespace": "shop"},
+	"feature": {
+		"env": {"include": ["DB_*;X"], "unset": ["AWS_PROFILE"],
+			"override": {"PORT": "8080", "DEBUG": "true", "EMPTY": "", "TEXT": "h\u0065llo", "SAME": "hello"}, "mapping":{".+_TIMEOUT":"1000"}},
+		"fs": {"mode": "localwithoverrides", "read_only": ["^\/app/"], "local": ["\\.log$", "^/srv"], "not_found": []},
+		"network": {
+			"incoming": {"mode": "steal", "ports": [80, 8080]},
+			"outgoing": {"udp": false, "ignore_localhost": true, "filter": {"local": ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}},
+			"dns": null
+		},
+		"hostname": false
+	}
+}`
+
+func TestFormatsSayTheSame(t *testing.T) {
+	want := mustLoad(t, "m.yaml", everythingYAML, nil)
+	if got := want.Feature.Network.DNS.Filter.Local; !cmp.Equal(got, []Rule{{Host: "db.internal", Port: 5432}}, ignoreRule) {
+		t.Errorf("the host of the outgoing filter is not in the DNS filter: %v", got)
+	}
+	if got, want := want.Feature.Env.Override, (map[string]string{"PORT": "8080", "DEBUG": "true", "EMPTY": "", "TEXT": "hello", "SAME": "hello"}); !cmp.Equal(got, want) {
+		t.Errorf("override %v", got)
+	}
+	again, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, parsed := Default(), *want
+	if err := json.Unmarshal(again, decoded); err != nil {
+		t.Fatal(err)
+	}
+	parsed.Target.Kind, parsed.Target.Name = "", ""
+	if diff := cmp.Diff(&parsed, decoded, ignoreRule, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("decoded without Load (-want +got):\n%s", diff)
+	}
+	for name, content := range map[string]string{
+		"m.toml": everythingTOML, "m.json": everythingJSON, "m": everythingJSON, "m.yml": everythingYAML, "bom.json": "\ufeff" + everythingJSON, "again.json": string(again),
+	} {
+		got := mustLoad(t, name, content, nil)
+		if diff := cmp.Diff(want, got, ignoreRule); diff != "" {
+			t.Errorf("%s (-yaml +%s):\n%s", name, name, diff)
+		}
+	}
+	got, _, err := Load(LoadOptions{File: "-", Stdin: strings.NewReader(everythingJSON), LookupEnv: lookupIn(nil)})
+	if diff := cmp.Diff(want, got, ignoreRule); err != nil || diff != "" {
+		t.Errorf("from stdin: %v\n%s", err, diff)
+	}
+}
+
+func TestDefaultsRoundTrip(t *testing.T) {
+	for _, content := range []string{"", "{}", "feature:\n", "# nothing", "feature: {env: true, fs: true, network: {incoming: true, outgoing: true, dns: true}, hostname: true}"} {
+		c := mustLoad(t, "m.yaml", content, nil)
+		if diff := cmp.Diff(Default(), c); diff != "" {
+			t.Errorf("%q is not the default:\n%s", content, diff)
+		}
+	}
+	data, err := json.Marshal(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), mustLoad(t, "m.json", string(data), nil)); diff != "" {
+		t.Errorf("%s is not the default:\n%s", data, diff)
+	}
+}
+
+func TestShorthands(t *testing.T) {
+	for content, want := range map[string]func(*Config){
+		`{"target": "dir:/pods/x"}`:                           func(c *Config) { c.Target = Target{Path: "dir:/pods/x", Kind: "dir", Name: "/pods/x"} },
+		`{"feature": {"env": false}}`:                         func(c *Config) { c.Feature.Env.Exclude = []string{"*"} },
+		`{"feature": {"fs": false}}`:                          func(c *Config) { c.Feature.FS.Mode = FSLocal },
+		`{"feature": {"fs": "local"}}`:                        func(c *Config) { c.Feature.FS.Mode = FSLocal },
+		`{"feature": {"fs": "Read"}}`:                         func(c *Config) {},
+		`{"feature": {"network": {"incoming": "steal"}}}`:     func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal },
+		`{"feature": {"network": {"incoming": false}}}`:       func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff },
+		`{"feature": {"network": {"outgoing": false}}}`:       func(c *Config) { c.Feature.Network.Outgoing = Outgoing{} },
+		`{"feature": {"network": {"dns": false}}}`:            func(c *Config) { c.Feature.Network.DNS.Enabled = false },
+		`{"feature": {"network": false}}`:                     func(c *Config) { c.Feature.Network = Network{Incoming: Incoming{Mode: IncomingOff}} },
+		`{"feature": {"network": {"incoming": {"ports":9}}}}`: func(c *Config) { c.Feature.Network.Incoming.Ports = []uint16{9} },
+	} {
+		c := Default()
+		want(c)
+		if diff := cmp.Diff(c, mustLoad(t, "m.json", content, nil)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", content, diff)
+		}
+	}
+}
+
+func TestHostsOfOutgoingFilter(t *testing.T) {
+	db, x := Rule{Host: "db", Port: 80}, Rule{Host: "x"}
+	for filters, want := range map[string]Filter{
+		`"outgoing": {"filter": {"remote": ["tcp://db:80", "udp://db:80", "10.0.0.1"]}}`:             {Remote: []Rule{db}},
+		`"outgoing": {"filter": {"local": ["db:80"]}}, "dns": {"filter": {"local": ["x", "db:80"]}}`: {Local: []Rule{x, db}},
+		`"outgoing": {"filter": {"local": ["db:80"]}}, "dns": {"filter": {"remote": "x"}}`:           {Remote: []Rule{x}},
+		`"outgoing": {"filter": {"remote": ["db:80"]}}, "dns": {"filter": {"local": "x"}}`:           {Local: []Rule{x}},
+		`"outgoing": {"filter": {"remote": ["10.0.0.1"]}}`:                                           {},
+	} {
+		got := mustLoad(t, "m.json", `{"feature": {"network": {`+filters+`}}}`, nil).Feature.Network.DNS.Filter
+		if diff := cmp.Diff(want, got, ignoreRule); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", filters, diff)
+		}
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	file := `{"target": {"path": "dir:file", "namespace": "shop"}, "feature": {"fs": "local", "env": {"include": ["FILE"]}, "network": {"incoming": "off"}}}`
+	env := map[string]string{"MIRRORD_IMPERSONATED_TARGET": "dir:variable", "MIRRORD_FILE_MODE": "localwithoverrides", "MIRRORD_OVERRIDE_ENV_VARS_INCLUDE": "A;B"}
+	flags := []Override{{"--fs-mode", "feature.fs.mode", "read"}, {"--steal", "feature.network.incoming.mode", "steal"}}
+	c := mustLoad(t, "m.json", file, env, flags...)
+	want := Default()
+	want.Target = Target{Path: "dir:variable", Namespace: "shop", Kind: "dir", Name: "variable"}
+	want.Feature.Env.Include = []string{"A", "B"}
+	want.Feature.FS.Mode = FSRead
+	want.Feature.Network.Incoming.Mode = IncomingSteal
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	for _, test := range []struct {
+		name, value string
+		want        func(*Config)
+	}{
+		{"MIRRORD_FILE_MODE", "", func(*Config) {}},
+		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true", func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal }},
+		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "false", func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff }},
+		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal", func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal }},
+		{"MIRRORD_REMOTE_DNS", "false", func(c *Config) { c.Feature.Network.DNS.Enabled = false }},
+		{"MIRRORD_TCP_OUTGOING", "false", func(c *Config) { c.Feature.Network.Outgoing.TCP = false }},
+		{"MIRRORD_UDP_OUTGOING", "0", func(c *Config) { c.Feature.Network.Outgoing.UDP = false }},
+		{"MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE", "A; B;", func(c *Config) { c.Feature.Env.Exclude = []string{"A", "B"} }},
+		{"MIRRORD_TARGET_NAMESPACE", "shop", func(c *Config) { c.Target.Namespace = "shop" }},
+		{"MIRRORD_TELEMETRY", "false", func(*Config) {}},
+		{"MIRRORD_SOMETHING_ELSE", "x", func(*Config) {}},
+	} {
+		got, _, err := Load(LoadOptions{Dir: t.TempDir(), LookupEnv: lookupIn(map[string]string{test.name: test.value})})
+		want := Default()
+		test.want(want)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s=%s: %v\n%s", test.name, test.value, err, diff)
+		}
+	}
+}
+
+func TestDefaultFile(t *testing.T) {
+	dir := t.TempDir()
+	loadDir := func() (*Config, error) {
+		c, _, err := Load(LoadOptions{Dir: dir, LookupEnv: lookupIn(nil)})
+		return c, err
+	}
+	if err := os.Mkdir(filepath.Join(dir, ".mirrord"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := loadDir(); err != nil || !cmp.Equal(c, Default()) {
+		t.Errorf("without a file: %v", err)
+	}
+	for _, ext := range []string{"json", "yaml", "yml", "toml"} {
+		path := filepath.Join(dir, ".mirrord", "mirrord."+ext)
+		content := `{"target": "dir:x"}`
+		if ext == "toml" {
+			content = `target = "dir:x"`
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := loadDir(); err != nil || c.Target.Name != "x" {
+			t.Errorf("%s: %v", ext, err)
+		}
+		if ext != "toml" {
+			os.Remove(path)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".mirrord", "mirrord.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := loadDir()
+	want := ".mirrord/mirrord.toml: is a second configuration beside .mirrord/mirrord.json\nhint: remove one, or name one with `-f`"
+	if err == nil || err.Error() != want {
+		t.Errorf("two files: %v", err)
+	}
+	_, _, err = Load(LoadOptions{Dir: dir, LookupEnv: lookupIn(map[string]string{"MIRRORD_CONFIG_FILE": "gone.json"})})
+	if err == nil || !strings.HasPrefix(err.Error(), "MIRRORD_CONFIG_FILE: cannot be read: open ") || !strings.HasSuffix(err.Error(), "gone.json: no such file or directory") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	_, warnings, err := load(t, "m.yaml", `
+telemetry: false
+operator: false
+agent: {ttl: 30, image: {registry: x, tag: y}}
+experimental: {tcp_ping4_mock: false}
+feature:
+  copy_target: {enabled: false}
+  fs: {mode: local, read_only: x}
+  network: {dns: false, outgoing: {filter: {remote: [db]}}, ipv6: true, incoming: {http_filter: {}, on_concurrent_steal: abort}}
+`, map[string]string{"MIRRORD_TELEMETRY": "false"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Warning{
+		{Message: "without effect here: agent.image, agent.ttl, experimental.tcp_ping4_mock, feature.copy_target.enabled, " +
+			"feature.network.incoming.http_filter, feature.network.incoming.on_concurrent_steal, feature.network.ipv6, operator, telemetry"},
+		{Message: "`feature.network.outgoing.filter.remote` names hosts, but names are resolved on this machine", Hint: "set `feature.network.dns.enabled`, or give addresses"},
+		{Message: "`feature.fs.mode` is \"local\", so no pattern of `feature.fs` has an effect", Hint: "mode \"localwithoverrides\" is local except for the patterns"},
+	}
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Whatever is in the file, Load ends with a configuration or with faults that can be shown.
+func FuzzLoad(f *testing.F) {
+	for _, s := range []string{everythingYAML, everythingJSON, "a: &a [*a]\n<<: *a\n? [x]\n: y\n", "{\"feature\": {\"env\": {\"override\": {\"A\": [1,", "- !!str 4\n--- |\n x", "[[target]]"} {
+		f.Add(s, "m.yaml")
+		f.Add(s, "m.json")
+	}
+	f.Add(everythingTOML, "m.toml")
+	f.Fuzz(func(t *testing.T, content, name string) {
+		d := newDecoder()
+		d.document(name, []byte(content))
+		d.check()
+		if len(d.faults) > 0 {
+			for _, fault := range d.faults {
+				if fault.Problem == "" {
+					t.Fatalf("%+v cannot be shown", fault)
+				}
+			}
+			return
+		}
+		data, err := json.Marshal(d.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if template("", string(data)) != nil || !utf8.ValidString(content) {
+			return // only an escape can bring these in
+		}
+		again := newDecoder()
+		again.document("again.json", data)
+		again.check()
+		if len(again.faults) > 0 {
+			t.Fatalf("%s: %v", data, again.faults)
+		}
+		if diff := cmp.Diff(d.config, again.config, ignoreRule, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s reads differently:\n%s", data, diff)
+		}
+	})
+}

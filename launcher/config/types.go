@@ -1,0 +1,116 @@
+// Package config is what the user asked for: the configuration file, MIRRORD_* variables and flags, checked and merged into one Config.
+//
+// A key works, is harmless to ignore here, or would change behaviour and is not built, which is an error; keys.go holds the one table
+// that says which. All faults of all sources are reported together, with line and column.
+package config
+
+// Config is the merged configuration. Its JSON form is a valid configuration file again, that says the same. It can also be decoded over
+// Default() without Load, by a process that trusts it; the fields marked "-" are then missing.
+type Config struct {
+	Target  Target  `json:"target,omitzero"`
+	Feature Feature `json:"feature"`
+}
+
+// Target is what to run in the context of. It is zero when none was given.
+type Target struct {
+	Path      string `json:"path"` // as the user wrote it: "dir:PATH", "pod/NAME/container/C"
+	Namespace string `json:"namespace,omitempty"`
+
+	Kind      string `json:"-"` // "dir"; "pod", "deployment"… and "targetless" parse, but Load refuses them
+	Name      string `json:"-"` // for "dir" the path, relative to the working directory unless absolute
+	Container string `json:"-"`
+}
+
+// Feature is what of the pod's context the program gets.
+type Feature struct {
+	Env      Env     `json:"env"`
+	FS       FS      `json:"fs"`
+	Network  Network `json:"network"`
+	Hostname bool    `json:"hostname"` // the pod's host name
+}
+
+// Env chooses and edits the pod's variables; see SelectEnv for the order. Include and Exclude are never both set.
+type Env struct {
+	Include  []string          `json:"include,omitempty"`  // wildcards * and ?; empty means all
+	Exclude  []string          `json:"exclude,omitempty"`  // wildcards; `env: false` is the exclusion of "*"
+	Override map[string]string `json:"override,omitempty"` // wins over everything but Unset
+	Unset    []string          `json:"unset,omitempty"`    // names, compared without case
+	EnvFile  string            `json:"env_file,omitempty"` // as the user wrote it; Load has read it into File
+	Mapping  map[string]string `json:"mapping,omitempty"`  // RE2 on the name → new value
+
+	File map[string]string `json:"-"` // what EnvFile held
+}
+
+// FSMode says which files are the pod's when no pattern says otherwise.
+type FSMode string
+
+// The modes of files.
+const (
+	FSRead               FSMode = "read"               // reading remote, writing local
+	FSLocal              FSMode = "local"              // no remote files at all
+	FSLocalWithOverrides FSMode = "localwithoverrides" // local, except for what the patterns and defaults name
+)
+
+// FS says whose files are read. The patterns are RE2, matched anywhere in the absolute path, without case.
+type FS struct {
+	Mode     FSMode   `json:"mode"`
+	ReadOnly []string `json:"read_only,omitempty"`
+	Local    []string `json:"local,omitempty"`
+	NotFound []string `json:"not_found,omitempty"`
+}
+
+// Network is traffic and names.
+type Network struct {
+	Incoming Incoming `json:"incoming"`
+	Outgoing Outgoing `json:"outgoing"`
+	DNS      DNS      `json:"dns"`
+}
+
+// IncomingMode says what happens to connections to the pod's ports.
+type IncomingMode string
+
+// The modes of incoming traffic.
+const (
+	IncomingSteal IncomingMode = "steal" // the program gets them in place of the pod
+	IncomingOff   IncomingMode = "off"
+	// IncomingUnset: the user said nothing. Users know mirror as the default, which is not built: treat it as off, and say so when the
+	// program listens.
+	IncomingUnset IncomingMode = "unset"
+)
+
+// IsZero leaves the mode out of the JSON form when the user said nothing.
+func (m IncomingMode) IsZero() bool { return m == IncomingUnset }
+
+// Incoming is connections to the pod's ports. Ports and IgnorePorts are never both set.
+type Incoming struct {
+	Mode        IncomingMode `json:"mode,omitzero"`
+	Ports       []uint16     `json:"ports,omitempty"` // only these; empty means all
+	IgnorePorts []uint16     `json:"ignore_ports,omitempty"`
+}
+
+// Outgoing is connections that the program makes.
+type Outgoing struct {
+	TCP             bool   `json:"tcp"`
+	UDP             bool   `json:"udp"` // accepted; datagrams leave from this machine until they are built
+	IgnoreLocalhost bool   `json:"ignore_localhost"`
+	Filter          Filter `json:"filter,omitzero"`
+}
+
+// DNS is name resolution.
+type DNS struct {
+	Enabled bool   `json:"enabled"`
+	Filter  Filter `json:"filter,omitzero"` // rules without protocol
+}
+
+// Default returns what holds when nothing is said.
+func Default() *Config {
+	return &Config{Feature: Feature{
+		FS: FS{Mode: FSRead},
+		Network: Network{
+			Incoming: Incoming{Mode: IncomingUnset},
+			Outgoing: Outgoing{TCP: true, UDP: true},
+			DNS:      DNS{Enabled: true},
+		},
+		Hostname: true,
+	}}
+}

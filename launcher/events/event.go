@@ -1,0 +1,68 @@
+// Package events is what happens in a session, one JSON object per line. The names are stable; events.md beside this package documents them.
+// Front ends (progress on a terminal, the app, editors, CI) are clients of this stream and hold no logic of their own.
+package events
+
+import "time"
+
+// Type names an event.
+type Type string
+
+// The types. events.md describes each with its fields.
+const (
+	SessionStarted Type = "session.started" // session, target, command
+	Phase          Type = "phase"           // phase, state (started, done, failed), message
+	Warning        Type = "warning"         // message, hint
+	Failed         Type = "error"           // message, hint
+	ProcessStarted Type = "process.started" // the first program: pid, path, verdict, reason
+	ProcessExec    Type = "process.exec"    // an exec is about to happen: pid, path, verdict, reason
+	ProcessInject  Type = "process.injected"
+	ProcessOutside Type = "process.outside"
+	ProcessLost    Type = "process.lost"
+	ProcessExited  Type = "process.exited"    // pid, status or signal
+	ProcessStopped Type = "process.stopped"   // the first program was stopped: pid, signal
+	ProcessResumed Type = "process.continued" // and goes on: pid
+	File           Type = "file"              // op, path, errno
+	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
+	Name           Type = "name"              // name, errno; addresses only with values
+	Connect        Type = "connect"           // address, errno
+	Listen         Type = "listen"            // port, actual_port
+	Incoming       Type = "incoming"          // port, peer
+	SessionEnded   Type = "session.ended"     // status or signal, remaining
+)
+
+// Frequent tells the types that may come thousands of times a second. They may be dropped for a slow reader; the others never are.
+func (t Type) Frequent() bool {
+	switch t {
+	case File, Name, Connect, Incoming, ProcessExec, ProcessInject:
+		return true
+	}
+	return false
+}
+
+// Event is one line. A field that a type does not name is absent.
+type Event struct {
+	Time       time.Time `json:"time"`
+	Type       Type      `json:"event"`
+	Session    string    `json:"session,omitempty"`
+	Target     string    `json:"target,omitempty"`
+	Command    []string  `json:"command,omitempty"`
+	Phase      string    `json:"phase,omitempty"` // config, target, environment, layer, broker, program
+	State      string    `json:"state,omitempty"`
+	Op         string    `json:"op,omitempty"`
+	PID        int       `json:"pid,omitempty"`
+	PPID       int       `json:"ppid,omitempty"`
+	Path       string    `json:"path,omitempty"`
+	Verdict    string    `json:"verdict,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	Name       string    `json:"name,omitempty"`
+	Address    string    `json:"address,omitempty"`
+	Peer       string    `json:"peer,omitempty"`
+	Port       int       `json:"port,omitempty"`
+	ActualPort int       `json:"actual_port,omitempty"`
+	Errno      string    `json:"errno,omitempty"`
+	Status     *int      `json:"status,omitempty"`    // exit status; nil when the program did not exit by itself
+	Signal     string    `json:"signal,omitempty"`    // the signal that ended or stopped it ("SIGTERM")
+	Remaining  int       `json:"remaining,omitempty"` // processes in the pod's context that outlive the first program
+	Message    string    `json:"message,omitempty"`
+	Hint       string    `json:"hint,omitempty"`
+}

@@ -1,0 +1,117 @@
+package progress
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/launcher/events"
+)
+
+var session = []events.Event{
+	{Type: events.SessionStarted, Session: "1", Target: "dir:pod"},
+	{Type: events.Phase, Phase: "target", State: "started"},
+	{Type: events.Phase, Phase: "target", State: "done", Message: "dir:pod"},
+	{Type: events.Phase, Phase: "program", State: "started", Message: "dir:pod (cart-7d9f): env 2, files read"},
+	{Type: events.ProcessStarted, PID: 7, Path: "/bin/npm", Verdict: "inject"},
+	{Type: events.Listen, Port: 8080, ActualPort: 8080},
+	{Type: events.Listen, Port: 80, ActualPort: 41234},
+	{Type: events.Warning, Message: "no", Hint: "do"},
+	{Type: events.Warning, Message: "no", Hint: "do"},
+	{Type: events.File, Op: "open", Path: "/etc/hosts"},
+	{Type: events.ProcessOutside, PID: 8, Path: "/usr/bin/go", Reason: "static"},
+	{Type: events.ProcessOutside, PID: 9, Path: "/usr/bin/go", Reason: "static"},
+	{Type: events.FileLocal, Op: "open", Path: "/var/log/\x1b[2Japp"},
+	{Type: events.SessionEnded},
+}
+
+func show(mode Mode, terminal bool, all []events.Event) string {
+	var out strings.Builder
+	p := New(&out, mode, terminal)
+	for _, ev := range all {
+		p.Show(ev)
+	}
+	return out.String()
+}
+
+const body = `mirrord: ready: dir:pod (cart-7d9f): env 2, files read
+mirrord: port 80 is taken on this machine: the program listens on 41234 instead
+mirrord: warning: no
+mirrord: hint: do
+mirrord: ran outside the pod's context: /usr/bin/go: static
+mirrord: written on this machine, not in the pod: /var/log/` + "\ufffd" + `[2Japp
+`
+
+func TestModes(t *testing.T) {
+	for _, tt := range []struct {
+		mode     Mode
+		terminal bool
+		want     string
+	}{
+		{Auto, false, body},
+		{Auto, true, "mirrord: target…\r\x1b[K" + body},
+		{Plain, true, "mirrord: target: done (dir:pod)\n" + body},
+		{Off, true, ""},
+	} {
+		if diff := cmp.Diff(tt.want, show(tt.mode, tt.terminal, session)); diff != "" {
+			t.Errorf("%s, terminal %v: -want +got\n%s", tt.mode, tt.terminal, diff)
+		}
+	}
+}
+
+func TestJSONIsEventsOnly(t *testing.T) {
+	lines := strings.Split(strings.TrimSuffix(show(JSON, true, session), "\n"), "\n")
+	if len(lines) != len(session) {
+		t.Fatalf("%d lines", len(lines))
+	}
+	for i, line := range lines {
+		var ev events.Event
+		if err := json.Unmarshal([]byte(line), &ev); err != nil || ev.Type != session[i].Type {
+			t.Errorf("line %d: %v %q", i, err, line)
+		}
+	}
+}
+
+func TestFailureIsAlwaysShown(t *testing.T) {
+	failure := []events.Event{{Type: events.Phase, Phase: "target", State: "started"}, {Type: events.Failed, Message: "it broke", Hint: "mend it"}}
+	for mode, want := range map[Mode]string{
+		Off:  "error: it broke\nhint: mend it\n",
+		Auto: "mirrord: target…\r\x1b[Kerror: it broke\nhint: mend it\n",
+	} {
+		if diff := cmp.Diff(want, show(mode, true, failure)); diff != "" {
+			t.Errorf("%s: -want +got\n%s", mode, diff)
+		}
+	}
+}
+
+func TestSummaryIsShort(t *testing.T) {
+	var many []events.Event
+	for i := range 1000 {
+		many = append(many, events.Event{Type: events.FileLocal, Path: fmt.Sprint("/f", i)})
+	}
+	out := show(Auto, false, append(many, events.Event{Type: events.SessionEnded}))
+	if n := strings.Count(out, "\n"); n != maxListed+1 || !strings.Contains(out, "990 more") {
+		t.Errorf("%d lines\n%s", n, out)
+	}
+}
+
+func TestProgramOutside(t *testing.T) {
+	out := show(Auto, false, []events.Event{{Type: events.ProcessStarted, Path: "/bin/go", Verdict: "outside", Reason: "static"}})
+	if want := "mirrord: warning: /bin/go runs outside the pod's context: static\n"; out != want {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestParseMode(t *testing.T) {
+	for in, want := range map[string]Mode{"": Auto, "STD": Auto, "dumb": Plain, "json": JSON, "off": Off} {
+		if got, err := ParseMode(in); err != nil || got != want {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+	if _, err := ParseMode("loud"); err == nil || !strings.Contains(err.Error(), "\nhint: ") {
+		t.Error(err)
+	}
+}

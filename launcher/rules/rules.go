@@ -1,0 +1,173 @@
+// Package rules compiles which paths are the pod's into one file of tables. The broker publishes the file, the layer maps it in every
+// process of the session, and each path is decided there by walking the tables, without a system call.
+//
+// The file, little-endian:
+//
+//	   0  magic "MIRRORD\x01"; 8 size u32; 12 flags u32
+//	  16  relay_net u32, relay_mask u32: IPv4 as host-order integers
+//	  24  live_dirs u32, live_ports_n u32
+//	  32  actions u8[16][2]: per class what a read and a write do
+//	  64  offsets of the automata u32[8], the first 0 ends them
+//	 128  hostname char[256], NUL-terminated
+//	 512  live_ports[256] {actual u16, requested u16}
+//	4096  the automata, each 8-aligned: states u32, classes u32, class u8[256] (of each byte), accept u32[states], next u16[states*classes]
+//
+// A path, absolute and normalised, goes through every automaton from state 0. The accept words of the final states and bit 7, together,
+// are the classes of the path, and its lowest class decides. The live fields belong to the broker, which changes them during the session.
+package rules
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+)
+
+// Offsets in bytes of the fields that the broker writes during a session, and their bounds.
+const (
+	PageSize       = 4096 // of the fields before the automata
+	RelayNet       = 16   // u32 network, u32 mask
+	LiveDirs       = 24   // u32: directories of the pod opened so far
+	LivePortsCount = 28   // u32: entries of LivePorts in use
+	LivePorts      = 512  // {actual u16, requested u16} each
+	MaxLivePorts   = 256
+	MaxHostname    = 255 // bytes
+)
+
+const (
+	magic          = "MIRRORD\x01"
+	offSize        = 8
+	offFlags       = 12
+	offActions     = 32
+	offAutomata    = 64
+	maxAutomata    = 8
+	offHostname    = 128
+	automatonFixed = 8 + 256 // bytes of an automaton before accept
+)
+
+// Bits of the flags word.
+const (
+	flagFiles           = 1 << iota // some files are remote
+	flagNames                       // names are resolved by the pod
+	flagOutgoing                    // TCP connections are made by the pod
+	flagIncoming                    // listening sockets get the pod's connections
+	flagHostname                    // the hostname field holds the pod's
+	flagIgnoreLocalhost             // connections to loopback stay on this machine
+)
+
+// class is why a path is whose it is. Lower ones win.
+type class uint
+
+const (
+	userNotFound class = iota
+	userReadWrite
+	userReadOnly
+	userLocal
+	defaultNotFound
+	defaultRemote
+	defaultLocal
+	modeDefault // every path is in it
+)
+
+// Action is what happens to a path.
+type Action uint8
+
+// The actions. Numbers are part of the file.
+const (
+	Local    Action = 0 // the original call
+	Remote   Action = 1 // the broker is asked
+	NotFound Action = 2 // ENOENT
+)
+
+func (a Action) String() string {
+	if a > NotFound {
+		return fmt.Sprintf("action %d", uint8(a))
+	}
+	return [...]string{"local", "remote", "not found"}[a]
+}
+
+// File is a rules file, as Compile made it or Parse accepted it.
+type File []byte
+
+// ErrMalformed is wrapped by the errors of Parse.
+var ErrMalformed = errors.New("malformed rules file")
+
+// Parse checks that b is a rules file that can be walked without leaving it.
+func Parse(b []byte) (File, error) {
+	if len(b) < PageSize || string(b[:len(magic)]) != magic {
+		return nil, fmt.Errorf("%w: no magic", ErrMalformed)
+	}
+	if size := binary.LittleEndian.Uint32(b[offSize:]); uint64(size) != uint64(len(b)) {
+		return nil, fmt.Errorf("%w: %d bytes say that they are %d", ErrMalformed, len(b), size)
+	}
+	for _, a := range b[offActions : offActions+32] {
+		if Action(a) > NotFound {
+			return nil, fmt.Errorf("%w: unknown %v", ErrMalformed, Action(a))
+		}
+	}
+	for i := range maxAutomata {
+		offset := binary.LittleEndian.Uint32(b[offAutomata+4*i:])
+		if offset == 0 {
+			break
+		}
+		if err := checkAutomaton(b, uint64(offset)); err != nil {
+			return nil, fmt.Errorf("%w: automaton %d: %s", ErrMalformed, i, err)
+		}
+	}
+	return File(b), nil
+}
+
+func checkAutomaton(b []byte, offset uint64) error {
+	if offset%8 != 0 || offset < PageSize || offset+automatonFixed > uint64(len(b)) {
+		return fmt.Errorf("offset %d", offset)
+	}
+	b = b[offset:]
+	states, classes := uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[4:]))
+	if states == 0 || states > maxStates || classes == 0 || classes > 256 || automatonFixed+4*states+2*states*classes > uint64(len(b)) {
+		return fmt.Errorf("%d states, %d classes", states, classes)
+	}
+	for _, c := range b[8:automatonFixed] {
+		if uint64(c) >= classes {
+			return fmt.Errorf("a byte in class %d of %d", c, classes)
+		}
+	}
+	next := b[automatonFixed+4*states:][:2*states*classes]
+	for i := 0; i < len(next); i += 2 {
+		if s := binary.LittleEndian.Uint16(next[i:]); uint64(s) >= states {
+			return fmt.Errorf("a step to state %d of %d", s, states)
+		}
+	}
+	return nil
+}
+
+// Classify says what happens to a path, absolute and normalised, as the layer does.
+func (f File) Classify(path string, write bool) Action {
+	if binary.LittleEndian.Uint32(f[offFlags:])&flagFiles == 0 {
+		return Local
+	}
+	mask := uint32(1) << modeDefault
+	for i := range maxAutomata {
+		offset := binary.LittleEndian.Uint32(f[offAutomata+4*i:])
+		if offset == 0 {
+			break
+		}
+		mask |= walk(f[offset:], path)
+	}
+	at := offActions + 2*(bits.TrailingZeros32(mask)%16)
+	if write {
+		at++
+	}
+	return Action(f[at])
+}
+
+// walk returns the accept word of the state that path leads to.
+func walk(b []byte, path string) uint32 {
+	states, classes := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+	accept := b[automatonFixed:]
+	next := accept[4*states:]
+	state := uint32(0)
+	for i := range len(path) {
+		state = uint32(binary.LittleEndian.Uint16(next[2*(state*classes+uint32(b[8+int(path[i])])):]))
+	}
+	return binary.LittleEndian.Uint32(accept[4*state:])
+}

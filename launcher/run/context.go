@@ -1,0 +1,242 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"mirrord/agent/serve"
+	"mirrord/agent/target"
+	"mirrord/agent/wire"
+	"mirrord/launcher/broker"
+	"mirrord/launcher/config"
+	"mirrord/launcher/events"
+	"mirrord/launcher/rules"
+	"mirrord/layer"
+	"mirrord/sip"
+)
+
+// openPod opens the target and serves the layers from it. It needs the agent, so each step is a phase that the user can see.
+func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict, emit func(events.Event)) (_ *pod, err error) {
+	var opened closers
+	defer func() {
+		if err != nil {
+			_ = opened.close()
+		}
+	}()
+	phase := func(name string, step func() (message string, err error)) error {
+		emit(events.Event{Type: events.Phase, Phase: name, State: stateStarted})
+		message, err := step()
+		ev := events.Event{Type: events.Phase, Phase: name, State: stateDone, Message: message}
+		if err != nil {
+			ev.State, ev.Message = stateFailed, firstLine(err)
+		}
+		emit(ev)
+		return err
+	}
+
+	var link *wire.Link
+	if err := phase(phaseTarget, func() (string, error) {
+		link, err = openTarget(ctx, p, &opened)
+		return p.Target.Path, err
+	}); err != nil {
+		return nil, err
+	}
+	var env []string
+	var fromPod int
+	if err := phase(phaseEnv, func() (string, error) {
+		reply, err := link.Do(ctx, &wire.Request{Op: wire.OpEnv})
+		if err != nil {
+			return "", fmt.Errorf("cannot read the pod's environment: %w", err)
+		}
+		var warnings []config.Warning
+		local := os.Environ()
+		env, warnings = config.Compose(local, reply.Env, p.Config)
+		for _, w := range warnings {
+			emit(events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
+		}
+		fromPod = different(local, env)
+		return fmt.Sprintf("%d variables", fromPod), nil
+	}); err != nil {
+		return nil, err
+	}
+	var library string
+	if err := phase(phaseLayer, func() (string, error) {
+		library, err = extractLayer()
+		return "", err
+	}); err != nil {
+		return nil, err
+	}
+	var b *broker.Broker
+	if err := phase(phaseBroker, func() (string, error) {
+		table, err := compileRules(p, link.Agent(), library, sip.New().Decide(firstRequest(p, env)))
+		if err != nil {
+			return "", err
+		}
+		b, err = broker.Start(broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: os.TempDir()})
+		if err == nil {
+			opened = append(opened, b.Close)
+		}
+		return "", err
+	}); err != nil {
+		return nil, err
+	}
+	return &pod{
+		env:      inject(env, library, b.Env()),
+		library:  library,
+		summary:  summary(p, link.Agent(), fromPod),
+		injected: b.Injected,
+		close:    opened.close,
+	}, nil
+}
+
+// closers are closed in reverse order. Each may be called more than once.
+type closers []func() error
+
+func (c *closers) close() error {
+	var errs []error
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
+	}
+	*c = nil
+	return errors.Join(errs...)
+}
+
+// openTarget connects to the agent; for a pod directory it runs in this process.
+func openTarget(ctx context.Context, p *plan, opened *closers) (*wire.Link, error) {
+	switch p.Target.Kind {
+	case "dir":
+	case "":
+		return nil, errors.New("no target was given\nhint: name one with -t, for example -t dir:./mypod")
+	default:
+		return nil, fmt.Errorf("the target %s is not built yet\nhint: use dir:PATH, a pod directory", p.Target.Path)
+	}
+	d, err := target.OpenDir(p.Target.Name)
+	if err != nil {
+		return nil, err
+	}
+	*opened = append(*opened, d.Close)
+	serving, stop := context.WithCancel(context.Background())
+	requests, bulk, done, err := serve.Dir(serving, d)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	*opened = append(*opened, func() error {
+		stop()
+		<-done
+		return nil
+	})
+	hello, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	link, err := wire.NewLink(hello, requests, bulk, p.Session)
+	if err != nil {
+		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
+	}
+	*opened = append(*opened, link.Close)
+	return link, nil
+}
+
+// extractLayer puts the layer's library into the user's cache. A child of root may drop to a user that cannot enter root's home, so root's
+// goes where everybody can read.
+func extractLayer() (string, error) {
+	folder, err := os.UserCacheDir()
+	if err != nil && os.Geteuid() != 0 {
+		return "", fmt.Errorf("no folder for the layer library: %w\nhint: set XDG_CACHE_HOME", err)
+	}
+	if os.Geteuid() == 0 && os.Getenv("XDG_CACHE_HOME") == "" {
+		folder = "/var/cache"
+	}
+	folder = filepath.Join(folder, "mirrord")
+	if strings.ContainsAny(folder, ": ") {
+		return "", fmt.Errorf("the folder %q cannot hold the layer library: the loader's list of libraries is divided at colons and blanks\nhint: set XDG_CACHE_HOME to a path without them", folder)
+	}
+	path, err := layer.Extract(folder)
+	if errors.Is(err, layer.ErrNotBuilt) {
+		err = fmt.Errorf("%w\nhint: run `make build`, then use bin/mirrord", err)
+	}
+	return path, err
+}
+
+// compileRules says which paths are the pod's.
+func compileRules(p *plan, agent wire.Hello, library string, program sip.Verdict) ([]byte, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("the working directory is gone: %w", err)
+	}
+	home, _ := os.UserHomeDir() // without a home there is no rule for it
+	f := p.Config.Feature
+	in := rules.Input{
+		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: f.FS.ReadOnly, Local: f.FS.Local,
+		Home: home, TempDir: os.TempDir(), Cwd: cwd, ProjectRoot: rules.ProjectRoot(cwd, home),
+		LocalDirs: []string{filepath.Dir(library)},
+		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
+		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
+		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
+	}
+	if f.Hostname {
+		in.Hostname = agent.Hostname
+	}
+	for _, file := range program.Chain {
+		in.LocalDirs = append(in.LocalDirs, filepath.Dir(filepath.Clean(file)))
+		if real, err := filepath.EvalSymlinks(file); err == nil {
+			in.LocalDirs = append(in.LocalDirs, filepath.Dir(real))
+		}
+	}
+	if len(program.Chain) > 0 {
+		in.Executable = filepath.Clean(program.Chain[0])
+	}
+	slices.Sort(in.LocalDirs)
+	in.LocalDirs = slices.Compact(in.LocalDirs)
+	return rules.Compile(in)
+}
+
+// inject adds what the layer needs. Its library comes first, so that its functions are found before those of the user's own libraries.
+func inject(env []string, library, socket string) []string {
+	const preload = "LD_PRELOAD"
+	if own := lookup(env, preload); own != "" {
+		library += ":" + own
+	}
+	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, preload+"=") })
+	return append(env, preload+"="+library, EnvBroker+"="+socket)
+}
+
+// different counts the variables in which env differs from local, other than by leaving some out.
+func different(local, env []string) (n int) {
+	for _, kv := range env {
+		if !slices.Contains(local, kv) {
+			n++
+		}
+	}
+	return n
+}
+
+// summary is what the program gets, in one line.
+func summary(p *plan, agent wire.Hello, variables int) string {
+	f := p.Config.Feature
+	parts := []string{fmt.Sprintf("env %d", variables)}
+	for _, part := range []struct {
+		name string
+		on   bool
+	}{
+		{"files " + string(f.FS.Mode), f.FS.Mode != config.FSLocal},
+		{"names", f.Network.DNS.Enabled},
+		{"outgoing", f.Network.Outgoing.TCP},
+		{"steal", f.Network.Incoming.Mode == config.IncomingSteal},
+	} {
+		if part.on {
+			parts = append(parts, part.name)
+		}
+	}
+	return fmt.Sprintf("%s (%s): %s", p.Target.Path, agent.Name, strings.Join(parts, ", "))
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

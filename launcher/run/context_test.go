@@ -1,0 +1,85 @@
+package run
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/launcher/events"
+)
+
+func TestInject(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		env, want []string
+	}{
+		{"plain", []string{"A=b"}, []string{"A=b", "LD_PRELOAD=/l.so", "MIRRORD_BROKER=s:t"}},
+		{"the user's own stay, behind", []string{"LD_PRELOAD=/x.so /y.so", "A=b"}, []string{"A=b", "LD_PRELOAD=/l.so:/x.so /y.so", "MIRRORD_BROKER=s:t"}},
+		{"empty", []string{"LD_PRELOAD="}, []string{"LD_PRELOAD=/l.so", "MIRRORD_BROKER=s:t"}},
+	} {
+		if diff := cmp.Diff(tt.want, inject(tt.env, "/l.so", "s:t")); diff != "" {
+			t.Errorf("%s: -want +got\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestLookup(t *testing.T) {
+	env := []string{"PATHS=x", "PATH=/a", "broken", "PATH=/b=c"}
+	if got := lookup(env, "PATH"); got != "/b=c" {
+		t.Error(got)
+	}
+	if got := lookup(env, "HOME"); got != "" {
+		t.Error(got)
+	}
+}
+
+func TestDifferent(t *testing.T) {
+	if n := different([]string{"A=1", "B=2", "C=3"}, []string{"A=1", "B=3", "D=4"}); n != 2 {
+		t.Error(n)
+	}
+}
+
+func TestEndingsTravel(t *testing.T) {
+	for _, e := range []Ending{{}, {Status: 7}, {Signal: syscall.SIGTERM}, {Signal: syscall.Signal(40)}} {
+		if got, ok := endingFrom(e.event(events.Event{})); !ok || got != e {
+			t.Errorf("%+v became %+v", e, got)
+		}
+	}
+	if _, ok := endingFrom(events.Event{}); ok {
+		t.Error("an event without an ending has one")
+	}
+}
+
+func TestFailureEvent(t *testing.T) {
+	for text, want := range map[string]events.Event{
+		"a":                                  {Message: "a"},
+		"a\nhint: b":                         {Message: "a", Hint: "b"},
+		"x:1: a\nhint: b\nx:2: c\nhint: d":   {Message: "x:1: a\nhint: b\nx:2: c\nhint: d"},
+		"2 faults\nx:1: a\nx:2: c\nhint: do": {Message: "2 faults\nx:1: a\nx:2: c", Hint: "do"},
+	} {
+		want.Type = events.Failed
+		if diff := cmp.Diff(want, FailureEvent(errors.New(text))); diff != "" {
+			t.Errorf("%q: -want +got\n%s", text, diff)
+		}
+	}
+}
+
+func TestClosers(t *testing.T) {
+	var order []int
+	failure := errors.New("no")
+	c := closers{
+		func() error { order = append(order, 1); return failure },
+		func() error { order = append(order, 2); return nil },
+	}
+	if err := c.close(); !errors.Is(err, failure) {
+		t.Error(err)
+	}
+	if err := c.close(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]int{2, 1}, order); diff != "" {
+		t.Error(diff)
+	}
+}

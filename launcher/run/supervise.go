@@ -1,0 +1,154 @@
+package run
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/events"
+	"mirrord/sip"
+)
+
+// supervise stays with the program until it ends, and with what it leaves behind.
+func (b *brokerProcess) supervise() {
+	tick := time.NewTicker(censusInterval)
+	defer tick.Stop()
+	for b.program != 0 {
+		select {
+		case <-b.exited:
+			if b.collect(); b.program != 0 {
+				b.census.take(os.Getpid(), false)
+			}
+		case <-tick.C:
+			b.census.take(os.Getpid(), false)
+			if time.Since(b.first.Time) > helloTime {
+				b.expectHello()
+			}
+		case o, ok := <-b.orders:
+			if !ok { // outer was killed
+				b.endAll()
+				return
+			}
+			if o.Signal != 0 {
+				_ = unix.Kill(b.program, o.Signal)
+			}
+		}
+	}
+	if b.ending.Signal == 0 { // one that was killed may not have come as far
+		b.expectHello()
+	}
+	inside := b.census.take(os.Getpid(), true)
+	if inside > 0 && b.ending.Signal == syscall.SIGKILL {
+		// It had no chance to end its children, and who kills a job that hard wants it gone.
+		b.endAll()
+		inside = 0
+	}
+	b.end(inside)
+	if inside > 0 {
+		b.linger()
+	}
+}
+
+// expectHello reports a program that should have the layer and never said so: it has run without the pod's context.
+func (b *brokerProcess) expectHello() {
+	if b.lost || b.first.Verdict != sip.Inject.String() || b.pod.injected(b.first.PID) {
+		return
+	}
+	b.lost = true
+	ev := b.first
+	ev.Type, ev.Time, ev.Verdict = events.ProcessLost, time.Time{}, ""
+	ev.Reason = "the layer in it did not reach the broker"
+	b.emit(ev)
+}
+
+// collect takes in every child that has changed: the program, and orphans that became ours.
+func (b *brokerProcess) collect() {
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG|syscall.WUNTRACED|syscall.WCONTINUED, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		first := pid == b.program
+		switch {
+		case ws.Stopped():
+			if first {
+				b.emit(events.Event{Type: events.ProcessStopped, PID: pid, Signal: signalName(ws.StopSignal())})
+				b.signalOuter(unix.SIGSTOP)
+			}
+		case ws.Continued():
+			if first {
+				b.emit(events.Event{Type: events.ProcessResumed, PID: pid})
+				b.signalOuter(unix.SIGCONT)
+			}
+		default:
+			ending := endingOf(ws)
+			b.emit(ending.event(events.Event{Type: events.ProcessExited, PID: pid}))
+			if first {
+				b.program, b.ending = 0, ending
+				b.signalOuter(unix.SIGCONT) // it may have been killed while it was stopped
+			}
+		}
+	}
+}
+
+// signalOuter stops and continues outer with the program, so that the shell sees the job stop. Outer itself takes no part: two processes that
+// both did could end up one stopped and the other running.
+func (b *brokerProcess) signalOuter(sig syscall.Signal) {
+	if os.Getppid() == b.outer {
+		_ = unix.Kill(b.outer, sig)
+	}
+}
+
+func (b *brokerProcess) endAll() { endDescendants(os.Getpid(), nil, b.exited, b.collect) }
+
+// end closes the session for outer, which returns the program's status then. While processes remain in the pod's context it stays open
+// for them.
+func (b *brokerProcess) end(remaining int) {
+	if remaining == 0 && b.pod != nil && b.pod.close != nil {
+		_ = b.pod.close()
+		b.pod.close = nil
+	}
+	if remaining > 0 {
+		what := "1 process remains"
+		if remaining > 1 {
+			what = strconv.Itoa(remaining) + " processes remain"
+		}
+		b.emit(events.Event{
+			Type:    events.Warning,
+			Message: what + " in the pod's context, and the session stays open until the last has ended",
+			Hint:    "`kill " + strconv.Itoa(os.Getpid()) + "` closes it now",
+		})
+	}
+	b.emit(b.ending.event(events.Event{Type: events.SessionEnded, Remaining: remaining}))
+}
+
+// linger serves what outlives the program, without outer.
+func (b *brokerProcess) linger() {
+	b.toOuter.Close(0)
+	_ = dup(0, 2) // the last hold on the pipe, whose end outer waits for
+	_ = b.reports.Close()
+	tick := time.NewTicker(censusInterval)
+	defer tick.Stop()
+	last := time.Now()
+	for time.Since(last) < lingering {
+		select {
+		case <-b.exited:
+			b.collect()
+		case <-tick.C:
+		case sig := <-b.signals:
+			if sig == syscall.SIGTERM {
+				return
+			}
+		}
+		if b.census.take(os.Getpid(), false) > 0 {
+			last = time.Now()
+		}
+	}
+}

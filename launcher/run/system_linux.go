@@ -1,0 +1,28 @@
+package run
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// selfExe executes this program again, also when its file was replaced or removed meanwhile.
+func selfExe() (string, error) { return "/proc/self/exe", nil }
+
+// becomeSubreaper makes orphans below this process its own children (prctl(2)). It holds for the process, is not inherited, and ends with it.
+func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+func dup(from, to int) error { return unix.Dup3(from, to, 0) }
+
+// defaultSignal resets a signal for good. signal.Reset is not enough: the Go runtime answers QUIT, SEGV and others with a traceback.
+func defaultSignal(sig syscall.Signal) {
+	var action [32]byte // struct sigaction of the kernel: SIG_DFL, no flags, empty mask
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+}
+
+// noCore keeps this process from leaving a core: the program has left its own. A limit of 0 does not stop a core_pattern that is a pipe.
+func noCore() {
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}

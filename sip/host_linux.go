@@ -1,0 +1,151 @@
+package sip
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reasons for the loader to ignore LD_PRELOAD (ld.so(8), "secure-execution mode").
+const (
+	reasonSetuid = "setuid: the system drops injected libraries"
+	reasonSetgid = "setgid: the system drops injected libraries"
+	reasonCaps   = "has file capabilities: the system drops injected libraries"
+)
+
+// host is what the verdict depends on besides files.
+type host struct {
+	uid, gid       int
+	noNewPrivilege bool
+}
+
+func newHost() host {
+	nnp, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	return host{uid: os.Getuid(), gid: os.Getgid(), noNewPrivilege: nnp == 1}
+}
+
+// executable checks what execve checks before it reads: a regular file that may be executed (the mount too: access(2) looks at noexec).
+func (host) executable(path string) (fileID, syscall.Errno) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return fileID{}, errnoOf(err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fileID{}, syscall.EACCES
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fileID{}, errnoOf(err)
+	}
+	return idOf(&st), 0
+}
+
+// inspect reads a file. A file that may be executed but not read (mode 0711) can still be injected; what it is stays unknown.
+func (host) inspect(path string) (*file, fileID, syscall.Errno) {
+	// O_NONBLOCK: if a FIFO took the file's place meanwhile, open must not wait for a writer.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return unreadable(path)
+	}
+	if err != nil {
+		return nil, fileID{}, errnoOf(err)
+	}
+	r := os.NewFile(uintptr(fd), path)
+	defer r.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fileID{}, errnoOf(err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fileID{}, syscall.EACCES
+	}
+	f := rights(&st)
+	f.caps = effectiveCaps(func(b []byte) (int, error) { return unix.Fgetxattr(fd, "security.capability", b) })
+
+	var head [headSize]byte
+	n, err := r.ReadAt(head[:], 0)
+	if err != nil && err != io.EOF {
+		return nil, fileID{}, errnoOf(err)
+	}
+	if string(head[:min(n, 4)]) == "\x7fELF" {
+		reason, ok := inspectELF(r, path)
+		if !ok {
+			return nil, fileID{}, syscall.ENOEXEC
+		}
+		f.format, f.reason = formatBinary, reason
+	} else if name, _, _, ok := interpreterOf(head[:n]); ok {
+		f.format, f.interpreter = formatScript, name
+	}
+	return f, idOf(&st), 0
+}
+
+func unreadable(path string) (*file, fileID, syscall.Errno) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return nil, fileID{}, errnoOf(err)
+	}
+	f := rights(&st)
+	f.format = formatBinary
+	f.caps = effectiveCaps(func(b []byte) (int, error) { return unix.Getxattr(path, "security.capability", b) })
+	return f, idOf(&st), 0
+}
+
+func rights(st *unix.Stat_t) *file {
+	return &file{mode: st.Mode, uid: int(st.Uid), gid: int(st.Gid)}
+}
+
+// effectiveCaps reads struct vfs_cap_data (capabilities(7), linux/capability.h): a little-endian magic whose lowest bit is "effective", then
+// the permitted and inheritable halves. Inheritable ones alone change nothing for an ordinary user.
+func effectiveCaps(get func([]byte) (int, error)) bool {
+	var raw [24]byte
+	n, err := get(raw[:])
+	if err != nil || n < 12 {
+		return false
+	}
+	permitted := binary.LittleEndian.Uint32(raw[4:])
+	if n >= 20 {
+		permitted |= binary.LittleEndian.Uint32(raw[12:])
+	}
+	return raw[0]&1 != 0 || permitted != 0
+}
+
+// privilege says why the loader would be in secure-execution mode, or "". The kernel compares the identity after the exec with the caller's
+// real one (security/commoncap.c, cap_bprm_creds_from_file); for root, capabilities of a file add nothing.
+func (h host) privilege(path string, f *file, caller *Creds) string {
+	setid := f.mode&unix.S_ISUID != 0 || f.mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP
+	if !setid && !f.caps {
+		return ""
+	}
+	var fs unix.Statfs_t
+	if unix.Statfs(path, &fs) == nil && fs.Flags&unix.ST_NOSUID != 0 {
+		return ""
+	}
+	c := Creds{UID: h.uid, GID: h.gid}
+	if caller != nil {
+		c = *caller
+	}
+	switch {
+	case f.mode&unix.S_ISUID != 0 && f.uid != c.UID && !h.noNewPrivilege:
+		return reasonSetuid
+	case f.mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP && f.gid != c.GID && !h.noNewPrivilege:
+		return reasonSetgid
+	case f.caps && c.UID != 0:
+		return reasonCaps
+	}
+	return ""
+}
+
+func idOf(st *unix.Stat_t) fileID {
+	return fileID{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}
+}
+
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return syscall.EIO
+}

@@ -1,0 +1,6 @@
+package sip
+
+import "debug/elf"
+
+// machine is what programs must be built for: the layer is.
+const machine = elf.EM_X86_64

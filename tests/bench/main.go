@@ -1,0 +1,77 @@
+// Command bench measures what mirrord costs, side by side with the same work done plainly, and writes the results into a Markdown file.
+// It reports and asserts nothing: rows that miss their goal stay in.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+// options are the command line's.
+type options struct {
+	mirrord     string // path of the launcher
+	results     string // file to write
+	repeat      int    // repetitions of each measurement
+	connections int    // new connections in a row
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.mirrord, "mirrord", "bin/mirrord", "the launcher to measure")
+	flag.StringVar(&o.results, "results", "tests/bench/RESULTS.md", "the file to write")
+	flag.IntVar(&o.repeat, "repeat", 11, "repetitions of each measurement")
+	flag.IntVar(&o.connections, "connections", 60000, "new connections in a row")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := bench(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// bench measures everything and writes the results.
+func bench(ctx context.Context, o options) error {
+	mirrord, err := filepath.Abs(o.mirrord)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(mirrord); err != nil {
+		return fmt.Errorf("the launcher: %w\nhint: make build", err)
+	}
+	peers, err := startPeers()
+	if err != nil {
+		return err
+	}
+	defer peers.Close()
+	s, err := newStage(ctx, mirrord, peers)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+
+	r := newReport(s, o)
+	for _, section := range []func(context.Context, *stage, *report, options) error{localWork, remoteFiles, startUp, connections, calls} {
+		if err := section(ctx, s, r, o); err != nil {
+			return err
+		}
+	}
+	r.end()
+	return r.write(o.results)
+}
+
+// command is a command that ends with ctx. Its environment is bare: a variable that names a file, as NODE_EXTRA_CA_CERTS, may have a program do
+// more here than in the pod, or less.
+func command(ctx context.Context, dir string, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	return cmd
+}

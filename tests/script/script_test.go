@@ -1,0 +1,200 @@
+//go:build linux
+
+// Package script runs the whole product, end to end: the launcher as users have it, its layer in real programs, and a pod directory. Each
+// script in testdata has its pod and its programs inside.
+//
+// A script finds, beside what testscript gives:
+//
+//	$BIN       mirrord and the programs of layer/testprog; first in PATH
+//	$LAYER     the layer library
+//	$SERVICE   address of a web server (service_test.go), for routes
+//	$APP       address of another: the pod's own program
+//	$DEAD      an address at which every connection is refused
+//	$PORT1..4  ports that nobody uses
+//
+// pod/pod.yaml has its variables expanded. When a script ends, nothing that it started may be left: no process, no file in TMPDIR.
+package script
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"mirrord/layer"
+)
+
+// bin holds what build made.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if bin, err = os.MkdirTemp("", "mirrord-script"); err == nil {
+			defer os.RemoveAll(bin)
+			// Programs that drop their user must still be able to run it.
+			err = errors.Join(os.Chmod(bin, 0o755), build())
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "tests/script:", err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// build makes the launcher, as the Makefile does and with the race detector when the tests have it, and the test programs.
+func build() error {
+	if _, err := layer.Library(); err != nil {
+		return fmt.Errorf("%w: run `make build` first", err)
+	}
+	args := []string{"build", "-o", filepath.Join(bin, "mirrord")}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "-race" && s.Value == "true" {
+				args = append(args, "-race")
+			}
+		}
+	}
+	if err := run("go", append(args, "mirrord/launcher")...); err != nil {
+		return err
+	}
+	sources, err := filepath.Glob("../../layer/testprog/*.c")
+	if err != nil {
+		return err
+	}
+	var (
+		all    sync.WaitGroup
+		turn   = make(chan struct{}, runtime.NumCPU())
+		failed = make([]error, len(sources))
+	)
+	for i, source := range sources {
+		all.Go(func() {
+			turn <- struct{}{}
+			failed[i] = compile(source)
+			<-turn
+		})
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+// compile builds the programs that look at the layer from inside; the others there are for the layer's own tests.
+func compile(source string) error {
+	text, err := os.ReadFile(source)
+	if err != nil || !bytes.Contains(text, []byte(`#include "testprog.h"`)) {
+		return err
+	}
+	name := filepath.Base(source[:len(source)-len(".c")])
+	return run("cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-pthread", "-o", filepath.Join(bin, name), source)
+}
+
+func run(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %v: %w\n%s", name, args, err, out)
+	}
+	return nil
+}
+
+// atMost is how long all scripts together may take. What hangs is then ended and shown, which the limit of `go test` does not do.
+const atMost = 5 * time.Minute
+
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Deadline:            time.Now().Add(atMost),
+		Dir:                 "testdata",
+		Setup:               setUp,
+		Cmds:                commands,
+		Condition:           condition,
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+	})
+}
+
+// systemPath comes before the user's own PATH: version managers' shims do not work with another HOME.
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func setUp(env *testscript.Env) error {
+	tb := env.T().(testing.TB)
+	library, err := filepath.Abs("../../layer/lib/libmirrord.so")
+	if err != nil {
+		return err
+	}
+	dead, err := refusing(tb)
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]string{
+		"PATH":           bin + ":" + systemPath + ":" + os.Getenv("PATH"),
+		"HOME":           filepath.Join(env.WorkDir, "home"),
+		"XDG_CACHE_HOME": filepath.Join(env.WorkDir, "cache"),
+		"TMPDIR":         filepath.Join(env.WorkDir, "tmp"),
+		"LC_ALL":         "C.UTF-8",
+		"GORACE":         raceOptions(env.WorkDir),
+		"BIN":            bin,
+		"LAYER":          library,
+		"SERVICE":        serve(tb, "the service"),
+		"APP":            serve(tb, "the pod's own program"),
+		"DEAD":           dead,
+	} {
+		env.Setenv(name, value)
+	}
+	for i := range 4 {
+		env.Setenv(fmt.Sprintf("PORT%d", i+1), fmt.Sprint(freePort(tb)))
+	}
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "TMPDIR"} {
+		if err := os.Mkdir(env.Getenv(name), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := expandFile(filepath.Join(env.WorkDir, "pod", "pod.yaml"), env.Getenv); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	env.Defer(func() {
+		if tb.Failed() {
+			endAll(env.WorkDir)
+			return
+		}
+		if left := leftovers(tb.Context(), env.WorkDir, env.Getenv("TMPDIR")); left != "" {
+			endAll(env.WorkDir)
+			tb.Errorf("left behind:\n%s", left)
+		}
+		if races := races(env.WorkDir); races != "" {
+			tb.Errorf("data races:\n%s", races)
+		}
+	})
+	return nil
+}
+
+func expandFile(name string, getenv func(string) string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, []byte(os.Expand(string(text), getenv)), 0o644)
+}
+
+// raceOptions has the race detector, where the launcher has it, write to files: what the broker prints may go nowhere.
+func raceOptions(work string) string {
+	return "atexit_sleep_ms=10 log_path=" + filepath.Join(work, "race")
+}
+
+func races(work string) string {
+	var all strings.Builder
+	files, _ := filepath.Glob(filepath.Join(work, "race.*"))
+	for _, name := range files {
+		text, _ := os.ReadFile(name)
+		all.Write(text)
+	}
+	return all.String()
+}
