@@ -170,6 +170,7 @@ func (a *attempt) abandon() {
 // connected notes the local port of the program's socket.
 func (b *Broker) connected(m *frame.ConnectedRequest) answer {
 	a := b.relays.take(m.Attempt)
+	defer b.relays.joined()
 	if a == nil {
 		return answer{}
 	}
@@ -225,6 +226,7 @@ func (b *Broker) acceptRelays(l *net.TCPListener) {
 		if a := b.relays.accept(c); a != nil {
 			b.join(a, c)
 		}
+		b.relays.joined()
 	}
 }
 

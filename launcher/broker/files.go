@@ -37,7 +37,7 @@ func (b *Broker) openFile(m *frame.OpenRequest) answer {
 		case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
 			return b.create("open", m.Path, false)
 		case flags&unix.O_CREAT != 0 || access == unix.O_WRONLY:
-			return b.makeLocal("open", m.Path, false)
+			return b.overwrite(m.Path, flags&unix.O_CREAT != 0)
 		case access == unix.O_RDWR || flags&unix.O_TRUNC != 0:
 			return b.refuseChange(m.Path, flags&unix.O_NOFOLLOW != 0)
 		}
@@ -96,6 +96,9 @@ func (b *Broker) fetch(r *wire.Request) (answer, error) {
 		setTimes(w, st.Atime, st.Mtime)
 	}
 	seal(w)
+	if kind == "d" {
+		fd = unreadable(fd)
+	}
 	return descriptor(fd, false), nil
 }
 
@@ -260,6 +263,18 @@ func (b *Broker) create(op, path string, tree bool) answer {
 		return failure(e)
 	}
 	return b.makeLocal(op, path, tree)
+}
+
+// overwrite makes a file local that is written without being read. A directory stays one, and what is neither there nor to be made is missing.
+func (b *Broker) overwrite(path string, create bool) answer {
+	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: path})
+	switch e := errnoOf(err, unix.EIO); {
+	case err == nil && reply.Stat != nil && reply.Stat.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return failure(unix.EISDIR)
+	case err != nil && (e != unix.ENOENT || !create):
+		return failure(e)
+	}
+	return b.makeLocal("open", path, false)
 }
 
 // makeLocal leaves a path, and with tree all below it, to this machine for the rest of the session.

@@ -81,7 +81,7 @@ func (l *listeners) reach(addr netip.AddrPort) (netip.AddrPort, bool) {
 // bind answers a program that cannot have its port: somebody else on this machine has it, while in the pod it is the program's.
 func (b *Broker) bind(m *frame.BindRequest) answer {
 	errno, port := unix.Errno(m.Errno), m.Requested.Port()
-	if errno != unix.EADDRINUSE && errno != unix.EACCES || port == 0 || !b.network.Incoming.Wants(port) {
+	if errno != unix.EADDRINUSE && errno != unix.EACCES && errno != unix.EADDRNOTAVAIL || port == 0 || !b.network.Incoming.Wants(port) {
 		return failure(errno)
 	}
 	l := b.listeners.get(port)

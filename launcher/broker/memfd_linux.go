@@ -27,6 +27,17 @@ func anonymousFile(tag, dir string) (w, r int, err error) {
 	return w, r, nil
 }
 
+// unreadable replaces r by a description of the same file that cannot be read, as a directory cannot; the layer opens it anew. It gives r
+// back where that fails.
+func unreadable(r int) int {
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", r), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return r
+	}
+	unix.Close(r)
+	return fd
+}
+
 // seal makes the content of a memfd unchangeable, also for who opens it again. An unlinked file has no seals; it is read-only by its
 // descriptor alone.
 func seal(w int) {

@@ -7,6 +7,9 @@ import "golang.org/x/sys/unix"
 // anonymousFile makes an unlinked file in dir: w to fill it, and r, a read-only description of its own at offset 0.
 func anonymousFile(tag, dir string) (w, r int, err error) { return unlinkedFile(tag, dir) }
 
+// unreadable leaves r as it is: an unlinked file has no name to be opened by again.
+func unreadable(r int) int { return r }
+
 // Only Linux has seals.
 func seal(int)       {}
 func sealShared(int) {}

@@ -52,8 +52,9 @@ type relays struct {
 	attempts map[uint64]*attempt              // not yet connected by the program
 	waiting  map[meeting]*attempt             // connected, the connection not yet accepted
 	accepted map[netip.AddrPort]*acceptedConn // by the program's end; its attempt not yet known
+	joining  int                              // halves that were taken out of these tables and are not yet in live
 	live     map[ends]frame.EndpointReply     // what the pod sees of each relayed connection
-	changed  chan struct{}                    // closed and replaced when live grows
+	changed  chan struct{}                    // closed and replaced when live changes
 	failed   map[meeting]failedConnect
 }
 
@@ -120,13 +121,28 @@ func (r *relays) add(a *attempt) {
 	r.attempts[a.id] = a
 }
 
-// take removes an attempt that the program has connected for; nil when it is unknown.
+// take removes an attempt that the program has connected for; nil when it is unknown. joined must follow.
 func (r *relays) take(id uint64) *attempt {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.attempts[id]
 	delete(r.attempts, id)
+	r.joining++
 	return a
+}
+
+// joined ends what take or accept began: the halves are relayed, or wait where they can be found.
+func (r *relays) joined() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.joining--
+	r.signal()
+}
+
+// signal wakes who waits for a change of the tables. r.mu is held.
+func (r *relays) signal() {
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // claim returns the connection from a port of the program, or leaves the attempt for accept to find.
@@ -154,11 +170,12 @@ func (r *relays) claim(a *attempt, port uint16) *net.TCPConn {
 	return nil
 }
 
-// accept returns the attempt that a connection is for, or leaves the connection for claim to find.
+// accept returns the attempt that a connection is for, or leaves the connection for claim to find. joined must follow.
 func (r *relays) accept(c *net.TCPConn) *attempt {
 	from := addrOf(c.RemoteAddr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.joining++
 	key := meeting{from.Addr().Is6(), from.Port()}
 	if a := r.waiting[key]; a != nil {
 		delete(r.waiting, key)
@@ -175,14 +192,31 @@ func (r *relays) register(key ends, view frame.EndpointReply) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[key] = view
-	close(r.changed)
-	r.changed = make(chan struct{})
+	r.signal()
 }
 
 func (r *relays) unregister(key ends) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, key)
+	r.signal()
+}
+
+// drain waits until no connection is relayed any more.
+func (r *relays) drain(ctx context.Context) {
+	for {
+		r.mu.Lock()
+		n, changed := len(r.live)+r.joining, r.changed
+		r.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // view returns what the pod sees of a connection. The program may ask before its connection is registered: then it waits for that.
@@ -192,7 +226,7 @@ func (r *relays) view(ctx context.Context, key ends) (frame.EndpointReply, bool)
 	for {
 		r.mu.Lock()
 		v, ok := r.live[key]
-		changed, pending := r.changed, len(r.attempts)+len(r.waiting)+len(r.accepted) > 0
+		changed, pending := r.changed, len(r.attempts)+len(r.waiting)+len(r.accepted)+r.joining > 0
 		r.mu.Unlock()
 		if ok || !ours || !pending {
 			return v, ok

@@ -102,6 +102,14 @@ func Start(o Options) (*Broker, error) {
 // colon, and the token in hex. It is a secret.
 func (b *Broker) Env() string { return b.env }
 
+// Drain waits, at most for limit, until the relayed connections have ended by themselves. Of a program that has ended the kernel sends on what it
+// wrote last; so does this.
+func (b *Broker) Drain(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	b.relays.drain(ctx)
+}
+
 // Close ends the link, every connection and every goroutine of the broker. It may be called more than once.
 func (b *Broker) Close() error {
 	b.mu.Lock()

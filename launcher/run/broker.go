@@ -51,11 +51,12 @@ type opener func(ctx context.Context, p *plan, decide func(sip.Request) sip.Verd
 
 // pod is the program's context while the broker serves it.
 type pod struct {
-	env      []string           // the program's whole environment
-	library  string             // the layer's file
-	summary  string             // what the program gets, one line for people
-	injected func(pid int) bool // has this process said hello?
-	close    func() error       // ends the broker, the link and the agent; may be nil
+	env      []string                  // the program's whole environment
+	library  string                    // the layer's file
+	summary  string                    // what the program gets, one line for people
+	injected func(pid int) bool        // has this process said hello?
+	drain    func(limit time.Duration) // waits until what ended programs have written last is on its way; may be nil
+	close    func() error              // ends the broker, the link and the agent; may be nil
 }
 
 // brokerProcess is run by one goroutine, so a signal can never reach a process that has been collected: its pid may be another's.

@@ -91,6 +91,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 		library:  library,
 		summary:  summary(p, link.Agent(), fromPod),
 		injected: b.Injected,
+		drain:    b.Drain,
 		close:    opened.close,
 	}, nil
 }

@@ -40,6 +40,7 @@ func (b *brokerProcess) supervise() {
 	if b.ending.Signal == 0 { // one that was killed may not have come as far
 		b.expectHello()
 	}
+	b.settle()
 	inside := b.census.take(os.Getpid(), true)
 	if inside > 0 && b.ending.Signal == syscall.SIGKILL {
 		// It had no chance to end its children, and who kills a job that hard wants it gone.
@@ -49,6 +50,26 @@ func (b *brokerProcess) supervise() {
 	b.end(inside)
 	if inside > 0 {
 		b.linger()
+	}
+}
+
+// dyingTime is how long processes that end with the program may take for it, before they count as remaining; drainTime is how long the last words
+// of the session may be on their way.
+const (
+	dyingTime = 300 * time.Millisecond
+	drainTime = 2 * time.Second
+)
+
+// settle waits for the processes that are about to end because the program has: workers that notice, pipelines that run dry.
+func (b *brokerProcess) settle() {
+	over := time.After(dyingTime)
+	for b.census.take(os.Getpid(), false) > 0 {
+		select {
+		case <-b.exited:
+			b.collect()
+		case <-over:
+			return
+		}
 	}
 }
 
@@ -111,6 +132,9 @@ func (b *brokerProcess) endAll() { endDescendants(os.Getpid(), nil, b.exited, b.
 // end closes the session for outer, which returns the program's status then. While processes remain in the pod's context it stays open
 // for them.
 func (b *brokerProcess) end(remaining int) {
+	if remaining == 0 && b.pod != nil && b.pod.drain != nil {
+		b.pod.drain(drainTime)
+	}
 	if remaining == 0 && b.pod != nil && b.pod.close != nil {
 		_ = b.pod.close()
 		b.pod.close = nil

@@ -22,74 +22,181 @@ static NOINLINE int ask_change(enum frame_change op, const char *path, const cha
     return 1;
 }
 
-// refused says whether the change may not be made, with errno set; if not, the original makes it on this machine.
-static int refused(enum frame_change op, int dirfd, const char *path) {
-    char buffer[PATH_MAX];
-    const char *absolute;
-    switch (locate(dirfd, path, 1, buffer, &absolute)) {
-    case ACTION_LOCAL: return 0;
-    case ACTION_MISSING: errno = ENOENT; return 1;
+// permitted returns the path under which the original makes the change on this machine (which is its own, or absolute in buffer), or NULL with
+// errno when the change may not be made.
+static const char *permitted(enum frame_change op, int dirfd, const char *path, char buffer[PATH_MAX]) {
+    switch (locate(dirfd, &path, 1, buffer)) {
+    case ACTION_LOCAL:
+        if (path == NULL) errno = EFAULT;
+        return path;
+    case ACTION_MISSING: errno = ENOENT; return NULL;
     case ACTION_REMOTE: break;
     }
-    return ask_change(op, absolute, "");
+    return ask_change(op, path, "") ? NULL : path;
 }
 
-// refused_pair is for changes that name two paths: both must be of this machine.
-static int refused_pair(enum frame_change op, int from_dirfd, const char *from, int to_dirfd, const char *to) {
-    char from_buffer[PATH_MAX], to_buffer[PATH_MAX];
-    const char *from_absolute = from, *to_absolute = to;
-    enum action a = locate(from_dirfd, from, 1, from_buffer, &from_absolute), b = locate(to_dirfd, to, 1, to_buffer, &to_absolute);
-    if (likely(a == ACTION_LOCAL && b == ACTION_LOCAL)) return 0;
+#define PERMITTED(op, dirfd, path)                                                                                                  \
+    char path##_buffer[PATH_MAX];                                                                                                   \
+    if ((path = permitted(op, dirfd, path, path##_buffer)) == NULL) return -1
+
+// permitted_pair is for changes that name two paths: both must be of this machine.
+static int permitted_pair(enum frame_change op, int from_dirfd, const char **from, char from_buffer[PATH_MAX], int to_dirfd,
+                          const char **to, char to_buffer[PATH_MAX]) {
+    enum action a = locate(from_dirfd, from, 1, from_buffer), b = locate(to_dirfd, to, 1, to_buffer);
+    if (likely(a == ACTION_LOCAL && b == ACTION_LOCAL)) return 1;
     if (a == ACTION_MISSING) {
         errno = ENOENT;
-        return 1;
+        return 0;
     }
     // A file of this machine that is moved or linked to a path of the pod: that path is a creation.
-    if (a == ACTION_LOCAL) return ask_change(CHANGE_MKNOD, to_absolute, "");
-    return ask_change(op, from_absolute, to_absolute);
+    if (a == ACTION_LOCAL) return !ask_change(CHANGE_MKNOD, *to, "");
+    return !ask_change(op, *from, *to);
 }
 
-EXPORT int unlink(const char *path) { return refused(CHANGE_UNLINK, AT_FDCWD, path) ? -1 : ORIGINAL(unlink)(path); }
-EXPORT int unlinkat(int dirfd, const char *path, int flags) {
-    return refused(flags & AT_REMOVEDIR ? CHANGE_RMDIR : CHANGE_UNLINK, dirfd, path) ? -1 : ORIGINAL(unlinkat)(dirfd, path, flags);
+#define PERMITTED_PAIR(op, from_dirfd, from, to_dirfd, to)                                                                          \
+    char from##_buffer[PATH_MAX], to##_buffer[PATH_MAX];                                                                            \
+    if (!permitted_pair(op, from_dirfd, &from, from##_buffer, to_dirfd, &to, to##_buffer)) return -1
+
+// is_read_only says whether fd holds a file of the pod, with errno set.
+static int is_read_only(int fd) {
+    struct stat st;
+    if (!session.active || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode) || !read_tag(fd, NULL)) return 0;
+    errno = EROFS;
+    return 1;
 }
-EXPORT int rmdir(const char *path) { return refused(CHANGE_RMDIR, AT_FDCWD, path) ? -1 : ORIGINAL(rmdir)(path); }
-EXPORT int remove(const char *path) { return refused(CHANGE_UNLINK, AT_FDCWD, path) ? -1 : ORIGINAL(remove)(path); }
+
+EXPORT int unlink(const char *path) {
+    PERMITTED(CHANGE_UNLINK, AT_FDCWD, path);
+    return ORIGINAL(unlink)(path);
+}
+EXPORT int unlinkat(int dirfd, const char *path, int flags) {
+    PERMITTED(flags & AT_REMOVEDIR ? CHANGE_RMDIR : CHANGE_UNLINK, dirfd, path);
+    return ORIGINAL(unlinkat)(dirfd, path, flags);
+}
+EXPORT int rmdir(const char *path) {
+    PERMITTED(CHANGE_RMDIR, AT_FDCWD, path);
+    return ORIGINAL(rmdir)(path);
+}
+EXPORT int remove(const char *path) {
+    PERMITTED(CHANGE_UNLINK, AT_FDCWD, path);
+    return ORIGINAL(remove)(path);
+}
 EXPORT int rename(const char *from, const char *to) {
-    return refused_pair(CHANGE_RENAME, AT_FDCWD, from, AT_FDCWD, to) ? -1 : ORIGINAL(rename)(from, to);
+    PERMITTED_PAIR(CHANGE_RENAME, AT_FDCWD, from, AT_FDCWD, to);
+    return ORIGINAL(rename)(from, to);
 }
 EXPORT int renameat(int from_dirfd, const char *from, int to_dirfd, const char *to) {
-    return refused_pair(CHANGE_RENAME, from_dirfd, from, to_dirfd, to) ? -1 : ORIGINAL(renameat)(from_dirfd, from, to_dirfd, to);
+    PERMITTED_PAIR(CHANGE_RENAME, from_dirfd, from, to_dirfd, to);
+    return ORIGINAL(renameat)(from_dirfd, from, to_dirfd, to);
 }
 EXPORT int renameat2(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags) {
-    return refused_pair(CHANGE_RENAME, from_dirfd, from, to_dirfd, to) ? -1
-                                                                       : ORIGINAL(renameat2)(from_dirfd, from, to_dirfd, to, flags);
+    PERMITTED_PAIR(CHANGE_RENAME, from_dirfd, from, to_dirfd, to);
+    return ORIGINAL(renameat2)(from_dirfd, from, to_dirfd, to, flags);
 }
 EXPORT int link(const char *from, const char *to) {
-    return refused_pair(CHANGE_LINK, AT_FDCWD, from, AT_FDCWD, to) ? -1 : ORIGINAL(link)(from, to);
+    PERMITTED_PAIR(CHANGE_LINK, AT_FDCWD, from, AT_FDCWD, to);
+    return ORIGINAL(link)(from, to);
 }
 EXPORT int linkat(int from_dirfd, const char *from, int to_dirfd, const char *to, int flags) {
-    return refused_pair(CHANGE_LINK, from_dirfd, from, to_dirfd, to) ? -1 : ORIGINAL(linkat)(from_dirfd, from, to_dirfd, to, flags);
+    PERMITTED_PAIR(CHANGE_LINK, from_dirfd, from, to_dirfd, to);
+    return ORIGINAL(linkat)(from_dirfd, from, to_dirfd, to, flags);
 }
 EXPORT int symlink(const char *content, const char *path) {
-    return refused(CHANGE_SYMLINK, AT_FDCWD, path) ? -1 : ORIGINAL(symlink)(content, path);
+    PERMITTED(CHANGE_SYMLINK, AT_FDCWD, path);
+    return ORIGINAL(symlink)(content, path);
 }
 EXPORT int symlinkat(const char *content, int dirfd, const char *path) {
-    return refused(CHANGE_SYMLINK, dirfd, path) ? -1 : ORIGINAL(symlinkat)(content, dirfd, path);
+    PERMITTED(CHANGE_SYMLINK, dirfd, path);
+    return ORIGINAL(symlinkat)(content, dirfd, path);
 }
-EXPORT int mkdir(const char *path, mode_t mode) { return refused(CHANGE_MKDIR, AT_FDCWD, path) ? -1 : ORIGINAL(mkdir)(path, mode); }
+EXPORT int mkdir(const char *path, mode_t mode) {
+    PERMITTED(CHANGE_MKDIR, AT_FDCWD, path);
+    return ORIGINAL(mkdir)(path, mode);
+}
 EXPORT int mkdirat(int dirfd, const char *path, mode_t mode) {
-    return refused(CHANGE_MKDIR, dirfd, path) ? -1 : ORIGINAL(mkdirat)(dirfd, path, mode);
+    PERMITTED(CHANGE_MKDIR, dirfd, path);
+    return ORIGINAL(mkdirat)(dirfd, path, mode);
 }
-EXPORT int mkfifo(const char *path, mode_t mode) { return refused(CHANGE_MKNOD, AT_FDCWD, path) ? -1 : ORIGINAL(mkfifo)(path, mode); }
+EXPORT int mkfifo(const char *path, mode_t mode) {
+    PERMITTED(CHANGE_MKNOD, AT_FDCWD, path);
+    return ORIGINAL(mkfifo)(path, mode);
+}
 EXPORT int mknod(const char *path, mode_t mode, dev_t dev) {
-    return refused(CHANGE_MKNOD, AT_FDCWD, path) ? -1 : ORIGINAL(mknod)(path, mode, dev);
+    PERMITTED(CHANGE_MKNOD, AT_FDCWD, path);
+    return ORIGINAL(mknod)(path, mode, dev);
+}
+EXPORT int chmod(const char *path, mode_t mode) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(chmod)(path, mode);
+}
+EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
+    PERMITTED(CHANGE_CHMOD, dirfd, path);
+    return ORIGINAL(fchmodat)(dirfd, path, mode, flags);
+}
+EXPORT int chown(const char *path, uid_t uid, gid_t gid) {
+    PERMITTED(CHANGE_CHOWN, AT_FDCWD, path);
+    return ORIGINAL(chown)(path, uid, gid);
+}
+EXPORT int lchown(const char *path, uid_t uid, gid_t gid) {
+    PERMITTED(CHANGE_CHOWN, AT_FDCWD, path);
+    return ORIGINAL(lchown)(path, uid, gid);
+}
+EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
+    PERMITTED(CHANGE_CHOWN, dirfd, path);
+    return ORIGINAL(fchownat)(dirfd, path, uid, gid, flags);
+}
+EXPORT int truncate(const char *path, off_t length) {
+    PERMITTED(CHANGE_TRUNCATE, AT_FDCWD, path);
+    return ORIGINAL(truncate)(path, length);
+}
+EXPORT int utime(const char *path, const struct utimbuf *times) {
+    PERMITTED(CHANGE_UTIMES, AT_FDCWD, path);
+    return ORIGINAL(utime)(path, times);
+}
+EXPORT int utimes(const char *path, const struct timeval times[2]) {
+    PERMITTED(CHANGE_UTIMES, AT_FDCWD, path);
+    return ORIGINAL(utimes)(path, times);
+}
+EXPORT int lutimes(const char *path, const struct timeval times[2]) {
+    PERMITTED(CHANGE_UTIMES, AT_FDCWD, path);
+    return ORIGINAL(lutimes)(path, times);
+}
+EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
+    if (path == NULL) return is_read_only(dirfd) ? -1 : ORIGINAL(utimensat)(dirfd, path, times, flags);
+    PERMITTED(CHANGE_UTIMES, dirfd, path);
+    return ORIGINAL(utimensat)(dirfd, path, times, flags);
+}
+EXPORT int setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(setxattr)(path, name, value, size, flags);
+}
+EXPORT int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(lsetxattr)(path, name, value, size, flags);
+}
+EXPORT int removexattr(const char *path, const char *name) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(removexattr)(path, name);
+}
+EXPORT int lremovexattr(const char *path, const char *name) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(lremovexattr)(path, name);
+}
+
+// A descriptor of a file of the pod would take these for itself, and the pod would never know.
+EXPORT int fchmod(int fd, mode_t mode) { return is_read_only(fd) ? -1 : ORIGINAL(fchmod)(fd, mode); }
+EXPORT int fchown(int fd, uid_t uid, gid_t gid) { return is_read_only(fd) ? -1 : ORIGINAL(fchown)(fd, uid, gid); }
+EXPORT int futimens(int fd, const struct timespec times[2]) { return is_read_only(fd) ? -1 : ORIGINAL(futimens)(fd, times); }
+EXPORT int futimes(int fd, const struct timeval times[2]) { return is_read_only(fd) ? -1 : ORIGINAL(futimes)(fd, times); }
+EXPORT int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags) {
+    return is_read_only(fd) ? -1 : ORIGINAL(fsetxattr)(fd, name, value, size, flags);
 }
 
 // Temporary files are made by libc under a name that it chooses; it is on this machine, and the broker is told so afterwards.
 static int made(int result, enum frame_change op, const char *path) {
     int saved = errno;
-    if (result >= 0) refused(op, AT_FDCWD, path);
+    char buffer[PATH_MAX];
+    if (result >= 0) permitted(op, AT_FDCWD, path, buffer);
     errno = saved;
     return result;
 }
@@ -100,44 +207,3 @@ EXPORT int mkostemps(char *path, int suffix, int flags) {
     return made(ORIGINAL(mkostemps)(path, suffix, flags), CHANGE_MKNOD, path);
 }
 EXPORT char *mkdtemp(char *path) { return made(ORIGINAL(mkdtemp)(path) != NULL ? 0 : -1, CHANGE_MKDIR, path) == 0 ? path : NULL; }
-
-EXPORT int chmod(const char *path, mode_t mode) { return refused(CHANGE_CHMOD, AT_FDCWD, path) ? -1 : ORIGINAL(chmod)(path, mode); }
-EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
-    return refused(CHANGE_CHMOD, dirfd, path) ? -1 : ORIGINAL(fchmodat)(dirfd, path, mode, flags);
-}
-EXPORT int chown(const char *path, uid_t uid, gid_t gid) {
-    return refused(CHANGE_CHOWN, AT_FDCWD, path) ? -1 : ORIGINAL(chown)(path, uid, gid);
-}
-EXPORT int lchown(const char *path, uid_t uid, gid_t gid) {
-    return refused(CHANGE_CHOWN, AT_FDCWD, path) ? -1 : ORIGINAL(lchown)(path, uid, gid);
-}
-EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
-    return refused(CHANGE_CHOWN, dirfd, path) ? -1 : ORIGINAL(fchownat)(dirfd, path, uid, gid, flags);
-}
-EXPORT int truncate(const char *path, off_t length) {
-    return refused(CHANGE_TRUNCATE, AT_FDCWD, path) ? -1 : ORIGINAL(truncate)(path, length);
-}
-EXPORT int utime(const char *path, const struct utimbuf *times) {
-    return refused(CHANGE_UTIMES, AT_FDCWD, path) ? -1 : ORIGINAL(utime)(path, times);
-}
-EXPORT int utimes(const char *path, const struct timeval times[2]) {
-    return refused(CHANGE_UTIMES, AT_FDCWD, path) ? -1 : ORIGINAL(utimes)(path, times);
-}
-EXPORT int lutimes(const char *path, const struct timeval times[2]) {
-    return refused(CHANGE_UTIMES, AT_FDCWD, path) ? -1 : ORIGINAL(lutimes)(path, times);
-}
-EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
-    return refused(CHANGE_UTIMES, dirfd, path) ? -1 : ORIGINAL(utimensat)(dirfd, path, times, flags);
-}
-EXPORT int setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
-    return refused(CHANGE_CHMOD, AT_FDCWD, path) ? -1 : ORIGINAL(setxattr)(path, name, value, size, flags);
-}
-EXPORT int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
-    return refused(CHANGE_CHMOD, AT_FDCWD, path) ? -1 : ORIGINAL(lsetxattr)(path, name, value, size, flags);
-}
-EXPORT int removexattr(const char *path, const char *name) {
-    return refused(CHANGE_CHMOD, AT_FDCWD, path) ? -1 : ORIGINAL(removexattr)(path, name);
-}
-EXPORT int lremovexattr(const char *path, const char *name) {
-    return refused(CHANGE_CHMOD, AT_FDCWD, path) ? -1 : ORIGINAL(lremovexattr)(path, name);
-}

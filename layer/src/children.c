@@ -200,7 +200,7 @@ EXPORT int execle(const char *path, const char *first, ...) {
     return execve(path, argv, callers);
 }
 
-EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *actions,
+EXPORT int posix_spawn(pid_t *restrict pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
     char buffer[PATH_MAX];
     ENVIRONMENT(envp, callers);

@@ -57,12 +57,14 @@ DIR *remote_fdopendir(int fd) {
     s->magic = stream_magic;
     s->fd = fd;
     s->data = (uint8_t *)(s + 1);
-    while (s->size < (uint32_t)st.st_size) {
-        long n = sys_pread(fd, s->data + s->size, (size_t)st.st_size - s->size, s->size);
+    int content = open_content(fd);
+    while (content >= 0 && s->size < (uint32_t)st.st_size) {
+        long n = sys_pread(content, s->data + s->size, (size_t)st.st_size - s->size, s->size);
         if (n == -EINTR) continue;
         if (n <= 0) break;
         s->size += (uint32_t)n;
     }
+    if (content >= 0) sys_close(content);
     memcpy(&path_length, s->data, 2);
     s->first = s->at = 2u + path_length;
     return (DIR *)s;
@@ -80,14 +82,13 @@ EXPORT DIR *fdopendir(int fd) {
 
 EXPORT DIR *opendir(const char *path) {
     char buffer[PATH_MAX];
-    const char *absolute;
-    enum action action = locate(AT_FDCWD, path, 0, buffer, &absolute);
+    enum action action = locate(AT_FDCWD, &path, 0, buffer);
     if (likely(action == ACTION_LOCAL)) return ORIGINAL(opendir)(path);
     if (action == ACTION_MISSING) {
         errno = ENOENT;
         return NULL;
     }
-    int fd = remote_open(absolute, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int fd = remote_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd == NOT_OURS) return ORIGINAL(opendir)(path);
     if (fd < 0) return NULL;
     DIR *dir = remote_fdopendir(fd);
@@ -155,21 +156,25 @@ EXPORT ssize_t getdents64(int fd, void *buffer, size_t size) {
     long at = lseek(fd, 0, SEEK_CUR);
     if (at == 0) at = 2 + (long)strlen(path);
     size_t used = 0;
-    for (;;) {
+    int content = open_content(fd);
+    while (content >= 0) {
         uint8_t raw[12 + NAME_MAX + 1];
-        long n = sys_pread(fd, raw, sizeof raw, at);
+        long n = sys_pread(content, raw, sizeof raw, at);
         struct dirent entry;
         uint32_t length = 0;
         if (n <= 0 || !next_entry(raw, (uint32_t)n, &length, &entry)) break;
         if (used + entry.d_reclen > size) {
-            if (used == 0) return errno = EINVAL, -1;
-            break;
+            if (used > 0) break;
+            sys_close(content);
+            errno = EINVAL;
+            return -1;
         }
         at += length;
         entry.d_off = at;
         memcpy((char *)buffer + used, &entry, entry.d_reclen);
         used += entry.d_reclen;
     }
+    if (content >= 0) sys_close(content);
     lseek(fd, at, SEEK_SET);
     return (ssize_t)used;
 }
@@ -205,17 +210,16 @@ failed:
     return -1;
 }
 
-EXPORT int scandirat(int dirfd, const char *restrict path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
+EXPORT int scandirat(int dirfd, const char *path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
                      int (*compare)(const struct dirent **, const struct dirent **)) {
     char buffer[PATH_MAX];
-    const char *absolute;
-    if (likely(locate(dirfd, path, 0, buffer, &absolute) == ACTION_LOCAL))
+    if (likely(locate(dirfd, &path, 0, buffer) == ACTION_LOCAL))
         return ORIGINAL(scandirat)(dirfd, path, list, filter, compare);
-    DIR *dir = opendir(absolute);
+    DIR *dir = opendir(path);
     return dir != NULL ? collect(dir, list, filter, compare) : -1;
 }
 
-EXPORT int scandir(const char *restrict path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
+EXPORT int scandir(const char *path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
                    int (*compare)(const struct dirent **, const struct dirent **)) {
     return scandirat(AT_FDCWD, path, list, filter, compare);
 }

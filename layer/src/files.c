@@ -80,18 +80,17 @@ static NOINLINE int remote_path(enum frame_kind kind, const char *path, char ans
 
 // ---- open
 
-static NOINLINE int open_elsewhere(enum action action, int dirfd, const char *path, const char *absolute, int flags, mode_t mode) {
+static NOINLINE int open_elsewhere(enum action action, int dirfd, const char *path, int flags, mode_t mode) {
     if (action == ACTION_MISSING) return fail(ENOENT);
-    int fd = remote_open(absolute, flags, mode);
+    int fd = remote_open(path, flags, mode);
     return fd == NOT_OURS ? ORIGINAL(openat)(dirfd, path, flags, mode) : fd;
 }
 
 static int open_any(int dirfd, const char *path, int flags, mode_t mode) {
     char buffer[PATH_MAX];
-    const char *absolute;
-    enum action action = locate(dirfd, path, (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT), buffer, &absolute);
+    enum action action = locate(dirfd, &path, (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT), buffer);
     if (likely(action == ACTION_LOCAL)) return ORIGINAL(openat)(dirfd, path, flags, mode);
-    return open_elsewhere(action, dirfd, path, absolute, flags, mode);
+    return open_elsewhere(action, dirfd, path, flags, mode);
 }
 
 // The mode is there only when the flags say so; O_TMPFILE is more than one bit.
@@ -142,21 +141,20 @@ static int stdio_flags(const char *mode) {
 }
 
 // stdio_open opens the pod's file for a stream: a descriptor, -1 with errno, or NOT_OURS.
-static int stdio_open(const char *path, const char *mode) {
-    char buffer[PATH_MAX];
-    const char *absolute;
+static int stdio_open(const char **path, const char *mode, char buffer[PATH_MAX]) {
     int flags = stdio_flags(mode);
     if (flags < 0) return NOT_OURS;
-    switch (locate(AT_FDCWD, path, (flags & O_ACCMODE) != O_RDONLY, buffer, &absolute)) {
+    switch (locate(AT_FDCWD, path, (flags & O_ACCMODE) != O_RDONLY, buffer)) {
     case ACTION_LOCAL: return NOT_OURS;
     case ACTION_MISSING: return fail(ENOENT);
     case ACTION_REMOTE: break;
     }
-    return remote_open(absolute, flags, 0666);
+    return remote_open(*path, flags, 0666);
 }
 
 EXPORT FILE *fopen(const char *path, const char *mode) {
-    int fd = stdio_open(path, mode);
+    char buffer[PATH_MAX];
+    int fd = stdio_open(&path, mode, buffer);
     if (fd == NOT_OURS) return ORIGINAL(fopen)(path, mode);
     if (fd < 0) return NULL;
     FILE *stream = fdopen(fd, mode);
@@ -165,7 +163,8 @@ EXPORT FILE *fopen(const char *path, const char *mode) {
 }
 
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream) {
-    int fd = path != NULL ? stdio_open(path, mode) : NOT_OURS;
+    char buffer[PATH_MAX];
+    int fd = path != NULL ? stdio_open(&path, mode, buffer) : NOT_OURS;
     if (fd == NOT_OURS) return ORIGINAL(freopen)(path, mode, stream);
     if (fd < 0) {
         fclose(stream); // freopen closes the stream also when it fails
@@ -187,17 +186,16 @@ static inline void describe(int fd, struct stat *st) {
     if (unlikely(st->st_nlink == 0) && S_ISREG(st->st_mode) && session.active && read_tag(fd, &tagged)) *st = tagged;
 }
 
-static NOINLINE int stat_elsewhere(enum action action, const char *absolute, struct stat *st, int nofollow) {
+static NOINLINE int stat_elsewhere(enum action action, const char *path, struct stat *st, int nofollow) {
     if (action == ACTION_MISSING) return fail(ENOENT);
-    return remote_stat(absolute, st, nofollow);
+    return remote_stat(path, st, nofollow);
 }
 
 static int stat_any(int dirfd, const char *path, struct stat *st, int flags) {
     char buffer[PATH_MAX];
-    const char *absolute;
-    enum action action = locate(dirfd, path, 0, buffer, &absolute);
+    enum action action = locate(dirfd, &path, 0, buffer);
     if (unlikely(action != ACTION_LOCAL)) {
-        int result = stat_elsewhere(action, absolute, st, flags & AT_SYMLINK_NOFOLLOW);
+        int result = stat_elsewhere(action, path, st, flags & AT_SYMLINK_NOFOLLOW);
         if (result != NOT_OURS) return result;
     }
     int result = ORIGINAL(fstatat)(dirfd, path, st, flags);
@@ -261,13 +259,12 @@ static void fill_statx(struct statx *out, const struct stat *st) {
     out->stx_dev_minor = minor(st->st_dev);
 }
 
-EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned mask, struct statx *restrict out) {
+EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *restrict out) {
     char buffer[PATH_MAX];
-    const char *absolute;
     struct stat st;
-    enum action action = locate(dirfd, path, 0, buffer, &absolute);
+    enum action action = locate(dirfd, &path, 0, buffer);
     if (unlikely(action != ACTION_LOCAL)) {
-        int result = stat_elsewhere(action, absolute, &st, flags & AT_SYMLINK_NOFOLLOW);
+        int result = stat_elsewhere(action, path, &st, flags & AT_SYMLINK_NOFOLLOW);
         if (result == 0) fill_statx(out, &st);
         if (result != NOT_OURS) return result;
     }
@@ -280,60 +277,61 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned mask,
 
 // ---- access, links, real paths
 
-static int access_any(int dirfd, const char *path, int mode, int *result) {
-    char buffer[PATH_MAX];
-    const char *absolute;
-    switch (locate(dirfd, path, mode & W_OK, buffer, &absolute)) {
+static int access_any(int dirfd, const char **path, int mode, char buffer[PATH_MAX], int *result) {
+    switch (locate(dirfd, path, mode & W_OK, buffer)) {
     case ACTION_LOCAL: return 0;
     case ACTION_MISSING: *result = fail(ENOENT); return 1;
     case ACTION_REMOTE: break;
     }
-    *result = remote_access(absolute, mode);
+    *result = remote_access(*path, mode);
     return *result != NOT_OURS;
 }
 
 EXPORT int access(const char *path, int mode) {
+    char buffer[PATH_MAX];
     int result;
-    return access_any(AT_FDCWD, path, mode, &result) ? result : ORIGINAL(access)(path, mode);
+    return access_any(AT_FDCWD, &path, mode, buffer, &result) ? result : ORIGINAL(access)(path, mode);
 }
 EXPORT int faccessat(int dirfd, const char *path, int mode, int flags) {
+    char buffer[PATH_MAX];
     int result;
-    return access_any(dirfd, path, mode, &result) ? result : ORIGINAL(faccessat)(dirfd, path, mode, flags);
+    return access_any(dirfd, &path, mode, buffer, &result) ? result : ORIGINAL(faccessat)(dirfd, path, mode, flags);
 }
 EXPORT int eaccess(const char *path, int mode) {
+    char buffer[PATH_MAX];
     int result;
-    return access_any(AT_FDCWD, path, mode, &result) ? result : ORIGINAL(eaccess)(path, mode);
+    return access_any(AT_FDCWD, &path, mode, buffer, &result) ? result : ORIGINAL(eaccess)(path, mode);
 }
 EXPORT int euidaccess(const char *path, int mode) {
+    char buffer[PATH_MAX];
     int result;
-    return access_any(AT_FDCWD, path, mode, &result) ? result : ORIGINAL(euidaccess)(path, mode);
+    return access_any(AT_FDCWD, &path, mode, buffer, &result) ? result : ORIGINAL(euidaccess)(path, mode);
 }
 
 // path_elsewhere answers readlink and realpath for paths that are not local; 0 means call the original.
-static int path_elsewhere(enum frame_kind kind, int dirfd, const char *path, char answer[PATH_MAX], uint16_t *length, int *result) {
-    char buffer[PATH_MAX];
-    const char *absolute;
-    switch (locate(dirfd, path, 0, buffer, &absolute)) {
+static int path_elsewhere(enum frame_kind kind, int dirfd, const char **path, char buffer[PATH_MAX], char answer[PATH_MAX],
+                          uint16_t *length, int *result) {
+    switch (locate(dirfd, path, 0, buffer)) {
     case ACTION_LOCAL: return 0;
     case ACTION_MISSING: *result = fail(ENOENT); return 1;
     case ACTION_REMOTE: break;
     }
-    *result = remote_path(kind, absolute, answer, length);
+    *result = remote_path(kind, *path, answer, length);
     return *result != NOT_OURS;
 }
 
-EXPORT ssize_t readlinkat(int dirfd, const char *restrict path, char *restrict out, size_t size) {
-    char answer[PATH_MAX];
+EXPORT ssize_t readlinkat(int dirfd, const char *path, char *restrict out, size_t size) {
+    char buffer[PATH_MAX], answer[PATH_MAX];
     uint16_t length;
     int result;
-    if (likely(!path_elsewhere(FRAME_READLINK, dirfd, path, answer, &length, &result)))
+    if (likely(!path_elsewhere(FRAME_READLINK, dirfd, &path, buffer, answer, &length, &result)))
         return ORIGINAL(readlinkat)(dirfd, path, out, size);
     if (result < 0) return -1;
     if (length > size) length = (uint16_t)size;
     memcpy(out, answer, length);
     return length;
 }
-EXPORT ssize_t readlink(const char *restrict path, char *restrict out, size_t size) { return readlinkat(AT_FDCWD, path, out, size); }
+EXPORT ssize_t readlink(const char *path, char *restrict out, size_t size) { return readlinkat(AT_FDCWD, path, out, size); }
 ssize_t __readlink_chk(const char *path, char *out, size_t size, size_t room);
 EXPORT ssize_t __readlink_chk(const char *path, char *out, size_t size, size_t room) {
     // The original ends the process when the caller's buffer is too small; that stays its business.
@@ -344,11 +342,12 @@ EXPORT ssize_t __readlinkat_chk(int dirfd, const char *path, char *out, size_t s
     return size > room ? ORIGINAL(__readlinkat_chk)(dirfd, path, out, size, room) : readlinkat(dirfd, path, out, size);
 }
 
-EXPORT char *realpath(const char *restrict path, char *restrict resolved) {
-    char answer[PATH_MAX];
+EXPORT char *realpath(const char *path, char *restrict resolved) {
+    char buffer[PATH_MAX], answer[PATH_MAX];
     uint16_t length;
     int result;
-    if (likely(!path_elsewhere(FRAME_REALPATH, AT_FDCWD, path, answer, &length, &result))) return ORIGINAL(realpath)(path, resolved);
+    if (likely(!path_elsewhere(FRAME_REALPATH, AT_FDCWD, &path, buffer, answer, &length, &result)))
+        return ORIGINAL(realpath)(path, resolved);
     if (result < 0) return NULL;
     return resolved != NULL ? strcpy(resolved, answer) : strdup(answer);
 }
@@ -360,44 +359,59 @@ EXPORT char *canonicalize_file_name(const char *path) { return realpath(path, NU
 
 // ---- what the pod's files have no answer for yet: an error, never this machine's answer
 
-static int is_elsewhere(const char *path) {
-    char buffer[PATH_MAX];
-    const char *absolute;
-    return locate(AT_FDCWD, path, 0, buffer, &absolute) != ACTION_LOCAL;
-}
+static int is_elsewhere(const char **path, char buffer[PATH_MAX]) { return locate(AT_FDCWD, path, 0, buffer) != ACTION_LOCAL; }
+
+// ELSEWHERE ends a hook with an error when its path is not of this machine.
+#define ELSEWHERE(path, err)                                                                                                        \
+    char buffer[PATH_MAX];                                                                                                          \
+    if (unlikely(is_elsewhere(&path, buffer))) return fail(err)
 
 EXPORT ssize_t getxattr(const char *path, const char *name, void *value, size_t size) {
-    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(getxattr)(path, name, value, size);
+    ELSEWHERE(path, ENOTSUP);
+    return ORIGINAL(getxattr)(path, name, value, size);
 }
 EXPORT ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
-    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(lgetxattr)(path, name, value, size);
+    ELSEWHERE(path, ENOTSUP);
+    return ORIGINAL(lgetxattr)(path, name, value, size);
 }
 EXPORT ssize_t listxattr(const char *path, char *list, size_t size) {
-    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(listxattr)(path, list, size);
+    ELSEWHERE(path, ENOTSUP);
+    return ORIGINAL(listxattr)(path, list, size);
 }
 EXPORT ssize_t llistxattr(const char *path, char *list, size_t size) {
-    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(llistxattr)(path, list, size);
+    ELSEWHERE(path, ENOTSUP);
+    return ORIGINAL(llistxattr)(path, list, size);
 }
-EXPORT int statfs(const char *path, struct statfs *out) { return is_elsewhere(path) ? fail(ENOSYS) : ORIGINAL(statfs)(path, out); }
-EXPORT int statvfs(const char *restrict path, struct statvfs *restrict out) {
-    return is_elsewhere(path) ? fail(ENOSYS) : ORIGINAL(statvfs)(path, out);
+EXPORT int statfs(const char *path, struct statfs *out) {
+    ELSEWHERE(path, ENOSYS);
+    return ORIGINAL(statfs)(path, out);
+}
+EXPORT int statvfs(const char *path, struct statvfs *restrict out) {
+    ELSEWHERE(path, ENOSYS);
+    return ORIGINAL(statvfs)(path, out);
 }
 EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {
-    return is_elsewhere(path) ? fail(EACCES) : ORIGINAL(inotify_add_watch)(fd, path, mask);
+    ELSEWHERE(path, EACCES);
+    return ORIGINAL(inotify_add_watch)(fd, path, mask);
 }
 
 // Walks of a directory tree inside libc; programs that bring their own (find, rm, cp, du) go through the hooks.
 EXPORT int nftw(const char *path, __nftw_func_t visit, int descriptors, int flags) {
-    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(nftw)(path, visit, descriptors, flags);
+    ELSEWHERE(path, ENOTSUP);
+    return ORIGINAL(nftw)(path, visit, descriptors, flags);
 }
 EXPORT int ftw(const char *path, __ftw_func_t visit, int descriptors) {
-    return is_elsewhere(path) ? fail(ENOTSUP) : ORIGINAL(ftw)(path, visit, descriptors);
+    ELSEWHERE(path, ENOTSUP);
+    return ORIGINAL(ftw)(path, visit, descriptors);
 }
 EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSENT **, const FTSENT **)) {
-    for (int i = 0; paths != NULL && paths[i] != NULL; i++)
-        if (is_elsewhere(paths[i])) {
+    for (int i = 0; paths != NULL && paths[i] != NULL; i++) {
+        char buffer[PATH_MAX];
+        const char *path = paths[i];
+        if (is_elsewhere(&path, buffer)) {
             errno = ENOTSUP;
             return NULL;
         }
+    }
     return ORIGINAL(fts_open)(paths, options, compare);
 }

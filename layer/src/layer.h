@@ -90,12 +90,14 @@ extern const struct rules severed;
 enum action { ACTION_LOCAL = 0, ACTION_REMOTE = 1, ACTION_MISSING = 2 };
 // classify says whose the absolute path is. Made without leaving the process.
 enum action classify(const struct rules *r, const char *path, int writing);
+// clean writes path without empty, "." and ".." elements to out; 0 if it is too long. Symbolic links are not looked at.
+int clean(const char *path, char out[PATH_MAX]);
 
 // ---- paths (paths.c)
 
-// locate says whose the path is, as seen from dirfd. For ACTION_REMOTE *absolute is the path inside the pod: either path itself or a string
-// built in buffer.
-enum action locate(int dirfd, const char *path, int writing, char buffer[PATH_MAX], const char **absolute);
+// locate says whose the path is, as seen from dirfd. A path that is relative to a directory of the pod is replaced by the absolute one, built in
+// buffer, whatever the answer: the kernel would take it relative to somewhere else.
+enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]);
 
 // The working directory while it is one of the pod; empty otherwise (the kernel's own then counts).
 extern char remote_cwd[PATH_MAX];
@@ -105,6 +107,8 @@ extern char remote_cwd[PATH_MAX];
 int read_tag(int fd, struct stat *st);
 // tagged_directory puts the path of the pod's directory that fd holds into path; 0 if it holds none.
 int tagged_directory(int fd, char path[PATH_MAX]);
+// open_content opens what a directory's descriptor holds; the descriptor itself cannot be read, as no directory can. -1 if that fails.
+int open_content(int fd);
 // read_stat takes the fields of a Stat reply.
 void read_stat(struct frame *f, struct stat *st);
 

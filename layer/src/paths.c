@@ -12,20 +12,24 @@ static int join_path(char buffer[PATH_MAX], const char *path) {
     return 1;
 }
 
-static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, const char *path, int writing, char buffer[PATH_MAX],
-                                            const char **absolute) {
+static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
     if (dirfd == AT_FDCWD)
         strcpy(buffer, remote_cwd);
     else if (!tagged_directory(dirfd, buffer))
         return ACTION_LOCAL;
-    if (!join_path(buffer, path)) return ACTION_LOCAL;
-    *absolute = buffer;
-    return classify(r, buffer, writing);
+    if (!join_path(buffer, *path)) return ACTION_LOCAL;
+    *path = buffer;
+    enum action action = classify(r, buffer, writing);
+    char cleaned[PATH_MAX];
+    // The folders that ".." leads back through need not be on this machine.
+    if (action == ACTION_LOCAL && clean(buffer, cleaned)) strcpy(buffer, cleaned);
+    return action;
 }
 
-enum action locate(int dirfd, const char *path, int writing, char buffer[PATH_MAX], const char **absolute) {
-    if (path == NULL || path[0] == 0) return ACTION_LOCAL;
-    if (path[0] != '/') {
+enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
+    const char *p = *path;
+    if (p == NULL || p[0] == 0) return ACTION_LOCAL;
+    if (p[0] != '/') {
         // A relative path is the pod's only below a directory of the pod.
         if (likely(dirfd == AT_FDCWD)) {
             if (likely(remote_cwd[0] == 0)) return ACTION_LOCAL;
@@ -35,12 +39,9 @@ enum action locate(int dirfd, const char *path, int writing, char buffer[PATH_MA
     }
     const struct rules *r = rules();
     if (r == NULL || !(r->flags & RULE_FILES)) return ACTION_LOCAL;
-    if (path[0] == '/') {
-        *absolute = path;
-        return classify(r, path, writing);
-    }
+    if (p[0] == '/') return classify(r, p, writing);
     if (dirfd != AT_FDCWD && r != &severed && atomic_load_explicit(&r->live_dirs, memory_order_relaxed) == 0) return ACTION_LOCAL;
-    return locate_relative(r, dirfd, path, writing, buffer, absolute);
+    return locate_relative(r, dirfd, path, writing, buffer);
 }
 
 // ---- tags
@@ -122,12 +123,21 @@ int read_tag(int fd, struct stat *st) {
     return parse_tag(link, st);
 }
 
+int open_content(int fd) {
+    char path[32];
+    descriptor_path(fd, path);
+    return (int)sys(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+}
+
 int tagged_directory(int fd, char path[PATH_MAX]) {
     struct stat st;
     uint16_t length;
     // Native first: only an unlinked regular file can be one of ours.
     if (fd < 0 || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode) || read_tag(fd, NULL) != 'd') return 0;
-    if (sys_pread(fd, &length, 2, 0) != 2 || length == 0 || length >= PATH_MAX || sys_pread(fd, path, length, 2) != length) return 0;
-    path[length] = 0;
-    return 1;
+    int content = open_content(fd);
+    if (content < 0) return 0;
+    int found = sys_pread(content, &length, 2, 0) == 2 && length > 0 && length < PATH_MAX && sys_pread(content, path, length, 2) == length;
+    sys_close(content);
+    if (found) path[length] = 0;
+    return found;
 }

@@ -76,8 +76,7 @@ static int needs_cleaning(const char *path) {
     return 0;
 }
 
-// clean writes path without such elements to out. Symbolic links are not looked at: this decides whose the path is, not what it names.
-static int clean(const char *path, char out[PATH_MAX]) {
+int clean(const char *path, char out[PATH_MAX]) {
     size_t n = 0;
     while (*path != 0) {
         while (*path == '/') path++;

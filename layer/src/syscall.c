@@ -48,8 +48,8 @@ EXPORT long syscall(long number, ...) {
     case SYS_openat2: {
         // Its flags for resolving paths have no counterpart; programs fall back to openat.
         char buffer[PATH_MAX];
-        const char *absolute;
-        if (locate(I(0), P(1), 0, buffer, &absolute) != ACTION_LOCAL) return as_libc(-ENOSYS);
+        const char *path = P(1);
+        if (locate(I(0), &path, 0, buffer) != ACTION_LOCAL) return as_libc(-ENOSYS);
         break;
     }
     case SYS_statx: return statx(I(0), P(1), I(2), (unsigned)a[3], P(4));

@@ -22,26 +22,14 @@ static int enter_remote(const char *absolute) {
 
 EXPORT int chdir(const char *path) {
     char buffer[PATH_MAX];
-    const char *absolute;
-    switch (locate(AT_FDCWD, path, 0, buffer, &absolute)) {
+    switch (locate(AT_FDCWD, &path, 0, buffer)) {
     case ACTION_MISSING: errno = ENOENT; return -1;
     case ACTION_REMOTE: {
-        int result = enter_remote(absolute);
+        int result = enter_remote(path);
         if (result != NOT_OURS) return result;
-        path = absolute;
         break;
     }
     case ACTION_LOCAL: break;
-    }
-    // From a directory of the pod a relative path can lead back to this machine.
-    if (remote_cwd[0] != 0 && path != NULL && path[0] != '/' && path[0] != 0) {
-        if (strlen(remote_cwd) + strlen(path) + 2 > PATH_MAX) {
-            errno = ENAMETOOLONG;
-            return -1;
-        }
-        strcpy(buffer, remote_cwd);
-        strcat(strcat(buffer, "/"), path);
-        path = buffer;
     }
     int result = ORIGINAL(chdir)(path);
     if (result == 0) remote_cwd[0] = 0;
