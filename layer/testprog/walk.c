@@ -1,35 +1,22 @@
-// What libc walks trees with: nftw and fts.
+// Walks of a directory tree inside libc have no answer of the pod's yet: they must fail rather than walk this machine's directory of that name.
 #define _GNU_SOURCE
 #include "testprog.h"
 
+#include <errno.h>
 #include <fts.h>
 #include <ftw.h>
-#include <sys/stat.h>
 
-static int files, folders;
-
-static int visit(const char *path, const struct stat *st, int type, struct FTW *where) {
-    (void)path;
-    (void)where;
-    files += type == FTW_F && S_ISREG(st->st_mode);
-    folders += type == FTW_D && S_ISDIR(st->st_mode);
-    return 0;
+static int visit(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)path, (void)st, (void)type, (void)at;
+    return 1;
 }
 
 int main(void) {
-    CHECK(nftw("/srv/data", visit, 8, FTW_PHYS) == 0 && files == 6 && folders == 2, "nftw: %d files, %d folders", files, folders);
-
-    char *roots[] = {"/srv/data", NULL};
-    FTS *tree = fts_open(roots, FTS_PHYSICAL, NULL);
-    CHECK(tree != NULL, "fts_open");
-    files = folders = 0;
-    for (FTSENT *e; (e = fts_read(tree)) != NULL;) {
-        CHECK(e->fts_info == FTS_F || e->fts_info == FTS_D || e->fts_info == FTS_DP, "%s is %d", e->fts_path, e->fts_info);
-        files += e->fts_info == FTS_F;
-        folders += e->fts_info == FTS_D;
-    }
-    CHECK(files == 6 && folders == 2, "fts: %d files, %d folders", files, folders);
-    fts_close(tree);
+    char *paths[] = {"/srv/data", NULL};
+    errno = 0;
+    if (nftw("/srv/data", visit, 8, FTW_PHYS) != -1 || errno != ENOTSUP) return 1;
+    errno = 0;
+    if (fts_open(paths, FTS_PHYSICAL, NULL) != NULL || errno != ENOTSUP) return 2;
     puts("ok");
     return 0;
 }
