@@ -194,12 +194,14 @@ func (in Input) places() (*automaton, error) {
 			return nil, err
 		}
 		t.below(dir, defaultLocal)
+		t.leadingTo(dir, defaultLocal)
 	}
 	exe, err := clean("program", in.Executable)
 	if err != nil {
 		return nil, err
 	}
 	t.exactly(exe, defaultLocal)
+	t.leadingTo(exe, defaultLocal)
 	if in.Home != "" {
 		home := path.Clean(in.Home)
 		t.beginning(strings.TrimSuffix(home, "/")+"/.", defaultLocal) // also where home is "/"

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/binary"
 	"maps"
+	"path"
 	"slices"
 )
 
@@ -37,6 +38,13 @@ type trieNode struct {
 	next  map[byte]int // lower case
 	at    uint32       // classes of a path that ends here
 	after uint32       // classes of every path that comes through here
+}
+
+// leadingTo puts the folders above p into a class, each by itself: who resolves p (realpath, node at every start) looks at all of them.
+func (t *trie) leadingTo(p string, c class) {
+	for up := path.Dir(p); len(up) > 1; up = path.Dir(up) {
+		t.exactly(up, c)
+	}
 }
 
 // exactly puts the path s into a class, below also everything under it, beginning everything that starts with s. Empty is nothing, and

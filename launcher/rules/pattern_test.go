@@ -198,7 +198,7 @@ func TestClassifyLikeRegexp(t *testing.T) {
 		regexp.MustCompile(`(?i)^/etc/(resolv\.conf|hosts|hostname|ssl/certs)(/|$)`),
 		regexp.MustCompile(`(?is)^/(proc|sys|lib|lib32|lib64|etc|usr|home|bin|sbin|dev|opt|tmp|var/tmp|var/db/timezone/zoneinfo|snap|run|selinux|nix|Program Files)(/|$)` +
 			`|(\.so|\.sh|\.rb|\.d|\.pyc|\.py|\.jar|\.class|\.js|\.pth|\.plist|\.pdb|\.dll|venv\.cfg|/jvm\.cfg|/package\.json|/\.yarnrc(\.yml|\.json)?|/\.tool-versions)$` +
-			`|/node_modules|\.asdf/|clr-debug-pipe-|^/$|^/a/b(/|$)|^/app$`),
+			`|/node_modules|\.asdf/|clr-debug-pipe-|^/$|^/a$|^/a/b(/|$)|^/app$`),
 	}
 	for _, dir := range platformDirs {
 		defaults.local = regexp.MustCompile(defaults.local.String() + `|^` + dir + `(/|$)`)

@@ -93,13 +93,15 @@ func TestDefaults(t *testing.T) {
 		{"/app/clr-debug-pipe-12-in", Local, Local},
 
 		{"/scratch/tmp/x", Local, Local},
-		{"/scratch", Remote, Remote},
+		{"/scratch", Local, Local}, // leads to what is local; node asks for each folder above its program
+		{"/scratch/other", Remote, Remote},
 		{"/code/shop/cart/x", Local, Local},
 		{"/code/shop/shared/x", Local, Local},
 		{"/code/other/x", Remote, Remote},
 		{"/srv/bin/node", Local, Local},
 		{"/srv/bin/nodes", Remote, Remote},
-		{"/srv/bin", Remote, Remote},
+		{"/srv/bin", Local, Local},
+		{"/srv/data", Remote, Remote},
 		{"/srv/tools/x", Local, Local},
 		{"/var/cache/mirrord/libmirrord-0123", Local, Local},
 	} {
