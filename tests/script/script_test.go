@@ -21,11 +21,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +40,12 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	// Signals that this process was started to ignore (by nohup, in the background of a script) would be ignored by all it starts.
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 	os.Exit(func() int {
 		var err error
 		if bin, err = os.MkdirTemp("", "mirrord-script"); err == nil {
