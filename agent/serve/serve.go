@@ -72,7 +72,7 @@ func (s *server) request(ctx context.Context, stream *wire.Stream, req *wire.Req
 	default:
 		reply, err = s.answer(ctx, stream, req)
 	}
-	respond(stream, reply, err)
+	respond(ctx, stream, reply, err)
 }
 
 func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Request) {
@@ -89,7 +89,7 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 	default:
 		err = errUnknown(req.Op)
 	}
-	respond(stream, reply, err)
+	respond(ctx, stream, reply, err)
 }
 
 // answer does what a request asks for. A nil reply without an error means that the stream has had its answer.
@@ -149,8 +149,11 @@ func (s *server) hello(req *wire.Request, bulk bool) (*wire.Reply, error) {
 }
 
 // respond sends a reply or an error, if there is one of them. An answer that cannot be sent is nobody's loss: the launcher is gone, or it is too
-// large, which is an answer too.
-func respond(stream *wire.Stream, reply *wire.Reply, err error) {
+// large, which is an answer too. When the link ends (ctx), what failed for that reason must not look like the target's own answer.
+func respond(ctx context.Context, stream *wire.Stream, reply *wire.Reply, err error) {
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		var known *wire.Error
 		if !errors.As(err, &known) {

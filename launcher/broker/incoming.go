@@ -132,8 +132,8 @@ func (b *Broker) listen(m *frame.ListenRequest) answer {
 		if asked != actual.Port() && !b.page.publish(actual.Port(), asked) {
 			b.warn(fmt.Sprintf("more than %d ports are replaced by others: a program may see the replacement of %d", maxLivePorts, asked), "")
 		}
-		if wants {
-			b.Emit(events.Event{Type: events.Listen, Port: int(asked), ActualPort: int(actual.Port())})
+		if wants { // whoever waits for the event may connect then
+			defer b.Emit(events.Event{Type: events.Listen, Port: int(asked), ActualPort: int(actual.Port())})
 		}
 	}
 	if !wants || l.subscription != nil {
