@@ -42,6 +42,7 @@ type Broker struct {
 	network *config.Network
 	token   [frame.TokenSize]byte
 	socket  *net.UnixListener
+	notes   *net.UnixConn // nil where the layer has no datagrams
 	env     string
 	page    *page
 
@@ -88,11 +89,19 @@ func Start(o Options) (*Broker, error) {
 	if b.socket, address, err = listenSocket(o.TempDir, hex.EncodeToString(name[:])); err != nil {
 		return nil, fmt.Errorf("cannot open the socket for the layers: %w", err)
 	}
+	if b.notes, err = listenNotes(address); err != nil {
+		b.socket.Close()
+		return nil, fmt.Errorf("cannot open the socket for the layers: %w", err)
+	}
 	b.env = address + ":" + hex.EncodeToString(b.token[:])
 	ok = true
 
 	b.track(b.socket)
 	b.spawn(b.acceptLayers)
+	if b.notes != nil {
+		b.track(b.notes)
+		b.spawn(b.readNotes)
+	}
 	b.spawn(b.acceptIncoming)
 	b.spawn(b.sweepUntilClosed)
 	return b, nil
@@ -234,13 +243,13 @@ func (b *Broker) serve(c *net.UnixConn) {
 		if !ok || subtle.ConstantTimeCompare(token, b.token[:]) != 1 {
 			return
 		}
-		a, err := b.dispatch(c, h.Kind, fields)
+		a, err := b.dispatch(func() (peer, bool) { return peerOf(c) }, h.Kind, fields)
 		if err != nil {
 			return
 		}
 		if h.Kind != frame.Connected {
 			c.SetWriteDeadline(time.Now().Add(frameTimeout))
-			if err := a.send(c, h); err != nil {
+			if err := a.send(c, nil, h); err != nil {
 				return
 			}
 		}
@@ -289,8 +298,8 @@ func descriptor(fd int, keep bool) answer { return answer{fd: fd, keep: keep} }
 
 var local = status(frame.StatusLocal)
 
-// send writes the reply and closes its descriptor, sent or not.
-func (a answer) send(c *net.UnixConn, h frame.Header) error {
+// send writes the reply and closes its descriptor, sent or not. to is nil on a connection.
+func (a answer) send(c *net.UnixConn, to *net.UnixAddr, h frame.Header) error {
 	h.Flags = 0
 	var rights []byte
 	if a.fd >= 0 {
@@ -308,19 +317,19 @@ func (a answer) send(c *net.UnixConn, h frame.Header) error {
 	if err != nil {
 		return err
 	}
-	if rights == nil {
+	if rights == nil && to == nil {
 		_, err = c.Write(out)
 	} else {
-		_, _, err = c.WriteMsgUnix(out, rights, nil)
+		_, _, err = c.WriteMsgUnix(out, rights, to)
 	}
 	return err
 }
 
 // dispatch decodes a request and hands it to its handler.
-func (b *Broker) dispatch(c *net.UnixConn, kind frame.Kind, fields []byte) (answer, error) {
+func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []byte) (answer, error) {
 	switch kind {
 	case frame.Hello:
-		return handle(fields, func(m *frame.HelloRequest) answer { return b.hello(c, m) })
+		return handle(fields, func(m *frame.HelloRequest) answer { return b.hello(asker, m) })
 	case frame.Open:
 		return handle(fields, b.openFile)
 	case frame.Stat:
@@ -350,7 +359,7 @@ func (b *Broker) dispatch(c *net.UnixConn, kind frame.Kind, fields []byte) (answ
 	case frame.Listen:
 		return handle(fields, b.listen)
 	case frame.Exec:
-		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(c, m) })
+		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(asker, m) })
 	}
 	return answer{}, fmt.Errorf("%w: kind %d", frame.ErrMalformed, kind)
 }

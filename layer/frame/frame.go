@@ -9,6 +9,9 @@
 //
 // A reply has fields only with StatusOK, and a Connect reply also with StatusLocal. A request is written in one piece.
 //
+// On Linux a Hello, Exec or Connected, which nobody waits for, is a datagram to a second socket, whose address ends in "+"; a Hello's answer is one, too.
+// When its queue is full the request goes the other way.
+//
 // Integers are written at their own size, a string is a u16 length and its bytes, an address (Addr) is family u8 (0 none, 4, 6), port
 // u16 and 16 bytes of address, of which IPv4 uses the first four; unused bytes are zero. layer/src/frame.h says the same in C;
 // testdata/frames.hex holds both to it.

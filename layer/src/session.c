@@ -4,7 +4,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 #include <sys/auxv.h>
 #include <sys/un.h>
 
@@ -12,16 +14,17 @@ struct session session;
 // Descriptors of our own stay clear of the low numbers that programs expect to get, close or overwrite.
 enum { LOW_DESCRIPTOR = 512 };
 
+static int raised(int fd) {
+    if (fd < 0 || fd >= LOW_DESCRIPTOR) return fd;
+    int high = sys_fcntl(fd, F_DUPFD_CLOEXEC, LOW_DESCRIPTOR);
+    if (high < 0) return fd;
+    sys_close(fd);
+    return high;
+}
+
 static int dial(void) {
-    int fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC);
+    int fd = raised(sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC));
     if (fd < 0) return fd;
-    if (fd < LOW_DESCRIPTOR) {
-        int high = sys_fcntl(fd, F_DUPFD_CLOEXEC, LOW_DESCRIPTOR);
-        if (high >= 0) {
-            sys_close(fd);
-            fd = high;
-        }
-    }
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     memcpy(addr.sun_path, session.socket, sizeof addr.sun_path);
     int err;
@@ -105,9 +108,31 @@ int ask(struct frame *f, int *fd, int cloexec) {
     return status;
 }
 
+// note_socket makes a socket for datagrams that goes to the broker, and only gets from there.
+static int note_socket(void) {
+    int fd = sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC);
+    if (fd < 0) return fd;
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    memcpy(addr.sun_path, session.socket, session.socket_length);
+    addr.sun_path[session.socket_length] = '+';
+    int err = sys_connect(fd, &addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + session.socket_length + 1));
+    if (err == 0) return fd;
+    sys_close(fd);
+    return err;
+}
+
+// note sends a frame in a datagram; 0 when there is no room for it just now.
+static int note(int fd, const uint8_t *data, uint32_t size) {
+    return sys(SYS_sendto, fd, (long)data, (long)size, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0) == (long)size;
+}
+
 void tell(struct frame *f) {
     uint32_t size = frame_end(f);
-    int sock = size > 0 ? dial() : -1;
+    int sock = size > 0 ? note_socket() : -1;
+    int told = sock >= 0 && note(sock, f->data, size);
+    if (sock >= 0) sys_close(sock);
+    if (told || size == 0) return;
+    sock = dial();
     if (sock < 0) return;
     send_all(sock, f->data, size);
     sys_close(sock);
@@ -115,7 +140,7 @@ void tell(struct frame *f) {
 
 // ---- saying hello
 
-// The constructor does not wait for the rules that answer its hello: most short programs never need them. The connection waits here, with what
+// The constructor does not wait for the rules that answer its hello: most short programs never need them. The socket waits here, with what
 // identifies it, for the first call that does.
 static struct {
     _Atomic int fd; // -1: none, or taken
@@ -142,10 +167,12 @@ static void say_hello(void) {
     uint8_t buffer[PATH_MAX * 2];
     struct frame f = hello_frame(buffer, sizeof buffer, HOW_EXEC);
     uint32_t size = frame_end(&f);
-    int sock = size > 0 ? dial() : -1;
+    int sock = size > 0 ? raised(note_socket()) : -1;
     if (sock < 0) return;
+    // The kernel chooses the address that the answer comes to.
+    const sa_family_t any = AF_UNIX;
     struct stat st;
-    if (!send_all(sock, buffer, size) || sys_fstat(sock, &st) < 0) {
+    if (sys_bind(sock, &any, sizeof any) < 0 || !note(sock, buffer, size) || sys_fstat(sock, &st) < 0) {
         sys_close(sock);
         return;
     }
@@ -155,20 +182,29 @@ static void say_hello(void) {
     atomic_store(&hello.fd, sock);
 }
 
+// read_answer takes the descriptor of the rules from the answer to our hello, which is one datagram; -1 if it has not come.
+static int read_answer(int sock) {
+    struct pollfd ready = {.fd = sock, .events = POLLIN};
+    struct timespec limit = {.tv_nsec = 20 * 1000 * 1000};
+    uint8_t buffer[FRAME_HEADER + 4];
+    int fd = -1;
+    if (sys(SYS_ppoll, (long)&ready, 1, (long)&limit, 0, 0, 0) == 1) receive_all(sock, buffer, sizeof buffer, &fd, 1);
+    return fd;
+}
+
 // fetch_rules returns a descriptor of the rules file, or -1.
 int fetch_rules(void) {
-    uint8_t buffer[PATH_MAX * 2];
     int fd = -1, sock = hello.pid == sys_getpid() ? atomic_exchange(&hello.fd, -1) : -1;
     if (sock >= 0) {
         // The program may have closed our descriptor, or put one of its own in its place.
         struct stat st;
         if (sys_fstat(sock, &st) == 0 && st.st_dev == hello.dev && st.st_ino == hello.ino) {
-            struct frame f = {buffer, sizeof buffer, 0, 0};
-            receive_reply(sock, &f, sizeof buffer, &fd, 1);
+            fd = read_answer(sock);
             sys_close(sock);
         }
     }
     if (fd >= 0) return fd;
+    uint8_t buffer[PATH_MAX * 2];
     struct frame f = hello_frame(buffer, sizeof buffer, HOW_FORK);
     ask(&f, &fd, 1);
     return fd;
@@ -184,7 +220,7 @@ static int hex_digit(char c) {
 static int join(const char *value) {
     const char *colon = strrchr(value, ':');
     size_t name = colon != NULL ? (size_t)(colon - value) : 0;
-    if (name == 0 || name + 1 > sizeof session.socket || strlen(colon + 1) != 2 * FRAME_TOKEN ||
+    if (name == 0 || name + 2 > sizeof session.socket || strlen(colon + 1) != 2 * FRAME_TOKEN ||
         strlen(value) + sizeof "MIRRORD_BROKER=" > sizeof session.variable)
         return 0;
     memcpy(session.socket + 1, value, name);
