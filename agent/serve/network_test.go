@@ -284,8 +284,12 @@ func TestSteal(t *testing.T) {
 		}
 		break
 	}
-	io.WriteString(conn, "still here")
-	conn.Close()
+	go func() { // closed only when all is read: else it would be reset, as any connection is
+		io.WriteString(conn, "still here")
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}()
 	if got := answer(client); got != "still here" {
 		t.Errorf("a connection that was stolen before the subscription ended: %q", got)
 	}
