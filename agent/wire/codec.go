@@ -40,7 +40,15 @@ func must[T any](mode T, err error) T {
 	return mode
 }
 
-// WriteHeader writes v, a *Request or *Reply, as one header with a single Write. A header over MaxHeader is an *Error with
+// limitOf is the most bytes that a header for v may have.
+func limitOf(v any) int {
+	if _, ok := v.(*Request); ok {
+		return MaxRequest
+	}
+	return MaxHeader
+}
+
+// WriteHeader writes v, a *Request or *Reply, as one header with a single Write. One over MaxRequest or MaxHeader is an *Error with
 // E2BIG, and nothing is written.
 func WriteHeader(w io.Writer, v any) error {
 	b := bytes.NewBuffer(make([]byte, 4, 256))
@@ -48,8 +56,8 @@ func WriteHeader(w io.Writer, v any) error {
 		return fmt.Errorf("encode a header: %w", err)
 	}
 	n := b.Len() - 4
-	if n > MaxHeader {
-		return &Error{Errno: "E2BIG", Text: fmt.Sprintf("a message of %d bytes is too large (at most %d)", n, MaxHeader)}
+	if limit := limitOf(v); n > limit {
+		return &Error{Errno: "E2BIG", Text: fmt.Sprintf("a message of %d bytes is too large (at most %d)", n, limit)}
 	}
 	binary.LittleEndian.PutUint32(b.Bytes(), uint32(n))
 	_, err := w.Write(b.Bytes())
@@ -64,8 +72,8 @@ func ReadHeader(r io.Reader, v any) error {
 		return err
 	}
 	n := binary.LittleEndian.Uint32(size[:])
-	if n > MaxHeader {
-		return fmt.Errorf("%w: a header of %d bytes (at most %d)", ErrMalformed, n, MaxHeader)
+	if limit := limitOf(v); n > uint32(limit) {
+		return fmt.Errorf("%w: a header of %d bytes (at most %d)", ErrMalformed, n, limit)
 	}
 	var b bytes.Buffer // grows as bytes come in: a length alone allocates nothing
 	if _, err := io.CopyN(&b, r, int64(n)); err != nil {

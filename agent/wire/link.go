@@ -18,7 +18,7 @@ const (
 	// for subscriptions.
 	maxCalls = MaxRequests / 2
 	// MaxRequests is how many streams of the session for requests an agent serves at once.
-	MaxRequests = 1024
+	MaxRequests = 256
 	// MaxRelays is how many streams of the bulk session either end serves at once.
 	MaxRelays = 16384
 )

@@ -10,8 +10,12 @@ import "net/netip"
 // Version of the protocol. Both ends send theirs in Hello; the launcher refuses an agent with another one.
 const Version = 1
 
-// MaxHeader bounds a CBOR header in bytes.
-const MaxHeader = 1 << 20
+// Bounds of CBOR headers in bytes. A request holds little more than two paths; that it is small lets an agent serve many launchers' worth of them,
+// finished or not.
+const (
+	MaxHeader  = 1 << 20 // of a reply, which may hold a whole environment
+	MaxRequest = 64 << 10
+)
 
 // Op says what a stream is for.
 type Op uint8

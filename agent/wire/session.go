@@ -141,6 +141,8 @@ func (s *Session) Open(ctx context.Context) (*Stream, error) {
 // Serve accepts streams, reads their requests and runs handle for each in a goroutine of its own; handle owns the stream
 // and holds one of limit places until it returns. Without a free place a stream is answered with EAGAIN. Resets are dealt with here. Serve returns when the session has ended and every handle has
 // returned: nil if either end closed its connection, else why the session broke.
+//
+// A peer that does not end its streams when they are answered is hung up on: each keeps what it has sent, even after this end has closed.
 func (s *Session) Serve(limit int, handle func(*Stream, *Request)) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
@@ -150,6 +152,10 @@ func (s *Session) Serve(limit int, handle func(*Stream, *Request)) error {
 		if err != nil {
 			s.mux.Close()
 			return ending(err)
+		}
+		if s.mux.NumStreams() > limit+limit/2 {
+			s.mux.Close()
+			return fmt.Errorf("%w: the far end left %d streams open", ErrMalformed, s.mux.NumStreams())
 		}
 		stream := s.adopt(accepted)
 		select {

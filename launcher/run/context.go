@@ -74,7 +74,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 	}
 	var b *broker.Broker
 	if err := phase(phaseBroker, func() (string, error) {
-		table, err := compileRules(p, link.Agent(), library, sip.New().Decide(firstRequest(p, env)))
+		table, err := compileRules(p, link.Agent(), append(programDirs(lookup(env, "PATH")), filepath.Dir(library)), sip.New().Decide(firstRequest(p, env)))
 		if err != nil {
 			return "", err
 		}
@@ -164,8 +164,19 @@ func extractLayer() (string, error) {
 	return path, err
 }
 
-// compileRules says which paths are the pod's.
-func compileRules(p *plan, agent wire.Hello, library string, program sip.Verdict) ([]byte, error) {
+// programDirs are the folders in which programs are looked for, as far as this machine has them: programs are never the pod's, so a shell must
+// find those that are here, and must not ask the pod about each.
+func programDirs(pathVar string) (dirs []string) {
+	for _, dir := range filepath.SplitList(pathVar) {
+		if info, err := os.Stat(dir); filepath.IsAbs(dir) && err == nil && info.IsDir() {
+			dirs = append(dirs, filepath.Clean(dir))
+		}
+	}
+	return dirs
+}
+
+// compileRules says which paths are the pod's; those below localDirs are not.
+func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Verdict) ([]byte, error) {
 	cwd, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("the working directory is gone: %w", err)
@@ -175,7 +186,7 @@ func compileRules(p *plan, agent wire.Hello, library string, program sip.Verdict
 	in := rules.Input{
 		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: f.FS.ReadOnly, Local: f.FS.Local,
 		Home: home, TempDir: os.TempDir(), Cwd: cwd, ProjectRoot: rules.ProjectRoot(cwd, home),
-		LocalDirs: []string{filepath.Dir(library)},
+		LocalDirs: localDirs,
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
 		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,

@@ -2,6 +2,9 @@ package run
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -22,6 +25,17 @@ func TestInject(t *testing.T) {
 		if diff := cmp.Diff(tt.want, inject(tt.env, "/l.so", "s:t")); diff != "" {
 			t.Errorf("%s: -want +got\n%s", tt.name, diff)
 		}
+	}
+}
+
+func TestProgramDirs(t *testing.T) {
+	here := t.TempDir()
+	if err := os.WriteFile(filepath.Join(here, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := programDirs(strings.Join([]string{"/usr/bin", "", ".", "bin", here + "/", here + "/none", here + "/file"}, ":"))
+	if diff := cmp.Diff([]string{"/usr/bin", here}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
