@@ -218,7 +218,7 @@ func (b *Broker) acceptRelays(l *net.TCPListener) {
 	for {
 		c, err := l.AcceptTCP()
 		if err != nil {
-			if b.pause(err) {
+			if b.shed(err, l) {
 				continue
 			}
 			return

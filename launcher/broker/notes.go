@@ -2,6 +2,8 @@ package broker
 
 import (
 	"crypto/subtle"
+	"errors"
+	"net"
 	"time"
 
 	"mirrord/layer/frame"
@@ -18,7 +20,7 @@ func (b *Broker) readNotes() {
 	for {
 		n, m, _, from, err := b.notes.ReadMsgUnix(buf, control)
 		if err != nil {
-			if !b.pause(err) {
+			if errors.Is(err, net.ErrClosed) || !b.pause() {
 				return
 			}
 			continue

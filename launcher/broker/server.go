@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -59,6 +60,9 @@ type Broker struct {
 	mu     sync.Mutex
 	open   map[io.Closer]struct{} // what Close closes to wake the goroutines that wait on it; nil after Close
 	warned map[string]bool        // messages that were already emitted
+
+	shedding sync.Mutex
+	spare    *os.File // a descriptor to give up when there are no others; nil while there is none
 }
 
 // frameTimeout is how long a connection may take for a frame, and a layer to take its reply. Only tests change it.
@@ -68,6 +72,7 @@ var frameTimeout = 10 * time.Second
 func Start(o Options) (*Broker, error) {
 	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.spare, _ = os.Open(os.DevNull)
 	ok := false
 	defer func() {
 		if !ok {
@@ -135,6 +140,7 @@ func (b *Broker) Close() error {
 	}
 	b.wg.Wait()
 	b.relays.sweep(time.Now().Add(time.Hour)) // what still waited for its other half
+	b.spare.Close()
 	if b.page != nil && open != nil {
 		b.page.close()
 	}
@@ -190,18 +196,44 @@ func (b *Broker) acceptLayers() {
 		c, err := b.socket.AcceptUnix()
 		if err == nil {
 			b.spawnLayer(c)
-		} else if !b.pause(err) {
+		} else if !b.shed(err, b.socket) {
 			return
 		}
 	}
 }
 
-// pause is called when accept failed. Unless the listener was closed, descriptors have run out, and some must be closed before the next try.
-func (b *Broker) pause(err error) bool {
+// shed is called when accept failed, and returns whether to go on. Unless the listener was closed, descriptors have run out. Who waits for an answer
+// may hold what uses them up, so it must not be left waiting: it is accepted with the spare one and hung up on. The kernel complains of descriptors
+// before it looks whether anybody waits.
+func (b *Broker) shed(err error, l deadlineListener) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false
 	}
-	b.warn("the broker cannot accept a connection: "+err.Error(), "raise the limit of open files (ulimit -Hn)")
+	b.warn("the broker has no descriptors left: what needs one fails", "raise the limit of open files (ulimit -Hn)")
+	b.shedding.Lock()
+	defer b.shedding.Unlock()
+	if b.spare == nil {
+		b.pause()
+	} else {
+		b.spare.Close()
+		l.SetDeadline(time.Now().Add(10 * time.Millisecond))
+		if c, err := l.Accept(); err == nil {
+			wire.Refuse(c.(wire.Conn))
+		}
+		l.SetDeadline(time.Time{})
+	}
+	b.spare, _ = os.Open(os.DevNull)
+	return b.ctx.Err() == nil
+}
+
+// deadlineListener is a *net.TCPListener or *net.UnixListener.
+type deadlineListener interface {
+	net.Listener
+	SetDeadline(time.Time) error
+}
+
+// pause waits for somebody to close descriptors.
+func (b *Broker) pause() bool {
 	select {
 	case <-b.ctx.Done():
 		return false
