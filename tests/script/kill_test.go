@@ -5,12 +5,14 @@ package script
 import (
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +53,24 @@ func TestKill(t *testing.T) {
 				s.checkNothingLeft()
 			}
 		})
+	}
+}
+
+// TestKillAnyone takes away any process of a session at any moment. If the session does not end by that, it ends when asked to.
+func TestKillAnyone(t *testing.T) {
+	t.Parallel()
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	for range killTimes(t) {
+		s := startVictim(t, random.IntN(2) == 0)
+		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
+		if all := processesOf(s.work); len(all) > 0 {
+			unix.Kill(all[random.IntN(len(all))], unix.SIGKILL)
+		}
+		unix.Kill(s.outer.Process.Pid, unix.SIGTERM)
+		s.outer.Wait()
+		s.checkNothingLeft()
 	}
 }
 
