@@ -26,7 +26,7 @@ type setting struct {
 	name, short string
 	key         string // in package config
 	value       string // set by a flag that is only said; empty: the flag has a value
-	usage       string // empty: hidden, one that users of the leading peer know and that has no effect on a pod directory
+	usage       string // empty: hidden, one that users of the leading peer know and that has no effect on a pod directory, or is not built
 }
 
 var settings = []setting{
@@ -41,6 +41,7 @@ var settings = []setting{
 	{name: "no-tcp-outgoing", key: "feature.network.outgoing.tcp", value: "false", usage: "TCP connections go out from this machine"},
 	{name: "no-udp-outgoing", key: "feature.network.outgoing.udp", value: "false", usage: "datagrams go out from this machine"},
 
+	{name: "skip-processes", key: "skip_processes"},
 	{name: "no-telemetry", key: "telemetry", value: "false"},
 	{name: "accept-invalid-certificates", short: "c", key: "accept_invalid_certificates", value: "true"},
 	{name: "target-namespace", short: "n", key: "target.namespace"},
@@ -90,6 +91,7 @@ of mirrord itself end with status 125, a program that cannot be executed with 12
 	flags.StringVar(&sink, "events", "", "write what happens as JSON lines to a `FILE`, or to a descriptor (fd:3)")
 	flags.Bool("disable-version-check", false, "")
 	_ = flags.MarkHidden("disable-version-check")
+	completeExec(c)
 	return c
 }
 

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"mirrord/launcher/config"
 	"mirrord/launcher/progress"
 	"mirrord/launcher/run"
 )
@@ -18,7 +20,7 @@ import (
 func Main(args []string) run.Ending {
 	var ending run.Ending
 	root := &cobra.Command{
-		Use:   "mirrord",
+		Use:   "mirrord COMMAND",
 		Short: "Run a program on this machine as if it ran inside a pod",
 		Long: `mirrord runs a program on this machine as if it ran inside a pod: with the pod's
 environment, files, name resolution, outgoing and incoming traffic.`,
@@ -26,7 +28,7 @@ environment, files, name resolution, outgoing and incoming traffic.`,
 		SuggestionsMinimumDistance: 2,
 		SilenceUsage:               true,
 		SilenceErrors:              true,
-		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		DisableFlagsInUseLine:      true,
 		Args:                       cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, words []string) error {
 			if len(words) > 0 {
@@ -36,7 +38,8 @@ environment, files, name resolution, outgoing and incoming traffic.`,
 		},
 	}
 	exec := newExec(&ending)
-	root.AddCommand(exec, newVersion(), newBroker())
+	root.AddCommand(exec, newVerifyConfig(&ending), newSchema(), newVersion(), newMan(), newBroker())
+	addCompletion(root)
 	root.SetFlagErrorFunc(flagError)
 	root.SetArgs(giveValue(exec, args))
 	root.SetHelpTemplate(helpTemplate)
@@ -60,7 +63,19 @@ func printer(mode progress.Mode) *progress.Printer {
 }
 
 func flagError(c *cobra.Command, err error) error {
-	return fmt.Errorf("%w\nhint: %s --help lists the flags; flags of the program come after --", err, c.CommandPath())
+	hint := c.CommandPath() + " --help lists the flags"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := config.Nearest(unknown.GetSpecifiedName(), names); near != "" && len(unknown.GetSpecifiedName()) > 2 {
+			hint = "did you mean --" + near + "? " + hint
+		}
+	}
+	if c.Name() == "exec" {
+		hint += "; flags of the program come after it, or after --"
+	}
+	return fmt.Errorf("%w\nhint: %s", err, hint)
 }
 
 func unknownCommand(c *cobra.Command, word string) error {

@@ -13,20 +13,41 @@ import (
 // Version is set when a release is linked (-X); otherwise the version control's revision is shown.
 var Version = ""
 
+// build is what version -o json prints. Names are stable, new ones may come.
+type build struct {
+	Version      string `json:"version"`
+	System       string `json:"system"`       // "linux"
+	Architecture string `json:"architecture"` // "amd64"
+	Layer        bool   `json:"layer"`        // the library is inside, so exec works
+}
+
 func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
+	var output string
+	c := &cobra.Command{
+		Use:                   "version [-o json]",
+		Short:                 "Print the version",
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			asJSON, err := wantsJSON(output)
+			if err != nil {
+				return err
+			}
+			_, missing := layer.Library()
+			b := build{Version: version(), System: runtime.GOOS, Architecture: runtime.GOARCH, Layer: missing == nil}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), b)
+			}
 			with := "with its layer"
-			if _, err := layer.Library(); err != nil {
+			if !b.Layer {
 				with = "without its layer: run make build"
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "mirrord %s (%s/%s, %s)\n", version(), runtime.GOOS, runtime.GOARCH, with)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "mirrord %s (%s/%s, %s)\n", b.Version, b.System, b.Architecture, with)
 			return err
 		},
 	}
+	outputFlag(c, &output)
+	return c
 }
 
 func version() string {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -39,7 +40,7 @@ func (d *decoder) object(section string, n *node) {
 		k, ok := lookup(path)
 		switch {
 		case !ok:
-			hint := ""
+			hint := "`mirrord schema` prints all keys"
 			if s := suggestion(section, m.name); s != "" {
 				hint = fmt.Sprintf("did you mean `%s`?", s)
 			}
@@ -61,7 +62,7 @@ func (d *decoder) apply(k key, at position, n *node) {
 	case k.class == ignored || k.class == unbuilt && n.says(k.fine):
 		d.ignored = append(d.ignored, k.path)
 	case k.class == unbuilt:
-		d.fail(at, "is not built yet", k.hint)
+		d.fail(at, "is not built yet", cmp.Or(k.hint, "leave it out"))
 	case k.set != nil:
 		k.set(d, n)
 	default:
@@ -97,7 +98,7 @@ func (d *decoder) choice(n *node, words ...string) (string, bool) {
 		return v, true
 	}
 	hint := ""
-	if c := nearest(n.text, words); c != "" {
+	if c := Nearest(n.text, words); c != "" {
 		hint = fmt.Sprintf("did you mean %q?", c)
 	}
 	d.fail(n.at, fmt.Sprintf("must be one of %s, not %v", quoted(words), n), hint)

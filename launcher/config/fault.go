@@ -78,8 +78,8 @@ func sorted(faults []Fault) []Fault {
 	return faults
 }
 
-// nearest returns the candidate that is fewest edits away from word, and "" when all are too far to be meant.
-func nearest(word string, candidates []string) string {
+// Nearest returns the candidate that is fewest edits away from word, and "" when all are too far to be meant.
+func Nearest(word string, candidates []string) string {
 	best, bound := "", max(2, len(word)/2)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), c); d < bound {

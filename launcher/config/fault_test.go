@@ -23,7 +23,7 @@ func TestFaults(t *testing.T) {
 			"4 faults in the configuration\n" +
 			"m.toml:1:11: field `target` \"cart\" does not say what kind of target it is\nhint: write `pod/cart` or `dir:cart`\n" +
 			"m.toml:3:12: field `feature.fs.mode` mode \"write\" is not built yet\nhint: \"read\" reads the pod's files and writes local ones\n" +
-			"m.toml:4:9: field `feature.net` is unknown\n" +
+			"m.toml:4:9: field `feature.net` is unknown\nhint: `mirrord schema` prints all keys\n" +
 			"m.toml:6:13: field `feature.env.override` has the variable \"B=C\", whose name has a '=' or NUL in it"},
 
 		// Syntax, where only the first fault is known.
@@ -129,7 +129,7 @@ func TestNearest(t *testing.T) {
 	for _, test := range []struct{ word, want string }{
 		{"netwrok", "network"}, {"Network", "network"}, {"hostnam", "hostname"}, {"fz", "fs"}, {"completely-different", ""}, {"", "fs"},
 	} {
-		if got := nearest(test.word, []string{"network", "hostname", "fs"}); got != test.want {
+		if got := Nearest(test.word, []string{"network", "hostname", "fs"}); got != test.want {
 			t.Errorf("%q: %q, want %q", test.word, got, test.want)
 		}
 	}

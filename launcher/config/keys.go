@@ -168,7 +168,7 @@ func children(section string) []string {
 
 // suggestion is the key that an unknown one was probably meant to be: a neighbour, else one of the same name elsewhere.
 func suggestion(section, name string) string {
-	if c := nearest(name, children(section)); c != "" {
+	if c := Nearest(name, children(section)); c != "" {
 		return strings.TrimPrefix(section+"."+c, ".")
 	}
 	for _, k := range keys {

@@ -28,6 +28,20 @@ type LoadOptions struct {
 	Flags []Override
 }
 
+// Source is the name of the file that Load reads, as far as that can be known before; "" when there is none.
+func (o LoadOptions) Source() string {
+	name := o.File
+	if name == "" && o.LookupEnv != nil {
+		name, _ = o.LookupEnv("MIRRORD_CONFIG_FILE")
+	} else if name == "" {
+		name = os.Getenv("MIRRORD_CONFIG_FILE")
+	}
+	if found := existing(o.Dir); name == "" && len(found) > 0 {
+		name = found[0]
+	}
+	return name
+}
+
 // Override is a key that a flag sets.
 type Override struct {
 	Source string // the flag as the user knows it: "--fs-mode"
