@@ -17,17 +17,19 @@ type Emitter struct {
 	w    io.Writer
 	done chan struct{}
 
-	mu     sync.Mutex
-	wake   *sync.Cond
-	queue  []Event
-	lost   int
-	closed bool
+	mu      sync.Mutex
+	wake    *sync.Cond
+	queue   []Event
+	lost    int
+	closed  bool
+	writing bool       // events that were taken off the queue are on their way
+	idle    *sync.Cond // nothing is queued or on its way
 }
 
 // NewEmitter starts an emitter for w, which it does not close. Close must be called.
 func NewEmitter(w io.Writer) *Emitter {
 	e := &Emitter{w: w, done: make(chan struct{})}
-	e.wake = sync.NewCond(&e.mu)
+	e.wake, e.idle = sync.NewCond(&e.mu), sync.NewCond(&e.mu)
 	go e.write()
 	return e
 }
@@ -62,6 +64,23 @@ func (e *Emitter) confess() {
 	e.lost = 0
 }
 
+// Flush waits until what was emitted before it is written, for at most patience.
+func (e *Emitter) Flush(patience time.Duration) {
+	over := false
+	t := time.AfterFunc(patience, func() {
+		e.mu.Lock()
+		over = true
+		e.mu.Unlock()
+		e.idle.Broadcast()
+	})
+	defer t.Stop()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for !over && (len(e.queue) > 0 || e.writing) {
+		e.idle.Wait()
+	}
+}
+
 // Close writes out what waits, for at most patience (0: as long as it takes), and ends the emitter.
 func (e *Emitter) Close(patience time.Duration) {
 	e.mu.Lock()
@@ -86,11 +105,13 @@ func (e *Emitter) write() {
 	var failed bool
 	for {
 		e.mu.Lock()
+		e.writing = false
 		for len(e.queue) == 0 && !e.closed {
+			e.idle.Broadcast()
 			e.wake.Wait()
 		}
 		batch := e.queue
-		e.queue = nil
+		e.queue, e.writing = nil, len(batch) > 0
 		e.mu.Unlock()
 		if len(batch) == 0 {
 			return

@@ -81,6 +81,39 @@ func TestCloseGivesUp(t *testing.T) {
 	})
 }
 
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		e := NewEmitter(w)
+		e.Flush(time.Hour) // nothing waits
+		e.Emit(Event{Type: Warning})
+		start := time.Now()
+		e.Flush(time.Second)
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("gave up after %v", d)
+		}
+		read := make(chan int)
+		go func() {
+			time.Sleep(time.Minute)
+			lines := 0
+			for s := bufio.NewScanner(r); s.Scan(); lines++ {
+			}
+			read <- lines
+		}()
+		e.Emit(Event{Type: Warning})
+		e.Emit(Event{Type: Warning})
+		e.Flush(time.Hour)
+		if d := time.Since(start); d != time.Second+time.Minute {
+			t.Errorf("flushed after %v", d)
+		}
+		w.Close()
+		if n := <-read; n != 3 {
+			t.Errorf("%d lines when all was flushed", n)
+		}
+		e.Close(0)
+	})
+}
+
 func TestReaderGone(t *testing.T) {
 	r, w := io.Pipe()
 	r.Close()

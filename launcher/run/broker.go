@@ -73,6 +73,7 @@ type brokerProcess struct {
 	engine  *sip.Engine
 	pod     *pod
 	census  *census
+	record  record
 	program int          // pid; 0 before the start and after the end
 	first   events.Event // its process.started
 	lost    bool         // it was reported that it never said hello
@@ -93,6 +94,7 @@ func runBroker(orders, reports string, open opener) error {
 			_ = b.pod.close()
 		}
 	}()
+	defer b.record.close()
 	if err := becomeSubreaper(); err != nil {
 		return err
 	}
@@ -173,6 +175,9 @@ func (b *brokerProcess) emit(ev events.Event) {
 	if b.plan.Frequent || !ev.Type.Frequent() {
 		b.toOuter.Emit(ev)
 	}
+	if ev.Type == events.Listen {
+		b.record.listens(ev.Port)
+	}
 }
 
 func (b *brokerProcess) closeEvents() {
@@ -189,6 +194,7 @@ func (b *brokerProcess) session(open opener) {
 	err := b.openPod(open)
 	if err == nil {
 		b.census.library, b.census.injected = b.pod.library, b.pod.injected
+		b.register()
 		err = b.start()
 	}
 	if errors.Is(err, errOuterGone) {
@@ -201,6 +207,22 @@ func (b *brokerProcess) session(open opener) {
 		return
 	}
 	b.supervise()
+}
+
+// register makes the session known to `mirrord session`.
+func (b *brokerProcess) register() {
+	cwd, _ := os.Getwd() // without one it is empty
+	_, err := Sessions() // removes what killed ones have left
+	if err == nil {
+		err = b.record.open(Session{
+			ID: b.plan.Session, Target: b.plan.Target.Path, Program: b.plan.Command[0], Arguments: len(b.plan.Command) - 1,
+			Cwd: cwd, Started: time.Now().UTC().Truncate(time.Second), Ports: []int{}, Outer: member(b.outer), Broker: member(os.Getpid()),
+		})
+	}
+	if err != nil {
+		ev := FailureEvent(err)
+		b.emit(events.Event{Type: events.Warning, Message: "`mirrord session` will not know this session: " + ev.Message, Hint: ev.Hint})
+	}
 }
 
 // openPod sets up the pod's context, which may take long, unless outer is gone first.

@@ -143,17 +143,25 @@ func openTarget(ctx context.Context, p *plan, opened *closers) (*wire.Link, erro
 	return link, nil
 }
 
-// extractLayer puts the layer's library into the user's cache. A child of root may drop to a user that cannot enter root's home, so root's
-// goes where everybody can read.
-func extractLayer() (string, error) {
-	folder, err := os.UserCacheDir()
-	if err != nil && os.Geteuid() != 0 {
-		return "", fmt.Errorf("no folder for the layer library: %w\nhint: set XDG_CACHE_HOME", err)
-	}
+// cacheFolder is ours in the user's cache. A child of root may drop to a user that cannot enter root's home, so root's is where everybody can
+// read.
+func cacheFolder() (string, error) {
 	if os.Geteuid() == 0 && os.Getenv("XDG_CACHE_HOME") == "" {
-		folder = "/var/cache"
+		return "/var/cache/mirrord", nil
 	}
-	folder = filepath.Join(folder, "mirrord")
+	folder, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no folder to keep files in: %w\nhint: set XDG_CACHE_HOME", err)
+	}
+	return filepath.Join(folder, "mirrord"), nil
+}
+
+// extractLayer puts the layer's library into the cache.
+func extractLayer() (string, error) {
+	folder, err := cacheFolder()
+	if err != nil {
+		return "", err
+	}
 	if strings.ContainsAny(folder, ": ") {
 		return "", fmt.Errorf("the folder %q cannot hold the layer library: the loader's list of libraries is divided at colons and blanks\nhint: set XDG_CACHE_HOME to a path without them", folder)
 	}

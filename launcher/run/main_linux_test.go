@@ -92,7 +92,7 @@ func prepare(t *testing.T, env []string, argv ...string) *session {
 		t.Fatal(err)
 	}
 	s := &session{Cmd: exec.Command(self, argv...), t: t, errors: &strings.Builder{}, done: make(chan error, 1)}
-	s.Env = append(append(os.Environ(), asOuter+"=1", "GORACE=atexit_sleep_ms=0"), env...)
+	s.Env = append(append(os.Environ(), asOuter+"=1", "GORACE=atexit_sleep_ms=0", "XDG_RUNTIME_DIR="+runtimeDir(t)), env...)
 	pipe := func() (*os.File, *os.File) {
 		r, w, err := os.Pipe()
 		if err != nil {

@@ -50,6 +50,7 @@ type outer struct {
 	Options
 	before  map[int]bool // children that are not ours to end
 	broker  int          // pid
+	session string       // its id
 	control *os.File
 	exited  chan os.Signal // SIGCHLD
 	signals chan os.Signal // to be forwarded
@@ -118,8 +119,9 @@ func (s *outer) startBroker() (reports *os.File, err error) {
 	defer told.Close()
 	s.control = control
 
+	s.session = newSession()
 	p := plan{
-		Session: newSession(),
+		Session: s.session,
 		Config:  s.Config, EnvFile: s.Config.Feature.Env.File,
 		Command: s.Command, Group: unix.Getpgrp(),
 		Events: -1, Frequent: s.Frequent,
@@ -217,6 +219,7 @@ func (s *outer) finish(ended *events.Event) (Ending, error) {
 	// The broker is an ancestor of all; without it they became our children, as we are the next subreaper.
 	endDescendants(os.Getpid(), s.before, s.exited, func() { s.collect(syscall.WNOHANG) })
 	s.collect(0)
+	removeRecord(s.session)
 	how := "ended"
 	if s.died.Signaled() {
 		how = "was killed by " + signalName(s.died.Signal())

@@ -31,9 +31,18 @@ func row(k *unix.KinfoProc) process {
 	}
 }
 
+// statOf reads one row of it.
+func statOf(pid int) (process, bool) {
+	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil {
+		return process{}, false
+	}
+	return row(k), true
+}
+
 // signalProcess signals p unless its pid belongs to a later process.
 func signalProcess(p process, sig syscall.Signal) {
-	if k, err := unix.SysctlKinfoProc("kern.proc.pid", p.pid); err == nil && row(k).start == p.start {
+	if now, ok := statOf(p.pid); ok && now.start == p.start {
 		_ = unix.Kill(p.pid, sig)
 	}
 }

@@ -147,10 +147,15 @@ func (b *brokerProcess) end(remaining int) {
 		b.emit(events.Event{
 			Type:    events.Warning,
 			Message: what + " in the pod's context, and the session stays open until the last has ended",
-			Hint:    "`kill " + strconv.Itoa(os.Getpid()) + "` closes it now",
+			Hint:    "`mirrord session stop " + b.plan.Session + "` ends them",
 		})
 	}
-	b.emit(b.ending.event(events.Event{Type: events.SessionEnded, Remaining: remaining}))
+	ev := b.ending.event(events.Event{Type: events.SessionEnded, Time: time.Now(), Remaining: remaining})
+	if b.toFile != nil { // who waits for outer may look there at once
+		b.toFile.Emit(ev)
+		b.toFile.Flush(eventsPatience)
+	}
+	b.toOuter.Emit(ev)
 }
 
 // linger serves what outlives the program, without outer.
@@ -167,7 +172,8 @@ func (b *brokerProcess) linger() {
 			b.collect()
 		case <-tick.C:
 		case sig := <-b.signals:
-			if sig == syscall.SIGTERM {
+			if sig == syscall.SIGTERM { // mirrord session stop
+				b.endAll()
 				return
 			}
 		}

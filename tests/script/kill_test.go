@@ -3,6 +3,7 @@
 package script
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -48,6 +49,7 @@ func TestKill(t *testing.T) {
 				s.await(tt.moment)
 				if tt.moment == running {
 					s.findSocket()
+					s.findRecord()
 				}
 				s.kill(tt.victim)
 				s.checkNothingLeft()
@@ -101,6 +103,7 @@ func startVictim(t *testing.T, alone bool) *victim {
 		"pod/pod.yaml":        fmt.Sprintf("ports: {%d: {listen: \"127.0.0.1:%d\"}}\n", s.own, s.listen),
 		"pod/rootfs/srv/motd": "hello from the pod\n",
 		"tmp/.keep":           "",
+		"run/.keep":           "",
 		"home/program.sh":     script,
 	} {
 		path := filepath.Join(work, name)
@@ -111,19 +114,22 @@ func startVictim(t *testing.T, alone bool) *victim {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Remove(filepath.Join(s.tmp, ".keep")); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(s.tmp, ".keep")), os.Remove(filepath.Join(s.runtime(), ".keep")), os.Chmod(s.runtime(), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	s.outer = exec.Command(filepath.Join(bin, "mirrord"), "exec", "--steal", "-t", "dir:pod", "--events", s.events, "--progress", "off", "--",
 		"bash", "home/program.sh", fmt.Sprint(s.own))
 	s.outer.Dir = work
-	s.outer.Env = []string{"PATH=" + bin + ":" + systemPath, "HOME=" + work + "/home", "XDG_CACHE_HOME=" + work + "/cache", "TMPDIR=" + s.tmp, "GORACE=" + raceOptions(work)}
+	s.outer.Env = []string{"PATH=" + bin + ":" + systemPath, "HOME=" + work + "/home", "XDG_CACHE_HOME=" + work + "/cache", "TMPDIR=" + s.tmp, "XDG_RUNTIME_DIR=" + s.runtime(), "GORACE=" + raceOptions(work)}
 	if err := s.outer.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { endAll(work) })
 	return s
 }
+
+// runtime is where the session is registered while it runs.
+func (s *victim) runtime() string { return filepath.Join(s.work, "run") }
 
 // await waits for an event and returns its first group, if the pattern has one.
 func (s *victim) await(pattern string) string {
@@ -171,6 +177,14 @@ func (s *victim) program() int {
 	return pid
 }
 
+// findRecord: a session that is not registered would leave nothing there either.
+func (s *victim) findRecord() {
+	s.t.Helper()
+	if found, _ := filepath.Glob(filepath.Join(s.runtime(), "mirrord", "*")); len(found) != 1 {
+		s.t.Fatalf("registered as %s", found)
+	}
+}
+
 // findSocket reads the name of the broker's socket as the program got it.
 func (s *victim) findSocket() {
 	s.t.Helper()
@@ -201,7 +215,7 @@ func (s *victim) broker() int {
 
 func (s *victim) checkNothingLeft() {
 	s.t.Helper()
-	if left := leftovers(s.t.Context(), s.work, s.tmp); left != "" {
+	if left := leftovers(s.t.Context(), s.work, s.tmp, s.runtime()); left != "" {
 		s.t.Errorf("left behind:\n%s", left)
 	}
 	if s.socket != "" && socketExists(s.socket) {

@@ -44,8 +44,8 @@ func parent(pid int) (int, error) {
 	return strconv.Atoi(fields[1])
 }
 
-// leftovers says what a session has left once it had time to leave nothing; "" when it has.
-func leftovers(ctx context.Context, work, tmp string) string {
+// leftovers says what a session has left once it had time to leave nothing; "" when it has. In tmp there may not even be a folder.
+func leftovers(ctx context.Context, work, tmp, runtime string) string {
 	var left strings.Builder
 	if !eventually(ctx, func() bool { return len(processesOf(work)) == 0 }) {
 		for _, pid := range processesOf(work) {
@@ -55,6 +55,12 @@ func leftovers(ctx context.Context, work, tmp string) string {
 	}
 	_ = filepath.WalkDir(tmp, func(path string, _ fs.DirEntry, _ error) error {
 		if path != tmp {
+			fmt.Fprintf(&left, "file %s\n", path)
+		}
+		return nil
+	})
+	_ = filepath.WalkDir(runtime, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
 			fmt.Fprintf(&left, "file %s\n", path)
 		}
 		return nil

@@ -12,7 +12,7 @@
 //	$DEAD      an address at which every connection is refused
 //	$PORT1..4  ports that nobody uses
 //
-// pod/pod.yaml has its variables expanded. When a script ends, nothing that it started may be left: no process, no file in TMPDIR.
+// pod/pod.yaml has its variables expanded. When a script ends, nothing that it started may be left: no process, no file in TMPDIR or XDG_RUNTIME_DIR.
 package script
 
 import (
@@ -147,13 +147,15 @@ func setUp(env *testscript.Env) error {
 		"HOME":           filepath.Join(env.WorkDir, "home"),
 		"XDG_CACHE_HOME": filepath.Join(env.WorkDir, "cache"),
 		"TMPDIR":         filepath.Join(env.WorkDir, "tmp"),
-		"LC_ALL":         "C.UTF-8",
-		"GORACE":         raceOptions(env.WorkDir),
-		"BIN":            bin,
-		"LAYER":          library,
-		"SERVICE":        serve(tb, "the service"),
-		"APP":            serve(tb, "the pod's own program"),
-		"DEAD":           dead,
+		// Sessions are registered here.
+		"XDG_RUNTIME_DIR": filepath.Join(env.WorkDir, "run"),
+		"LC_ALL":          "C.UTF-8",
+		"GORACE":          raceOptions(env.WorkDir),
+		"BIN":             bin,
+		"LAYER":           library,
+		"SERVICE":         serve(tb, "the service"),
+		"APP":             serve(tb, "the pod's own program"),
+		"DEAD":            dead,
 	} {
 		env.Setenv(name, value)
 	}
@@ -165,6 +167,9 @@ func setUp(env *testscript.Env) error {
 			return err
 		}
 	}
+	if err := os.Mkdir(env.Getenv("XDG_RUNTIME_DIR"), 0o700); err != nil {
+		return err
+	}
 	if err := expandFile(filepath.Join(env.WorkDir, "pod", "pod.yaml"), env.Getenv); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -173,7 +178,7 @@ func setUp(env *testscript.Env) error {
 			endAll(env.WorkDir)
 			return
 		}
-		if left := leftovers(tb.Context(), env.WorkDir, env.Getenv("TMPDIR")); left != "" {
+		if left := leftovers(tb.Context(), env.WorkDir, env.Getenv("TMPDIR"), env.Getenv("XDG_RUNTIME_DIR")); left != "" {
 			endAll(env.WorkDir)
 			tb.Errorf("left behind:\n%s", left)
 		}
