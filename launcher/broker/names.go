@@ -24,12 +24,15 @@ func (b *Broker) lookup(m *frame.LookupRequest) answer {
 		b.Emit(e)
 		return status(n)
 	}
-	b.Emit(e)
 	out := &frame.LookupReply{Canonical: reply.Name}
 	for _, a := range reply.Addrs {
+		if b.Values {
+			e.Addresses = append(e.Addresses, a.String())
+		}
 		b.names.add(a, m.Name)
 		out.Addrs = append(out.Addrs, netip.AddrPortFrom(a, 0))
 	}
+	b.Emit(e)
 	if len(out.Addrs) == 0 {
 		return status(frame.LookupNoData)
 	}

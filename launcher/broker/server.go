@@ -26,7 +26,7 @@ import (
 	"mirrord/sip"
 )
 
-// Options is what a broker works with. All fields must be set.
+// Options is what a broker works with. All fields but Values must be set.
 type Options struct {
 	Link    *wire.Link                    // owned by the broker once Start has succeeded
 	Rules   []byte                        // the rules file; its relay network and live fields are written by the broker
@@ -34,6 +34,7 @@ type Options struct {
 	Config  *config.Config                // only feature.network is used
 	Decide  func(sip.Request) sip.Verdict // called from many goroutines
 	TempDir string                        // absolute; for files that do not go into memory, unlinked while they are open
+	Values  bool                          // events carry values, not only names
 }
 
 // Broker serves the layers of one session. Its descriptors need no limit raised: the Go runtime has set RLIMIT_NOFILE to the hard limit

@@ -57,6 +57,7 @@ var settings = []setting{
 
 func newExec(ending *run.Ending) *cobra.Command {
 	var file, mode, sink string
+	var values bool
 	c := &cobra.Command{
 		Use:   "exec -t TARGET [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Run a program in the context of a pod",
@@ -71,7 +72,7 @@ of mirrord itself end with status 125, a program that cannot be executed with 12
 		DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, command []string) error {
 			// What follows reports its own errors, in the manner that --progress asks for.
-			*ending = execute(c.Flags(), file, mode, sink, command)
+			*ending = execute(c.Flags(), file, mode, sink, values, command)
 			return nil
 		},
 	}
@@ -89,6 +90,7 @@ of mirrord itself end with status 125, a program that cannot be executed with 12
 	flags.StringVarP(&file, "config-file", "f", "", "configuration `FILE` (json, yaml, toml; - is standard input); without a value "+defaultConfig)
 	flags.StringVar(&mode, "progress", "", "`MODE` of messages: auto, plain, json or off (MIRRORD_PROGRESS_MODE)")
 	flags.StringVar(&sink, "events", "", "write what happens as JSON lines to a `FILE`, or to a descriptor (fd:3)")
+	flags.BoolVar(&values, "events-values", false, "let events carry values too: of variables, of the program's arguments, of names")
 	flags.Bool("disable-version-check", false, "")
 	_ = flags.MarkHidden("disable-version-check")
 	completeExec(c)
@@ -96,7 +98,7 @@ of mirrord itself end with status 125, a program that cannot be executed with 12
 }
 
 // execute runs the session that the flags ask for.
-func execute(flags *pflag.FlagSet, file, mode, sink string, command []string) run.Ending {
+func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command []string) run.Ending {
 	if mode == "" {
 		mode = os.Getenv("MIRRORD_PROGRESS_MODE")
 	}
@@ -129,6 +131,7 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, command []string) ru
 		Events:   out,
 		Report:   show.Show,
 		Frequent: m == progress.JSON,
+		Values:   values,
 		Stderr:   os.Stderr,
 	})
 }

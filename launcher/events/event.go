@@ -10,10 +10,11 @@ type Type string
 // The types. events.md describes each with its fields.
 const (
 	SessionStarted Type = "session.started" // session, target, command
+	Environment    Type = "environment"     // names; values only with values
 	Phase          Type = "phase"           // phase, state (started, done, failed), message
 	Warning        Type = "warning"         // message, hint
 	Failed         Type = "error"           // message, hint
-	ProcessStarted Type = "process.started" // the first program: pid, path, verdict, reason
+	ProcessStarted Type = "process.started" // the first program: pid, path, verdict, reason; arguments only with values
 	ProcessExec    Type = "process.exec"    // an exec is about to happen: pid, path, verdict, reason
 	ProcessInject  Type = "process.injected"
 	ProcessOutside Type = "process.outside"
@@ -27,7 +28,7 @@ const (
 	Connect        Type = "connect"           // address, errno
 	Listen         Type = "listen"            // port, actual_port
 	Incoming       Type = "incoming"          // port, peer
-	SessionEnded   Type = "session.ended"     // status or signal, remaining
+	SessionEnded   Type = "session.ended"     // status or signal, remaining, succeeded
 )
 
 // Frequent tells the types that may come thousands of times a second. They may be dropped for a slow reader; the others never are.
@@ -46,7 +47,7 @@ type Event struct {
 	Session    string    `json:"session,omitempty"`
 	Target     string    `json:"target,omitempty"`
 	Command    []string  `json:"command,omitempty"`
-	Phase      string    `json:"phase,omitempty"` // config, target, environment, layer, broker, program
+	Phase      string    `json:"phase,omitempty"` // target, environment, layer, broker, program
 	State      string    `json:"state,omitempty"`
 	Op         string    `json:"op,omitempty"`
 	PID        int       `json:"pid,omitempty"`
@@ -65,4 +66,12 @@ type Event struct {
 	Remaining  int       `json:"remaining,omitempty"` // processes in the pod's context that outlive the first program
 	Message    string    `json:"message,omitempty"`
 	Hint       string    `json:"hint,omitempty"`
+
+	Names     []string     `json:"names,omitempty"`     // of variables
+	Succeeded map[Type]int `json:"succeeded,omitempty"` // how many events of the frequent types had no errno
+
+	// Only if the user asked for values, and so are the words of Command behind the first.
+	Values    map[string]string `json:"values,omitempty"`    // of the variables
+	Arguments []string          `json:"arguments,omitempty"` // of the process, with the name that it was called by
+	Addresses []string          `json:"addresses,omitempty"` // of the name
 }

@@ -74,6 +74,7 @@ type brokerProcess struct {
 	pod     *pod
 	census  *census
 	record  record
+	counts  counts
 	program int          // pid; 0 before the start and after the end
 	first   events.Event // its process.started
 	lost    bool         // it was reported that it never said hello
@@ -169,6 +170,10 @@ func (b *brokerProcess) takePipes(orders, reports string) (control *os.File, err
 // emit is safe for concurrent use.
 func (b *brokerProcess) emit(ev events.Event) {
 	ev.Time = time.Now()
+	b.counts.add(ev)
+	if b.plan.Values && (ev.Type == events.ProcessStarted || ev.Type == events.ProcessInject) {
+		ev.Arguments = argumentsOf(ev.PID)
+	}
 	if b.toFile != nil {
 		b.toFile.Emit(ev)
 	}
@@ -190,7 +195,11 @@ func (b *brokerProcess) closeEvents() {
 
 // session is everything from the plan to the end.
 func (b *brokerProcess) session(open opener) {
-	b.emit(events.Event{Type: events.SessionStarted, Session: b.plan.Session, Target: b.plan.Target.Path, Command: b.plan.Command})
+	started := events.Event{Type: events.SessionStarted, Session: b.plan.Session, Target: b.plan.Target.Path, Command: b.plan.Command}
+	if !b.plan.Values {
+		started.Command = started.Command[:1] // arguments may be secrets
+	}
+	b.emit(started)
 	err := b.openPod(open)
 	if err == nil {
 		b.census.library, b.census.injected = b.pod.library, b.pod.injected

@@ -60,7 +60,13 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 		for _, w := range warnings {
 			emit(events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
 		}
-		fromPod = different(local, env)
+		changed := different(local, env)
+		if fromPod = len(changed.Names); fromPod > 0 {
+			if !p.Values {
+				changed.Values = nil
+			}
+			emit(changed)
+		}
 		return fmt.Sprintf("%d variables", fromPod), nil
 	}); err != nil {
 		return nil, err
@@ -78,7 +84,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 		if err != nil {
 			return "", err
 		}
-		b, err = broker.Start(broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: os.TempDir()})
+		b, err = broker.Start(broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: os.TempDir(), Values: p.Values})
 		if err == nil {
 			opened = append(opened, b.Close)
 		}
@@ -226,14 +232,16 @@ func inject(env []string, library, socket string) []string {
 	return append(env, preload+"="+library, EnvBroker+"="+socket)
 }
 
-// different counts the variables in which env differs from local, other than by leaving some out.
-func different(local, env []string) (n int) {
+// different tells the variables in which env differs from local, other than by leaving some out.
+func different(local, env []string) events.Event {
+	ev := events.Event{Type: events.Environment, Values: map[string]string{}}
 	for _, kv := range env {
-		if !slices.Contains(local, kv) {
-			n++
+		if name, value, _ := strings.Cut(kv, "="); !slices.Contains(local, kv) {
+			ev.Names = append(ev.Names, name)
+			ev.Values[name] = value
 		}
 	}
-	return n
+	return ev
 }
 
 // summary is what the program gets, in one line.

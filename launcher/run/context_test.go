@@ -50,8 +50,10 @@ func TestLookup(t *testing.T) {
 }
 
 func TestDifferent(t *testing.T) {
-	if n := different([]string{"A=1", "B=2", "C=3"}, []string{"A=1", "B=3", "D=4"}); n != 2 {
-		t.Error(n)
+	got := different([]string{"A=1", "B=2", "C=3"}, []string{"A=1", "B=3", "D=4=5"})
+	want := events.Event{Type: events.Environment, Names: []string{"B", "D"}, Values: map[string]string{"B": "3", "D": "4=5"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

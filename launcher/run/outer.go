@@ -31,6 +31,7 @@ type Options struct {
 	Events   *os.File           // where every event goes; nil for nowhere
 	Report   func(events.Event) // shows an event to the user; never called concurrently
 	Frequent bool               // Report wants events.Type.Frequent ones too
+	Values   bool               // events carry values, not only names
 	Stderr   io.Writer          // where a crash of the broker is told
 }
 
@@ -124,7 +125,7 @@ func (s *outer) startBroker() (reports *os.File, err error) {
 		Session: s.session,
 		Config:  s.Config, EnvFile: s.Config.Feature.Env.File,
 		Command: s.Command, Group: unix.Getpgrp(),
-		Events: -1, Frequent: s.Frequent,
+		Events: -1, Frequent: s.Frequent, Values: s.Values,
 	}
 	p.setTarget(s.Config.Target)
 	argv := []string{os.Args[0], BrokerCommand}

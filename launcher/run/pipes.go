@@ -24,6 +24,7 @@ type plan struct {
 	Group    int               `json:"group"`    // outer's process group
 	Events   int               `json:"events"`   // an inherited descriptor, -1 for none
 	Frequent bool              `json:"frequent"` // outer wants the frequent events too
+	Values   bool              `json:"values"`   // events carry values
 }
 
 // targetPlan is config.Target as it was parsed.

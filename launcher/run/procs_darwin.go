@@ -50,6 +50,9 @@ func signalProcess(p process, sig syscall.Signal) {
 // exeOf is the file that a process runs, "" when it cannot be known.
 func exeOf(int) string { return "" }
 
+// argumentsOf are the words that a process was started with, nil when they cannot be known.
+func argumentsOf(int) []string { return nil }
+
 // loads says whether a process has mapped the file at path. known is false when that may not be seen.
 func loads(int, string) (yes, known bool) { return false, false }
 

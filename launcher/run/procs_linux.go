@@ -68,6 +68,15 @@ func exeOf(pid int) string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
+// argumentsOf are the words that a process was started with, nil when they cannot be known.
+func argumentsOf(pid int) []string {
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil || len(raw) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(raw), "\x00"), "\x00")
+}
+
 // loads says whether a process has mapped the file at path. known is false when that may not be seen.
 func loads(pid int, path string) (yes, known bool) {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/maps")

@@ -150,7 +150,7 @@ func (b *brokerProcess) end(remaining int) {
 			Hint:    "`mirrord session stop " + b.plan.Session + "` ends them",
 		})
 	}
-	ev := b.ending.event(events.Event{Type: events.SessionEnded, Time: time.Now(), Remaining: remaining})
+	ev := b.ending.event(events.Event{Type: events.SessionEnded, Time: time.Now(), Remaining: remaining, Succeeded: b.counts.total()})
 	if b.toFile != nil { // who waits for outer may look there at once
 		b.toFile.Emit(ev)
 		b.toFile.Flush(eventsPatience)
