@@ -51,7 +51,7 @@ func openPort(number uint16, spec portSpec) (*port, error) {
 func listenHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "another session or program has this address; end it, or choose another listen address"
+		return "another session (`mirrord session ls`) or program has this address; end it, or choose another listen address"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "listen must be an address of this machine, such as 127.0.0.1"
 	case errors.Is(err, syscall.EACCES):

@@ -28,7 +28,7 @@ const (
 	Connect        Type = "connect"           // address, errno
 	Listen         Type = "listen"            // port, actual_port
 	Incoming       Type = "incoming"          // port, peer
-	SessionEnded   Type = "session.ended"     // status or signal, remaining, succeeded
+	SessionEnded   Type = "session.ended"     // status or signal, remaining, succeeded, failed
 )
 
 // Frequent tells the types that may come thousands of times a second. They may be dropped for a slow reader; the others never are.
@@ -68,7 +68,8 @@ type Event struct {
 	Hint       string    `json:"hint,omitempty"`
 
 	Names     []string     `json:"names,omitempty"`     // of variables
-	Succeeded map[Type]int `json:"succeeded,omitempty"` // how many events of the frequent types had no errno
+	Succeeded map[Type]int `json:"succeeded,omitempty"` // how many events of the frequent types had no errno,
+	Failed    map[Type]int `json:"failed,omitempty"`    // and how many had one
 
 	// Only if the user asked for values, and so are the words of Command behind the first.
 	Values    map[string]string `json:"values,omitempty"`    // of the variables

@@ -7,16 +7,20 @@
 //   - When all is ready, one line says what the program gets.
 //   - While the program runs we are silent, except for what the user cannot do without now: a warning, a port that is another one here, the
 //     program itself running outside.
-//   - When it has ended, what went differently from what a user may expect is listed: one line per program that ran outside and per path that
-//     was written here, a few of each, then their number.
+//   - When it has ended, one line says how much of the pod it used, if anything, and what went differently from what a user may expect is
+//     listed: one line per program that ran outside and per path that was written here, a few of each, then their number.
 //   - Our lines begin with "mirrord: ", those about our own failures with "error: " and "hint: "; text is lower case, without colours.
 //   - What a program reads (json) is events only; "off" leaves failures.
 package progress
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"mirrord/launcher/events"
@@ -100,13 +104,13 @@ func (p *Printer) Show(ev events.Event) {
 	case events.ProcessOutside:
 		p.outside.add(ev.Path, ev.Reason)
 	case events.FileLocal:
-		p.local.add(ev.Path, "")
+		p.local.add(ev.Path, missingFolder(ev.Path))
 	case events.Listen:
 		if ev.ActualPort != 0 && ev.ActualPort != ev.Port {
 			p.say(fmt.Sprintf("port %d is taken on this machine: the program listens on %d instead", ev.Port, ev.ActualPort), "")
 		}
 	case events.SessionEnded:
-		p.summary()
+		p.summary(ev)
 	}
 }
 
@@ -137,10 +141,41 @@ func (p *Printer) warning(ev events.Event) {
 	p.say("warning: "+ev.Message, ev.Hint)
 }
 
-func (p *Printer) summary() {
+// summary says what the session was about: how much it used of the pod, and what a user may not expect.
+func (p *Printer) summary(ev events.Event) {
+	var used []string
+	for _, u := range []struct {
+		of         events.Type
+		what, done string
+	}{
+		{events.File, "file", "opened"},
+		{events.Name, "name", "resolved"},
+		{events.Connect, "connection", "made"},
+		{events.Incoming, "connection", "taken"},
+	} {
+		if n := ev.Succeeded[u.of]; n > 0 {
+			used = append(used, counted(n, u.what)+" "+u.done)
+		}
+	}
+	if n := ev.Failed[events.Name]; n > 0 {
+		used = append(used, counted(n, "name")+" not resolved")
+	}
+	if n := ev.Failed[events.Connect]; n > 0 {
+		used = append(used, counted(n, "connection")+" failed")
+	}
+	if len(used) > 0 {
+		p.say("in the pod: "+strings.Join(used, ", "), "")
+	}
 	p.outside.print(p, "ran outside the pod's context: ")
 	p.local.print(p, "written on this machine, not in the pod: ")
 	p.clear()
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // say prints a line of ours, with a hint below unless that is empty.
@@ -163,6 +198,15 @@ func (p *Printer) clear() {
 		_, _ = io.WriteString(p.w, "\r\x1b[K")
 		p.line = false
 	}
+}
+
+// missingFolder is why a write to a path of the pod may have failed on this machine; "" when it need not have.
+func missingFolder(path string) string {
+	folder := filepath.Dir(path)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return "the folder " + folder + " is not on this machine"
+	}
+	return ""
 }
 
 // visible keeps names of files and hosts, which may hold anything, from controlling the terminal. Line ends stay.

@@ -15,7 +15,7 @@ var session = []events.Event{
 	{Type: events.SessionStarted, Session: "1", Target: "dir:pod"},
 	{Type: events.Phase, Phase: "target", State: "started"},
 	{Type: events.Phase, Phase: "target", State: "done", Message: "dir:pod"},
-	{Type: events.Phase, Phase: "program", State: "started", Message: "dir:pod (cart-7d9f): env 2, files read"},
+	{Type: events.Phase, Phase: "program", State: "started", Message: "dir:pod (cart-7d9f): 2 variables, files (read)"},
 	{Type: events.ProcessStarted, PID: 7, Path: "/bin/npm", Verdict: "inject"},
 	{Type: events.Listen, Port: 8080, ActualPort: 8080},
 	{Type: events.Listen, Port: 80, ActualPort: 41234},
@@ -25,7 +25,8 @@ var session = []events.Event{
 	{Type: events.ProcessOutside, PID: 8, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.ProcessOutside, PID: 9, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.FileLocal, Op: "open", Path: "/var/log/\x1b[2Japp"},
-	{Type: events.SessionEnded},
+	{Type: events.FileLocal, Op: "open", Path: "/no/such/folder/file"},
+	{Type: events.SessionEnded, Succeeded: map[events.Type]int{events.File: 12000, events.Connect: 1, events.ProcessExec: 3}, Failed: map[events.Type]int{events.File: 7, events.Connect: 2}},
 }
 
 func show(mode Mode, terminal bool, all []events.Event) string {
@@ -37,12 +38,14 @@ func show(mode Mode, terminal bool, all []events.Event) string {
 	return out.String()
 }
 
-const body = `mirrord: ready: dir:pod (cart-7d9f): env 2, files read
+const body = `mirrord: ready: dir:pod (cart-7d9f): 2 variables, files (read)
 mirrord: port 80 is taken on this machine: the program listens on 41234 instead
 mirrord: warning: no
 mirrord: hint: do
+mirrord: in the pod: 12000 files opened, 1 connection made, 2 connections failed
 mirrord: ran outside the pod's context: /usr/bin/go: static
 mirrord: written on this machine, not in the pod: /var/log/` + "\ufffd" + `[2Japp
+mirrord: written on this machine, not in the pod: /no/such/folder/file: the folder /no/such/folder is not on this machine
 `
 
 func TestModes(t *testing.T) {

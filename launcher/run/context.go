@@ -247,15 +247,18 @@ func different(local, env []string) events.Event {
 // summary is what the program gets, in one line.
 func summary(p *plan, agent wire.Hello, variables int) string {
 	f := p.Config.Feature
-	parts := []string{fmt.Sprintf("env %d", variables)}
+	parts := []string{fmt.Sprintf("%d variables", variables)}
+	if variables == 1 {
+		parts[0] = "1 variable"
+	}
 	for _, part := range []struct {
 		name string
 		on   bool
 	}{
-		{"files " + string(f.FS.Mode), f.FS.Mode != config.FSLocal},
+		{"files (" + string(f.FS.Mode) + ")", f.FS.Mode != config.FSLocal},
 		{"names", f.Network.DNS.Enabled},
-		{"outgoing", f.Network.Outgoing.TCP},
-		{"steal", f.Network.Incoming.Mode == config.IncomingSteal},
+		{"outgoing connections", f.Network.Outgoing.TCP},
+		{"incoming connections (steal)", f.Network.Incoming.Mode == config.IncomingSteal},
 	} {
 		if part.on {
 			parts = append(parts, part.name)

@@ -9,25 +9,30 @@ import (
 
 // counts is how much of the pod the session used, for its end: these events may be too many to be shown, and may be dropped.
 type counts struct {
-	mu        sync.Mutex
-	succeeded map[events.Type]int
+	mu                sync.Mutex
+	succeeded, failed map[events.Type]int
 }
 
-// add counts an event of a frequent type that succeeded. It is safe for concurrent use.
+// add counts an event of a frequent type. It is safe for concurrent use.
 func (c *counts) add(ev events.Event) {
-	if !ev.Type.Frequent() || ev.Errno != "" {
+	if !ev.Type.Frequent() {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.succeeded == nil {
-		c.succeeded = map[events.Type]int{}
+	to := &c.succeeded
+	if ev.Errno != "" {
+		to = &c.failed
 	}
-	c.succeeded[ev.Type]++
+	if *to == nil {
+		*to = map[events.Type]int{}
+	}
+	(*to)[ev.Type]++
 }
 
-func (c *counts) total() map[events.Type]int {
+// put adds the counts to the session's last event.
+func (c *counts) put(ev *events.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.succeeded)
+	ev.Succeeded, ev.Failed = maps.Clone(c.succeeded), maps.Clone(c.failed)
 }

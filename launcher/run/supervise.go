@@ -150,7 +150,8 @@ func (b *brokerProcess) end(remaining int) {
 			Hint:    "`mirrord session stop " + b.plan.Session + "` ends them",
 		})
 	}
-	ev := b.ending.event(events.Event{Type: events.SessionEnded, Time: time.Now(), Remaining: remaining, Succeeded: b.counts.total()})
+	ev := b.ending.event(events.Event{Type: events.SessionEnded, Time: time.Now(), Remaining: remaining})
+	b.counts.put(&ev)
 	if b.toFile != nil { // who waits for outer may look there at once
 		b.toFile.Emit(ev)
 		b.toFile.Flush(eventsPatience)
