@@ -184,11 +184,14 @@ func fetch(url, from string) (string, error) {
 	return string(body), err
 }
 
-// condition knows [root], [static] (a program can be linked statically) and [files:N] (a process may have that many open).
+// condition knows [root], [static] (a program can be linked statically), [files:N] (a process may have that many open) and [there:PATH].
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
 	case "root":
 		return os.Geteuid() == 0, nil
+	case "there":
+		_, err := os.Stat(value)
+		return err == nil, nil
 	case "static":
 		return linksStatically(), nil
 	case "files":
