@@ -65,10 +65,10 @@ func newExec(ending *run.Ending) *cobra.Command {
 
 The program has the terminal, its signals and its exit status; mirrord writes to standard error only. Failures
 of mirrord itself end with status 125, a program that cannot be executed with 126, one that is not found with 127.`,
-		Example: `  mirrord exec -t dir:./pod -- npm start          the pod's environment, files, names and outgoing connections
-  mirrord exec -t dir:./pod --steal -- npm start  and the connections that come to the pod
-  mirrord exec -f -- npm test                     as .mirrord/mirrord.json says
-  mirrord exec -t dir:./pod --events log npm start  what happened, as JSON lines`,
+		Example: `  mirrord exec -t dir:./pod -- npm start               the pod's environment, files, names and outgoing connections
+  mirrord exec -t dir:./pod --steal -- npm start       and the connections that come to the pod
+  mirrord exec -f -- npm test                          as .mirrord/mirrord.json says
+  mirrord exec -t dir:./pod --events log -- npm start  what happened, as JSON lines`,
 		DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, command []string) error {
 			// What follows reports its own errors, in the manner that --progress asks for.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"sync"
 
+	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 )
 
@@ -13,9 +14,10 @@ type counts struct {
 	succeeded, failed map[events.Type]int
 }
 
-// add counts an event of a frequent type. It is safe for concurrent use.
+// add counts an event of a frequent type. It is safe for concurrent use. That a name has no address of one kind is neither success nor failure:
+// programs ask for both kinds.
 func (c *counts) add(ev events.Event) {
-	if !ev.Type.Frequent() {
+	if !ev.Type.Frequent() || ev.Errno == wire.ErrnoNoData {
 		return
 	}
 	c.mu.Lock()
