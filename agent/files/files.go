@@ -82,7 +82,7 @@ func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Req
 	}
 	body := wire.NewBodyWriter(w)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		err = list(body, f, st, root)
+		err = list(body, f, st, root, req.Stats)
 	} else {
 		err = content(body, f, st.Size)
 	}

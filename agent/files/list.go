@@ -1,29 +1,25 @@
 package files
 
 import (
-	"encoding/binary"
 	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
 )
 
-// list sends a directory as packed entries: ino u64, type u8 (Linux's DT_ numbers), 0 u8, length of the name u16, name; little-endian, "." and ".."
-// first. Above the root there is the root again.
-func list(w io.Writer, f *os.File, st *unix.Stat_t, root *os.File) error {
+// list sends a directory as packed entries (wire.Entry), "." and ".." first; with stats each other one has its metadata. Above the root there is
+// the root again.
+func list(w io.Writer, f *os.File, st *unix.Stat_t, root *os.File, stats bool) error {
 	out := make([]byte, 0, copyBuffer)
 	pack := func(ino uint64, kind uint8, name []byte) error {
-		if kind == 0 {
-			var entry unix.Stat_t
-			if unix.Fstatat(int(f.Fd()), string(name), &entry, unix.AT_SYMLINK_NOFOLLOW) == nil {
-				kind = kindOf(uint32(entry.Mode))
-			}
+		e := wire.Entry{Ino: ino, Kind: kind, Name: name}
+		if stats || kind == 0 {
+			describe(int(f.Fd()), &e, stats)
 		}
-		out = binary.LittleEndian.AppendUint64(out, ino)
-		out = append(out, kind, 0)
-		out = binary.LittleEndian.AppendUint16(out, uint16(len(name)))
-		out = append(out, name...)
-		if len(out) < copyBuffer-1024 {
+		out = wire.AppendEntry(out, e)
+		if len(out) < copyBuffer-2*wire.MaxTarget {
 			return nil
 		}
 		_, err := w.Write(out)
@@ -31,13 +27,36 @@ func list(w io.Writer, f *os.File, st *unix.Stat_t, root *os.File) error {
 		return err
 	}
 	dir := kindOf(unix.S_IFDIR)
-	pack(st.Ino, dir, []byte("."))
-	pack(parent(f, st, root), dir, []byte(".."))
+	out = wire.AppendEntry(out, wire.Entry{Ino: st.Ino, Kind: dir, Name: []byte(".")})
+	out = wire.AppendEntry(out, wire.Entry{Ino: parent(f, st, root), Kind: dir, Name: []byte("..")})
 	if err := entries(f, pack); err != nil {
 		return err
 	}
 	_, err := w.Write(out)
 	return err
+}
+
+// describe adds what lstat says of an entry. What cannot be looked at, or is gone, goes without.
+func describe(dir int, e *wire.Entry, stats bool) {
+	var st unix.Stat_t
+	name := string(e.Name)
+	if unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return
+	}
+	if e.Kind == 0 {
+		e.Kind = kindOf(uint32(st.Mode))
+	}
+	if !stats {
+		return
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		target, err := readlinkat(dir, name)
+		if err != nil {
+			return
+		}
+		e.Target = []byte(target)
+	}
+	e.Stat = stat(&st)
 }
 
 // parent is the inode of a directory's "..".

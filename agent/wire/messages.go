@@ -54,6 +54,7 @@ type Request struct {
 	Remote   netip.AddrPort `cbor:"13,keyasint,omitzero"`  // OpIncoming: who connected
 	Hello    *Hello         `cbor:"14,keyasint,omitempty"` // OpHello only
 	Stream   uint32         `cbor:"15,keyasint,omitempty"` // OpReset: yamux's id of the stream
+	Stats    bool           `cbor:"20,keyasint,omitempty"` // OpOpen: the entries of a directory come with their metadata
 }
 
 // Reply answers a Request. Errno is empty on success.

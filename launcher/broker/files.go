@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,13 +39,13 @@ func (b *Broker) openFile(m *frame.OpenRequest) answer {
 		case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
 			return b.create("open", m.Path, false)
 		case flags&unix.O_CREAT != 0 || access == unix.O_WRONLY:
-			return b.overwrite(m.Path, flags&unix.O_CREAT != 0)
+			return b.overwrite(m.Path, flags)
 		case access == unix.O_RDWR || flags&unix.O_TRUNC != 0:
 			return b.refuseChange(m.Path, flags&unix.O_NOFOLLOW != 0)
 		}
 	}
-	a, err := b.fetch(&wire.Request{
-		Op: wire.OpOpen, Path: m.Path, Limit: fileLimit,
+	a, err := b.fetch(m.Path, &wire.Request{
+		Op: wire.OpOpen, Path: b.mapping.pod(m.Path), Limit: fileLimit, Stats: true,
 		NoFollow: flags&unix.O_NOFOLLOW != 0, Dir: flags&unix.O_DIRECTORY != 0,
 	})
 	e := events.Event{Type: events.File, Op: "open", Path: m.Path}
@@ -55,8 +57,9 @@ func (b *Broker) openFile(m *frame.OpenRequest) answer {
 	return a
 }
 
-// fetch opens a file in the pod and takes it over whole.
-func (b *Broker) fetch(r *wire.Request) (answer, error) {
+// fetch opens a file in the pod and takes it over whole; path is the program's name for it.
+func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
+	asked := time.Now()
 	reply, body, err := b.Link.Open(b.ctx, r)
 	if err != nil {
 		return answer{}, err
@@ -66,12 +69,16 @@ func (b *Broker) fetch(r *wire.Request) (answer, error) {
 	if st == nil {
 		return answer{}, unix.EIO
 	}
-	kind, limit, make, prefix := "f", st.Size, anonymousFile, []byte(nil)
+	kind, limit, make, content, prefix := "f", st.Size, anonymousFile, io.Reader(body), []byte(nil)
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		b.page.directories()
-		kind, limit = "d", memoryLimit
-		prefix = append(binary.LittleEndian.AppendUint16(nil, uint16(len(r.Path))), r.Path...)
+		entries, err := b.unpack(r.Path, asked, body)
+		if err != nil {
+			return answer{}, err
+		}
+		kind, limit, content = "d", memoryLimit, bytes.NewReader(entries)
+		prefix = append(binary.LittleEndian.AppendUint16(nil, uint16(len(path))), path...)
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return answer{}, unix.ENXIO
 	case st.Size < 0 || st.Size > fileLimit:
@@ -87,7 +94,7 @@ func (b *Broker) fetch(r *wire.Request) (answer, error) {
 		return answer{}, err
 	}
 	defer unix.Close(w)
-	if err := fill(w, prefix, body, limit, kind == "f" && st.Size > 0); err != nil {
+	if err := fill(w, prefix, content, limit, kind == "f" && st.Size > 0); err != nil {
 		unix.Close(fd)
 		return answer{}, err
 	}
@@ -181,31 +188,51 @@ func tag(kind string, st *wire.Stat) string {
 }
 
 func (b *Broker) stat(m *frame.StatRequest) answer {
-	return b.ask(m.Path, &wire.Request{Op: wire.OpStat, Path: m.Path, NoFollow: m.NoFollow != 0}, func(r *wire.Reply) answer {
-		st := r.Stat
-		if st == nil {
+	if b.local.has(m.Path) {
+		return local
+	}
+	pod := b.mapping.pod(m.Path)
+	if a := b.known(pod); a != nil && (m.NoFollow != 0 || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
+		return statAnswer(a.stat)
+	}
+	return b.ask(m.Path, &wire.Request{Op: wire.OpStat, Path: pod, NoFollow: m.NoFollow != 0}, func(r *wire.Reply) answer {
+		if r.Stat == nil {
 			return failure(unix.EIO)
 		}
-		return result(&frame.StatReply{
-			Dev: st.Dev, Ino: st.Ino, Mode: uint64(st.Mode), Nlink: st.Nlink, UID: uint64(st.UID), GID: uint64(st.GID), Rdev: st.Rdev,
-			Size: uint64(st.Size), Blksize: uint64(st.Blksize), Blocks: uint64(st.Blocks),
-			Atime: uint64(st.Atime), Mtime: uint64(st.Mtime), Ctime: uint64(st.Ctime),
-		})
+		return statAnswer(r.Stat)
+	})
+}
+
+func statAnswer(st *wire.Stat) answer {
+	return result(&frame.StatReply{
+		Dev: st.Dev, Ino: st.Ino, Mode: uint64(st.Mode), Nlink: st.Nlink, UID: uint64(st.UID), GID: uint64(st.GID), Rdev: st.Rdev,
+		Size: uint64(st.Size), Blksize: uint64(st.Blksize), Blocks: uint64(st.Blocks),
+		Atime: uint64(st.Atime), Mtime: uint64(st.Mtime), Ctime: uint64(st.Ctime),
 	})
 }
 
 func (b *Broker) access(m *frame.AccessRequest) answer {
-	return b.ask(m.Path, &wire.Request{Op: wire.OpAccess, Path: m.Path, Mode: m.Mode}, func(*wire.Reply) answer { return status(frame.StatusOK) })
+	return b.ask(m.Path, &wire.Request{Op: wire.OpAccess, Path: b.mapping.pod(m.Path), Mode: m.Mode}, func(*wire.Reply) answer { return status(frame.StatusOK) })
 }
 
-func (b *Broker) readlink(m *frame.PathRequest) answer { return b.askPath(wire.OpReadlink, m.Path) }
-func (b *Broker) realpath(m *frame.PathRequest) answer { return b.askPath(wire.OpRealpath, m.Path) }
-
-func (b *Broker) askPath(op wire.Op, path string) answer {
-	return b.ask(path, &wire.Request{Op: op, Path: path}, func(r *wire.Reply) answer { return result(&frame.PathReply{Path: r.Path}) })
+func (b *Broker) readlink(m *frame.PathRequest) answer {
+	if b.local.has(m.Path) {
+		return local
+	}
+	pod := b.mapping.pod(m.Path)
+	if a := b.known(pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return result(&frame.PathReply{Path: a.target})
+	}
+	return b.ask(m.Path, &wire.Request{Op: wire.OpReadlink, Path: pod}, func(r *wire.Reply) answer { return result(&frame.PathReply{Path: r.Path}) })
 }
 
-// ask has the agent answer about a path, unless that has become local.
+func (b *Broker) realpath(m *frame.PathRequest) answer {
+	return b.ask(m.Path, &wire.Request{Op: wire.OpRealpath, Path: b.mapping.pod(m.Path)}, func(r *wire.Reply) answer {
+		return result(&frame.PathReply{Path: b.mapping.program(m.Path, r.Path)})
+	})
+}
+
+// ask has the agent answer about a path of the program, unless that has become local.
 func (b *Broker) ask(path string, r *wire.Request, then func(*wire.Reply) answer) answer {
 	if b.local.has(path) {
 		return local
@@ -247,7 +274,7 @@ func (b *Broker) change(m *frame.ChangeRequest) answer {
 // refuseChange is EROFS, or what the pod says of a path that is not there: a read-only file system looks before it refuses, and a program
 // that removes its stale socket at start expects ENOENT.
 func (b *Broker) refuseChange(path string, noFollow bool) answer {
-	if _, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: path, NoFollow: noFollow}); err != nil {
+	if _, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path), NoFollow: noFollow}); err != nil {
 		return failure(errnoOf(err, unix.EIO))
 	}
 	return failure(unix.EROFS)
@@ -255,7 +282,7 @@ func (b *Broker) refuseChange(path string, noFollow bool) answer {
 
 // create makes a path local that is not in the pod. mkdir -p of a pod's directory must not hide all that is in it.
 func (b *Broker) create(op, path string, tree bool) answer {
-	_, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: path, NoFollow: true})
+	_, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path), NoFollow: true})
 	if err == nil {
 		return failure(unix.EEXIST)
 	}
@@ -265,13 +292,17 @@ func (b *Broker) create(op, path string, tree bool) answer {
 	return b.makeLocal(op, path, tree)
 }
 
-// overwrite makes a file local that is written without being read. A directory stays one, and what is neither there nor to be made is missing.
-func (b *Broker) overwrite(path string, create bool) answer {
-	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: path})
+// overwrite makes a file local that is written. A directory stays one, and what is neither there nor to be made is missing. Who would go on
+// reading what the pod's file holds (O_RDWR without O_TRUNC or O_APPEND, as databases open theirs) must not find an empty file in its
+// place: EROFS, after which most try again to read only.
+func (b *Broker) overwrite(path string, flags int) answer {
+	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path)})
 	switch e := errnoOf(err, unix.EIO); {
 	case err == nil && reply.Stat != nil && reply.Stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return failure(unix.EISDIR)
-	case err != nil && (e != unix.ENOENT || !create):
+	case err == nil && flags&unix.O_ACCMODE == unix.O_RDWR && flags&(unix.O_TRUNC|unix.O_APPEND) == 0:
+		return failure(unix.EROFS)
+	case err != nil && (e != unix.ENOENT || flags&unix.O_CREAT == 0):
 		return failure(e)
 	}
 	return b.makeLocal("open", path, false)

@@ -176,11 +176,12 @@ func readDirectory(t *testing.T, f *os.File) ([]byte, error) {
 }
 
 func TestOpenDirectory(t *testing.T) {
-	entries := []byte("packed entries as the agent sends them")
+	entries := wire.AppendEntry(wire.AppendEntry(nil, wire.Entry{Ino: 7, Kind: 4, Name: []byte(".")}), wire.Entry{Ino: 8, Kind: 8, Name: []byte("file")})
+	described := wire.AppendEntry(entries[:13:13], wire.Entry{Ino: 8, Kind: 8, Name: []byte("file"), Stat: regular(5)})
 	var request atomic.Pointer[wire.Request]
 	s := start(t, &fakeAgent{open: func(r *wire.Request, stream *wire.Stream) {
 		request.Store(r)
-		sendFile(stream, &wire.Stat{Mode: unix.S_IFDIR | 0o755, Size: 4096, Ino: 7}, entries, cleanEnd)
+		sendFile(stream, &wire.Stat{Mode: unix.S_IFDIR | 0o755, Size: 4096, Ino: 7}, described, cleanEnd)
 	}}, nil)
 	if word(s.page.mem, offLiveDirs) != 0 {
 		t.Error("live_dirs before the first directory")
@@ -308,6 +309,7 @@ func TestReadOnly(t *testing.T) {
 		m    frame.Message
 	}{
 		{erofs, frame.Open, open(unix.O_RDWR, "/pod/a")},
+		{erofs, frame.Open, open(unix.O_RDWR|unix.O_CREAT, "/pod/a")},
 		{erofs, frame.Open, open(unix.O_RDONLY|unix.O_TRUNC, "/pod/a")},
 		{erofs, frame.Open, open(openTmpfile|unix.O_RDWR, "/pod")},
 		{enoent, frame.Open, open(unix.O_RDWR, "/none")},
@@ -325,7 +327,8 @@ func TestReadOnly(t *testing.T) {
 		{int32(unix.EINVAL), frame.Change, change(99, "/pod/a")},
 
 		{here, frame.Open, open(unix.O_WRONLY, "/pod/a")},
-		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT, "/pod/b")},
+		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC, "/pod/b")},
+		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_APPEND, "/pod/log")},
 		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, "/none/lock")},
 		{here, frame.Change, change(frame.Mkdir, "/none/dir")},
 		{here, frame.Change, change(frame.Symlink, "/none/link")},
@@ -358,7 +361,7 @@ func TestReadOnly(t *testing.T) {
 	for _, e := range s.emitted(events.FileLocal) {
 		paths = append(paths, e.Op+" "+e.Path)
 	}
-	want := "open /pod/a,open /pod/b,open /none/lock,mkdir /none/dir,symlink /none/link,mknod /none/fifo,mknod /pod/replaced,rename /pod/c,rename /none/moved"
+	want := "open /pod/a,open /pod/b,open /pod/log,open /none/lock,mkdir /none/dir,symlink /none/link,mknod /none/fifo,mknod /pod/replaced,rename /pod/c,rename /none/moved"
 	if got := strings.Join(paths, ","); got != want {
 		t.Errorf("events %s\nwant %s", got, want)
 	}

@@ -31,7 +31,7 @@ type Options struct {
 	Link    *wire.Link                    // owned by the broker once Start has succeeded
 	Rules   []byte                        // the rules file; its relay network and live fields are written by the broker
 	Emit    func(events.Event)            // called from many goroutines
-	Config  *config.Config                // only feature.network is used
+	Config  *config.Config                // only feature.network and feature.fs.mapping are used
 	Decide  func(sip.Request) sip.Verdict // called from many goroutines
 	TempDir string                        // absolute; for files that do not go into memory, unlinked while they are open
 	Values  bool                          // events carry values, not only names
@@ -50,6 +50,8 @@ type Broker struct {
 
 	processes processes
 	local     localPaths
+	listings  listings
+	mapping   mapping
 	names     nameTable
 	relays    relays
 	listeners listeners
@@ -82,6 +84,9 @@ func Start(o Options) (*Broker, error) {
 		}
 	}()
 	var err error
+	if b.mapping, err = newMapping(&o.Config.Feature.FS); err != nil {
+		return nil, err
+	}
 	var name [16]byte
 	rand.Read(name[:])
 	rand.Read(b.token[:])

@@ -167,12 +167,25 @@ func patternsKey(at func(*Config) *[]string) func(*decoder, *node) {
 				d.wrong(item, "a pattern or a list of patterns")
 				continue
 			}
-			var bad *rules.PatternError
-			if err := rules.CheckPattern(item.text); errors.As(err, &bad) {
-				d.fail(item.at, fmt.Sprintf("has the pattern %q: column %d: %s", item.text, bad.Column, bad.Reason), bad.Hint)
-			}
+			d.pattern(item.at, item.text)
 		}
 		*at(d.config) = d.strings(n)
+	}
+}
+
+// pattern checks one on paths.
+func (d *decoder) pattern(at position, text string) {
+	var bad *rules.PatternError
+	if err := rules.CheckPattern(text); errors.As(err, &bad) {
+		d.fail(at, fmt.Sprintf("has the pattern %q: column %d: %s", text, bad.Column, bad.Reason), bad.Hint)
+	}
+}
+
+// setPathMapping checks the patterns, which are matched on paths.
+func setPathMapping(d *decoder, n *node) {
+	mapKey(func(c *Config) *map[string]string { return &c.Feature.FS.Mapping })(d, n)
+	for _, m := range n.members {
+		d.pattern(m.at, m.name)
 	}
 }
 

@@ -80,6 +80,8 @@ func TestFaultsOfValues(t *testing.T) {
 		{`feature: {env: {include: {a: b}}}`, "must be a list, not an object"},
 		{`feature: {env: {override: [A=1]}}`, "must be an object of names and values, not a list"},
 		{`feature: {env: {override: {A: [1]}}}`, "has a list for \"A\"; a value is a string"},
+		{`feature: {fs: {mapping: {"a(?=b)": x}}}`, "has the pattern \"a(?=b)\": column 2: look-ahead"},
+		{`feature: {fs: {mapping: [a]}}`, "must be an object"},
 		{`feature: {env: {mapping: {"(": x}}}`, "has the pattern \"(\": missing closing ): `(`"},
 		{`feature: {env: {env_file: gone}}`, "1:17: field `feature.env.env_file` cannot be read: open "},
 		{`feature: {fs: {not_found: [a, "x(?=y)"]}}`, "1:31: field `feature.fs.not_found` has the pattern \"x(?=y)\": column 2: look-ahead is not supported (patterns are RE2)"},

@@ -49,7 +49,7 @@ var keys = slices.Concat([]key{
 	{path: "feature.fs.local", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.Local })},
 	{path: "feature.fs.not_found", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.NotFound })},
 	{path: "feature.fs.read_write", class: unbuilt, fine: "[]", hint: "`read_only` gives the pod's files for reading"},
-	{path: "feature.fs.mapping", class: unbuilt, fine: "{}"},
+	{path: "feature.fs.mapping", set: setPathMapping},
 	{path: "feature.fs.readonly_file_buffer", class: ignored},
 
 	{path: "feature.network", set: shortNetwork},

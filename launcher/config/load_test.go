@@ -52,6 +52,7 @@ feature:
     read_only: ^/app/
     local: ["\\.log$", "^/srv"]
     not_found: []
+    mapping: {"^/home/(\\w+)/conf": /etc/app/$1}
   network:
     incoming: {mode: steal, ports: [80, 8080]}
     outgoing:
@@ -71,6 +72,7 @@ fs.mode = "localwithoverrides"
 fs.read_only = "^/app/"
 fs.local = ['\.log$', "^/srv"]
 fs.not_found = []
+fs.mapping = { "^/home/(\\w+)/conf" = "/etc/app/$1" }
 [feature.env]
 include = ["DB_*;X"]
 unset = "AWS_PROFILE"
@@ -91,7 +93,7 @@ const everythingJSON = `{
 	"feature": {
 		"env": {"include": ["DB_*;X"], "unset": ["AWS_PROFILE"],
 			"override": {"PORT": "8080", "DEBUG": "true", "EMPTY": "", "TEXT": "h\u0065llo", "SAME": "hello"}, "mapping":{".+_TIMEOUT":"1000"}},
-		"fs": {"mode": "localwithoverrides", "read_only": ["^\/app/"], "local": ["\\.log$", "^/srv"], "not_found": []},
+		"fs": {"mode": "localwithoverrides", "read_only": ["^\/app/"], "local": ["\\.log$", "^/srv"], "not_found": [], "mapping": {"^/home/(\\w+)/conf": "/etc/app/$1"}},
 		"network": {
 			"incoming": {"mode": "steal", "ports": [80, 8080]},
 			"outgoing": {"udp": false, "ignore_localhost": true, "filter": {"local": ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}},

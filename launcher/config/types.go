@@ -57,6 +57,10 @@ type FS struct {
 	ReadOnly []string `json:"read_only,omitempty"`
 	Local    []string `json:"local,omitempty"`
 	NotFound []string `json:"not_found,omitempty"`
+
+	// Mapping is a pattern on the program's path → what stands in its place in the pod's; "$1" and "${name}" are what the groups matched.
+	// Such a path is the pod's, as those of ReadOnly are. Of several patterns that match, the longest counts; see PathMappings.
+	Mapping map[string]string `json:"mapping,omitempty"`
 }
 
 // Network is traffic and names.

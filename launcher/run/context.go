@@ -198,7 +198,7 @@ func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Ver
 	home, _ := os.UserHomeDir() // without a home there is no rule for it
 	f := p.Config.Feature
 	in := rules.Input{
-		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: f.FS.ReadOnly, Local: f.FS.Local,
+		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: slices.Concat(f.FS.ReadOnly, f.FS.MappedPatterns()), Local: f.FS.Local,
 		Home: home, TempDir: os.TempDir(), Cwd: cwd, ProjectRoot: rules.ProjectRoot(cwd, home),
 		LocalDirs: localDirs,
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
