@@ -27,7 +27,7 @@ var (
 	streamBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, streamBuffer) }}
 )
 
-// Do answers OpStat, OpAccess, OpReadlink and OpRealpath. Errors are errnos. root may be nil.
+// Do answers OpStat, OpAccess, OpReadlink, OpRealpath and OpStatfs. Errors are errnos. root may be nil.
 func Do(root *os.File, req *wire.Request) (*wire.Reply, error) {
 	nofollow := req.Op == wire.OpReadlink || req.Op == wire.OpStat && req.NoFollow
 	p, err := resolve(root, req.Path, nofollow)
@@ -53,6 +53,9 @@ func Do(root *os.File, req *wire.Request) (*wire.Reply, error) {
 		return &wire.Reply{Path: target}, err
 	case wire.OpRealpath:
 		return &wire.Reply{Path: p.path}, nil
+	case wire.OpStatfs:
+		st, err := statfs(p)
+		return &wire.Reply{Statfs: st}, err
 	default:
 		return nil, unix.ENOSYS
 	}

@@ -19,6 +19,19 @@ func stat(st *unix.Stat_t) *wire.Stat {
 	}
 }
 
+// statfs asks for the file system of a place's directory. Its type and flags have no Linux number.
+func statfs(p *place) (*wire.Statfs, error) {
+	var st unix.Statfs_t
+	if err := ignoringEINTR(func() error { return unix.Fstatfs(p.dir, &st) }); err != nil {
+		return nil, err
+	}
+	const longestName = 255
+	return &wire.Statfs{
+		Bsize: uint64(st.Bsize), Frsize: uint64(st.Bsize), Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail, Files: st.Files,
+		Ffree: st.Ffree, Fsid: uint64(uint32(st.Fsid.Val[0])) | uint64(uint32(st.Fsid.Val[1]))<<32, Namelen: longestName,
+	}, nil
+}
+
 // entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number.
 func entries(f *os.File, each func(ino uint64, kind uint8, name []byte) error) error {
 	names, err := f.Readdirnames(-1)

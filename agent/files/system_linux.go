@@ -22,6 +22,24 @@ func stat(st *unix.Stat_t) *wire.Stat {
 	}
 }
 
+// statfs asks for the file system of a place, which may have one mounted on it.
+func statfs(p *place) (*wire.Statfs, error) {
+	fd, err := unix.Openat(p.dir, p.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var st unix.Statfs_t
+	if err := ignoringEINTR(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
+		return nil, err
+	}
+	return &wire.Statfs{
+		Type: uint64(st.Type), Bsize: uint64(st.Bsize), Frsize: uint64(st.Frsize), Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail,
+		Files: st.Files, Ffree: st.Ffree, Fsid: uint64(uint32(st.Fsid.Val[0])) | uint64(uint32(st.Fsid.Val[1]))<<32,
+		Namelen: uint64(st.Namelen), Flags: uint64(st.Flags),
+	}, nil
+}
+
 // entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number, 0 if the file system does not tell.
 // See getdents(2) for the records.
 func entries(f *os.File, each func(ino uint64, kind uint8, name []byte) error) error {

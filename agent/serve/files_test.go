@@ -94,7 +94,7 @@ func TestOpenErrors(t *testing.T) {
 
 func TestNoRootfs(t *testing.T) {
 	link, _ := newLink(t, "name: x", nil)
-	for _, op := range []wire.Op{wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath} {
+	for _, op := range []wire.Op{wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs} {
 		if _, err := link.Do(t.Context(), &wire.Request{Op: op, Path: "/"}); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("operation %d: %v", op, err)
 		}

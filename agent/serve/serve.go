@@ -100,7 +100,7 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 		return &wire.Reply{Env: env}, err
 	case wire.OpOpen:
 		return nil, files.Open(ctx, s.target.Root(), stream, req)
-	case wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath:
+	case wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs:
 		return files.Do(s.target.Root(), req)
 	case wire.OpLookup, wire.OpReverse:
 		ctx, stop := stream.Watch(ctx)

@@ -35,6 +35,7 @@ const (
 	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open
 	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
+	OpStatfs    Op = 20 // → Reply.Statfs
 )
 
 // Request is the header that opens a stream. Fields that an operation does not name are zero.
@@ -69,6 +70,7 @@ type Reply struct {
 	Local  netip.AddrPort    `cbor:"8,keyasint,omitzero"`
 	Remote netip.AddrPort    `cbor:"9,keyasint,omitzero"`
 	Hello  *Hello            `cbor:"10,keyasint,omitempty"`
+	Statfs *Statfs           `cbor:"20,keyasint,omitempty"`
 }
 
 // Lookup failures travel in Reply.Errno beside the real errnos.
@@ -104,4 +106,19 @@ type Stat struct {
 	Atime   int64  `cbor:"11,keyasint"`
 	Mtime   int64  `cbor:"12,keyasint"`
 	Ctime   int64  `cbor:"13,keyasint"`
+}
+
+// Statfs is what is known of a file system; Type and Flags have Linux's numbers, 0 where the system has others.
+type Statfs struct {
+	Type    uint64 `cbor:"1,keyasint"`
+	Bsize   uint64 `cbor:"2,keyasint"` // bytes, as Frsize, the unit of Blocks, Bfree and Bavail
+	Frsize  uint64 `cbor:"3,keyasint"`
+	Blocks  uint64 `cbor:"4,keyasint"`
+	Bfree   uint64 `cbor:"5,keyasint"`
+	Bavail  uint64 `cbor:"6,keyasint"`
+	Files   uint64 `cbor:"7,keyasint"`
+	Ffree   uint64 `cbor:"8,keyasint"`
+	Fsid    uint64 `cbor:"9,keyasint"`
+	Namelen uint64 `cbor:"10,keyasint"`
+	Flags   uint64 `cbor:"11,keyasint"`
 }

@@ -232,6 +232,19 @@ func (b *Broker) realpath(m *frame.PathRequest) answer {
 	})
 }
 
+func (b *Broker) statfs(m *frame.PathRequest) answer {
+	return b.ask(m.Path, &wire.Request{Op: wire.OpStatfs, Path: b.mapping.pod(m.Path)}, func(r *wire.Reply) answer {
+		st := r.Statfs
+		if st == nil {
+			return failure(unix.EIO)
+		}
+		return result(&frame.StatfsReply{
+			Type: st.Type, Bsize: st.Bsize, Frsize: st.Frsize, Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail, Files: st.Files,
+			Ffree: st.Ffree, Fsid: st.Fsid, Namelen: st.Namelen, Flags: st.Flags,
+		})
+	})
+}
+
 // ask has the agent answer about a path of the program, unless that has become local.
 func (b *Broker) ask(path string, r *wire.Request, then func(*wire.Reply) answer) answer {
 	if b.local.has(path) {
@@ -311,6 +324,7 @@ func (b *Broker) overwrite(path string, flags int) answer {
 // makeLocal leaves a path, and with tree all below it, to this machine for the rest of the session.
 func (b *Broker) makeLocal(op, path string, tree bool) answer {
 	if b.local.add(path, tree) {
+		b.page.written()
 		b.Emit(events.Event{Type: events.FileLocal, Op: op, Path: path})
 	}
 	return local

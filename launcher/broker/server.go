@@ -378,6 +378,8 @@ func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []b
 		return handle(fields, b.readlink)
 	case frame.Realpath:
 		return handle(fields, b.realpath)
+	case frame.Statfs:
+		return handle(fields, b.statfs)
 	case frame.Change:
 		return handle(fields, b.change)
 	case frame.Lookup:

@@ -92,6 +92,14 @@ func (m *StatReply) fields(c *codec) {
 	}
 }
 
+func (m *StatfsReply) fields(c *codec) {
+	for _, v := range []*uint64{
+		&m.Type, &m.Bsize, &m.Frsize, &m.Blocks, &m.Bfree, &m.Bavail, &m.Files, &m.Ffree, &m.Fsid, &m.Namelen, &m.Flags,
+	} {
+		c.u64(v)
+	}
+}
+
 func (m *PathReply) fields(c *codec) {
 	c.str(&m.Path)
 }

@@ -55,6 +55,7 @@ const (
 	Bind      Kind = 14 // the asked port could not be bound
 	Listen    Kind = 15 // a TCP socket listens
 	Exec      Kind = 16 // how is this program to be executed?
+	Statfs    Kind = 20 // statfs, statvfs
 )
 
 // FlagDescriptor in a reply's flags says that a descriptor comes with it.
@@ -127,7 +128,7 @@ type (
 		Mode uint32
 		Path string
 	}
-	// PathRequest is Readlink and Realpath.
+	// PathRequest is Readlink, Realpath and Statfs.
 	PathRequest struct{ Path string }
 	// ChangeRequest: Other is rename's and link's second path, else empty.
 	ChangeRequest struct {
@@ -178,6 +179,10 @@ type (
 	StatReply struct {
 		Dev, Ino, Mode, Nlink, UID, GID, Rdev, Size, Blksize, Blocks uint64
 		Atime, Mtime, Ctime                                          uint64
+	}
+	// StatfsReply is struct statfs, with Linux's numbers in Type and Flags.
+	StatfsReply struct {
+		Type, Bsize, Frsize, Blocks, Bfree, Bavail, Files, Ffree, Fsid, Namelen, Flags uint64
 	}
 	// PathReply answers Readlink and Realpath.
 	PathReply struct{ Path string }

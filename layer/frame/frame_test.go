@@ -72,6 +72,11 @@ var golden = []struct {
 	{"listen.request", Listen, true, 0, 0, &ListenRequest{V6Only: 1, Requested: addr("[::]:8080"), Actual: addr("[::]:41234")}},
 	{"listen.reply", Listen, false, 0, StatusOK, nil},
 	{"exec.request", Exec, true, 0, 0, &ExecRequest{Search: 1, Path: "npm", Cwd: "/srv/app", Argv0: "npm", PathVar: "/usr/bin:/bin"}},
+	{"statfs.request", Statfs, true, 0, 0, &PathRequest{Path: "/srv/data"}},
+	{"statfs.reply", Statfs, false, 0, StatusOK, &StatfsReply{
+		Type: 0xef53, Bsize: 4096, Frsize: 4096, Blocks: 1 << 30, Bfree: 1 << 20, Bavail: 1 << 19, Files: 1000, Ffree: 999, Fsid: 0x0102030405060708,
+		Namelen: 255, Flags: 1024,
+	}},
 	{"exec.reply", Exec, false, 0, StatusOK, &ExecReply{Verdict: 1, Path: "/usr/bin/npm"}},
 }
 

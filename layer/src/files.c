@@ -5,28 +5,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
-#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-// A request with one path, and room for a reply with one.
-enum { PATH_FRAME = PATH_MAX + 256 };
-
-static int fail(int err) {
+int fail(int err) {
     errno = err;
     return -1;
 }
 
-// settle turns what ask returned into what a function of libc returns: 0, -1 with errno, or NOT_OURS.
-static int settle(int status) {
+int settle(int status) {
     if (status == STATUS_OK) return 0;
     if (status == STATUS_LOCAL) return NOT_OURS;
     return fail(status == ASK_LOST ? EIO : status);
@@ -356,62 +346,3 @@ EXPORT char *__realpath_chk(const char *path, char *resolved, size_t room) {
     return resolved != NULL && room < PATH_MAX ? ORIGINAL(__realpath_chk)(path, resolved, room) : realpath(path, resolved);
 }
 EXPORT char *canonicalize_file_name(const char *path) { return realpath(path, NULL); }
-
-// ---- what the pod's files have no answer for yet: an error, never this machine's answer
-
-static int is_elsewhere(const char **path, char buffer[PATH_MAX]) { return locate(AT_FDCWD, path, 0, buffer) != ACTION_LOCAL; }
-
-// ELSEWHERE ends a hook with an error when its path is not of this machine.
-#define ELSEWHERE(path, err)                                                                                                        \
-    char buffer[PATH_MAX];                                                                                                          \
-    if (unlikely(is_elsewhere(&path, buffer))) return fail(err)
-
-EXPORT ssize_t getxattr(const char *path, const char *name, void *value, size_t size) {
-    ELSEWHERE(path, ENOTSUP);
-    return ORIGINAL(getxattr)(path, name, value, size);
-}
-EXPORT ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
-    ELSEWHERE(path, ENOTSUP);
-    return ORIGINAL(lgetxattr)(path, name, value, size);
-}
-EXPORT ssize_t listxattr(const char *path, char *list, size_t size) {
-    ELSEWHERE(path, ENOTSUP);
-    return ORIGINAL(listxattr)(path, list, size);
-}
-EXPORT ssize_t llistxattr(const char *path, char *list, size_t size) {
-    ELSEWHERE(path, ENOTSUP);
-    return ORIGINAL(llistxattr)(path, list, size);
-}
-EXPORT int statfs(const char *path, struct statfs *out) {
-    ELSEWHERE(path, ENOSYS);
-    return ORIGINAL(statfs)(path, out);
-}
-EXPORT int statvfs(const char *path, struct statvfs *restrict out) {
-    ELSEWHERE(path, ENOSYS);
-    return ORIGINAL(statvfs)(path, out);
-}
-EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {
-    ELSEWHERE(path, EACCES);
-    return ORIGINAL(inotify_add_watch)(fd, path, mask);
-}
-
-// Walks of a directory tree inside libc; programs that bring their own (find, rm, cp, du) go through the hooks.
-EXPORT int nftw(const char *path, __nftw_func_t visit, int descriptors, int flags) {
-    ELSEWHERE(path, ENOTSUP);
-    return ORIGINAL(nftw)(path, visit, descriptors, flags);
-}
-EXPORT int ftw(const char *path, __ftw_func_t visit, int descriptors) {
-    ELSEWHERE(path, ENOTSUP);
-    return ORIGINAL(ftw)(path, visit, descriptors);
-}
-EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSENT **, const FTSENT **)) {
-    for (int i = 0; paths != NULL && paths[i] != NULL; i++) {
-        char buffer[PATH_MAX];
-        const char *path = paths[i];
-        if (is_elsewhere(&path, buffer)) {
-            errno = ENOTSUP;
-            return NULL;
-        }
-    }
-    return ORIGINAL(fts_open)(paths, options, compare);
-}

@@ -22,6 +22,7 @@ enum frame_kind {
     FRAME_BIND = 14,
     FRAME_LISTEN = 15,
     FRAME_EXEC = 16,
+    FRAME_STATFS = 20,
 };
 
 enum frame_change {

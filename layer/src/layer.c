@@ -10,9 +10,15 @@
 
 #include "files.c"
 
+#include "attributes.c"
+
 #include "workdir.c"
 
 #include "dirs.c"
+
+#include "walks.c"
+
+#include "fts.c"
 
 #include "changes.c"
 

@@ -65,7 +65,8 @@ struct rules {
     _Atomic uint32_t live_ports_n;
     uint8_t actions[16][2];
     uint32_t automata[8];
-    uint8_t reserved1[32];
+    _Atomic uint32_t live_local; // 1: paths of the pod were written to, and are this machine's now
+    uint8_t reserved1[28];
     char hostname[256];
     uint8_t reserved2[128];
     struct {
@@ -114,7 +115,12 @@ void read_stat(struct frame *f, struct stat *st);
 
 // ---- files (files.c)
 
-enum { NOT_OURS = -2 }; // the broker gave the path to this machine: call the original
+enum { NOT_OURS = -2 };                 // the broker gave the path to this machine: call the original
+enum { PATH_FRAME = PATH_MAX + 256 };   // a request with one path, and room for a reply with one
+// fail sets errno and returns -1.
+int fail(int err);
+// settle turns what ask returned into what a function of libc returns: 0, -1 with errno, or NOT_OURS.
+int settle(int status);
 // remote_open opens a path of the pod: a descriptor, -1 with errno, or NOT_OURS.
 int remote_open(const char *path, int flags, mode_t mode);
 int remote_stat(const char *path, struct stat *st, int nofollow);
