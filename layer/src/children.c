@@ -39,12 +39,10 @@ static int names_library(const char *list) {
     return 0;
 }
 
-static int names_cwd(const char *value) { return remote_cwd[0] != 0 ? strcmp(value, remote_cwd) == 0 : 0; }
-
-// needed returns the bytes that a corrected copy of envp takes, 0 when envp is right as it is.
-static size_t needed(char *const envp[]) {
+// needed returns the bytes that a corrected copy of envp takes for a child in directory (of the pod, or empty), 0 when envp is right as it is.
+static size_t needed(char *const envp[], const char *directory) {
     size_t n = 0, list = 0;
-    int preload = 0, broker = 0, cwd = remote_cwd[0] == 0;
+    int preload = 0, broker = 0, cwd = directory[0] == 0;
     for (const char *v; envp != NULL && envp[n] != NULL; n++) {
         if ((v = value_of(envp[n], preload_name)) != NULL) {
             list += strlen(v) + 1;
@@ -52,15 +50,15 @@ static size_t needed(char *const envp[]) {
         } else if (value_of(envp[n], broker_name) != NULL) {
             broker |= strcmp(envp[n], session.variable) == 0;
         } else if ((v = value_of(envp[n], cwd_name)) != NULL) {
-            cwd = names_cwd(v);
+            cwd = directory[0] != 0 && strcmp(v, directory) == 0;
         }
     }
     if (preload && broker && cwd) return 0;
-    return (n + 4) * sizeof(char *) + sizeof preload_name + strlen(session.library) + 1 + list + sizeof cwd_name + strlen(remote_cwd);
+    return (n + 4) * sizeof(char *) + sizeof preload_name + strlen(session.library) + 1 + list + sizeof cwd_name + strlen(directory);
 }
 
 // correct writes envp, with our variables put back, to space (of needed bytes).
-static char **correct(char *const envp[], char *space) {
+static char **correct(char *const envp[], const char *directory, char *space) {
     size_t count = 0, length;
     while (envp != NULL && envp[count] != NULL) count++;
     char **out = (char **)space, *text = space + (count + 4) * sizeof(char *);
@@ -82,9 +80,9 @@ static char **correct(char *const envp[], char *space) {
     }
     *text++ = 0;
     out[n++] = session.variable;
-    if (remote_cwd[0] != 0) {
+    if (directory[0] != 0) {
         out[n++] = text;
-        stpcpy(stpcpy(text, cwd_name), remote_cwd);
+        stpcpy(stpcpy(text, cwd_name), directory);
     }
     out[n] = NULL;
     return out;
@@ -93,12 +91,13 @@ static char **correct(char *const envp[], char *space) {
 // ENVIRONMENT declares envp as the caller's environment, corrected where that is needed, and its mapping, if it needed one. Small ones live on the
 // stack: what a vfork child maps, its parent keeps.
 enum { ON_STACK = 32 << 10 };
-#define ENVIRONMENT(envp, callers)                                                                                                  \
-    size_t envp##_size = session.active ? needed(callers) : 0;                                                                      \
+#define ENVIRONMENT(envp, callers) ENVIRONMENT_IN(envp, callers, remote_cwd)
+#define ENVIRONMENT_IN(envp, callers, directory)                                                                                    \
+    size_t envp##_size = session.active ? needed(callers, directory) : 0;                                                           \
     char *envp##_space = envp##_size == 0          ? NULL                                                                           \
                          : envp##_size <= ON_STACK ? alloca(envp##_size)                                                            \
                                                    : sys_mmap(envp##_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1); \
-    char **envp = envp##_space == NULL || sys_failed(envp##_space) ? (char **)(callers) : correct(callers, envp##_space)
+    char **envp = envp##_space == NULL || sys_failed(envp##_space) ? (char **)(callers) : correct(callers, directory, envp##_space)
 #define DROP(envp)                                                                                                                  \
     do {                                                                                                                            \
         if (envp##_size > ON_STACK && !sys_failed(envp##_space)) sys_munmap(envp##_space, envp##_size);                             \
@@ -203,21 +202,31 @@ EXPORT int execle(const char *path, const char *first, ...) {
 EXPORT int posix_spawn(pid_t *restrict pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
     char buffer[PATH_MAX];
-    ENVIRONMENT(envp, callers);
+    struct spawn_plan *plan;
+    int err = plan_spawn(actions, &plan);
+    if (err != 0) return err;
+    if (plan != NULL) actions = &plan->actions;
+    ENVIRONMENT_IN(envp, callers, plan != NULL ? plan->cwd : remote_cwd);
     path = program_path(path, buffer);
     announce(path, argv != NULL ? argv[0] : NULL, 0);
-    int err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
+    err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
     if (err == E2BIG && envp != callers) err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, callers);
     DROP(envp);
+    plan_end(plan);
     return err;
 }
 
 EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
-    ENVIRONMENT(envp, callers);
+    struct spawn_plan *plan;
+    int err = plan_spawn(actions, &plan);
+    if (err != 0) return err;
+    if (plan != NULL) actions = &plan->actions;
+    ENVIRONMENT_IN(envp, callers, plan != NULL ? plan->cwd : remote_cwd);
     announce(file, argv != NULL ? argv[0] : NULL, 1);
-    int err = ORIGINAL(posix_spawnp)(pid, file, actions, attributes, argv, envp);
+    err = ORIGINAL(posix_spawnp)(pid, file, actions, attributes, argv, envp);
     DROP(envp);
+    plan_end(plan);
     return err;
 }
 
