@@ -30,7 +30,11 @@ const (
 	sweepTime = 5 * time.Second
 )
 
-// SessionConfig returns how both ends run yamux.
+// fileWindow is the window of streams of the session for requests, in bytes. Files are fetched whole, so twice the relays' is worth it: 10 MiB take two
+// round trips less, and 300 MiB half the time at 20 ms. 16 MiB are faster still alone, but make a stat beside a download wait longer than the round trip.
+const fileWindow = 8 << 20
+
+// SessionConfig returns how both ends run yamux; on the session for requests windows are fileWindow.
 func SessionConfig() *yamux.Config {
 	return &yamux.Config{
 		// As many streams may wait for an answer to their SYN; the surplus waits in OpenStream.
@@ -74,7 +78,11 @@ func NewSession(conn net.Conn, client, bulk bool) (*Session, error) {
 	if client {
 		start = yamux.Client
 	}
-	mux, err := start(&joiner{Conn: conn}, SessionConfig())
+	settings := SessionConfig()
+	if !bulk {
+		settings.MaxStreamWindowSize = fileWindow
+	}
+	mux, err := start(&joiner{Conn: conn}, settings)
 	if err != nil {
 		return nil, err
 	}
