@@ -16,9 +16,9 @@ static NOINLINE int ask_change(enum frame_change op, const char *path, const cha
     put_u16(&f, (uint16_t)op);
     put_str(&f, path);
     put_str(&f, other);
-    int status = ask(&f, NULL, 0);
-    if (status == STATUS_LOCAL) return 0;
-    errno = status == ASK_LOST ? EIO : status == STATUS_OK ? EROFS : status;
+    int result = settle(ask(&f, NULL, 0));
+    if (result == NOT_OURS) return 0;
+    if (result == 0) errno = EROFS;
     return 1;
 }
 

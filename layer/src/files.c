@@ -16,10 +16,17 @@ int fail(int err) {
     return -1;
 }
 
+// lost is the errno when the broker could not be asked: it is gone, or this process has no descriptor left to ask it with.
+static int lost(void) {
+    int fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC);
+    if (fd >= 0) sys_close(fd);
+    return fd == -EMFILE || fd == -ENFILE ? -fd : EIO;
+}
+
 int settle(int status) {
     if (status == STATUS_OK) return 0;
     if (status == STATUS_LOCAL) return NOT_OURS;
-    return fail(status == ASK_LOST ? EIO : status);
+    return fail(status == ASK_LOST ? lost() : status);
 }
 
 NOINLINE int remote_open(const char *path, int flags, mode_t mode) {
