@@ -81,6 +81,7 @@ func (in Input) flags() uint32 {
 	for flag, on := range map[uint32]bool{
 		flagFiles: in.Mode != "local", flagNames: in.Names, flagOutgoing: in.Outgoing, flagIncoming: in.Incoming,
 		flagHostname: in.Hostname != "", flagIgnoreLocalhost: in.IgnoreLocalhost,
+		flagRelative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
 	} {
 		if on {
 			flags |= flag

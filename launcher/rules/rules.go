@@ -56,6 +56,9 @@ const (
 	flagIgnoreLocalhost             // connections to loopback stay on this machine
 )
 
+// flagRelative: patterns of the user's may reach below folders of this machine, so relative paths are looked at there too.
+const flagRelative = 1 << 10
+
 // class is why a path is whose it is. Lower ones win.
 type class uint
 

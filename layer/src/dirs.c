@@ -83,7 +83,10 @@ EXPORT DIR *fdopendir(int fd) {
 EXPORT DIR *opendir(const char *path) {
     char buffer[PATH_MAX];
     enum action action = locate(AT_FDCWD, &path, 0, buffer);
-    if (likely(action == ACTION_LOCAL)) return ORIGINAL(opendir)(path);
+    if (likely(action == ACTION_LOCAL)) {
+        if (path != NULL) note_open(path);
+        return ORIGINAL(opendir)(path);
+    }
     if (action == ACTION_MISSING) {
         errno = ENOENT;
         return NULL;

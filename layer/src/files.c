@@ -86,7 +86,10 @@ static NOINLINE int open_elsewhere(enum action action, int dirfd, const char *pa
 static int open_any(int dirfd, const char *path, int flags, mode_t mode) {
     char buffer[PATH_MAX];
     enum action action = locate(dirfd, &path, (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT), buffer);
-    if (likely(action == ACTION_LOCAL)) return ORIGINAL(openat)(dirfd, path, flags, mode);
+    if (likely(action == ACTION_LOCAL)) {
+        if (path != NULL) note_open(path);
+        return ORIGINAL(openat)(dirfd, path, flags, mode);
+    }
     return open_elsewhere(action, dirfd, path, flags, mode);
 }
 

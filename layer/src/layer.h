@@ -81,6 +81,7 @@ enum {
     RULE_INCOMING = 8,
     RULE_HOSTNAME = 16,
     RULE_IGNORE_LOCALHOST = 32,
+    RULE_RELATIVE = 1024,
 };
 
 // rules returns the session's rules, fetching them at the first call. NULL when the process is in no session. When the broker cannot be
@@ -97,8 +98,12 @@ int clean(const char *path, char out[PATH_MAX]);
 // ---- paths (paths.c)
 
 // locate says whose the path is, as seen from dirfd. A path that is relative to a directory of the pod is replaced by the absolute one, built in
-// buffer, whatever the answer: the kernel would take it relative to somewhere else.
+// buffer, whatever the answer: the kernel would take it relative to somewhere else. So is any other that is not local.
 enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]);
+// note_open says that this machine's path is opened, which may be a directory from which relative paths lead to the pod; note_chdir that the kernel's
+// working directory has changed.
+void note_open(const char *path);
+void note_chdir(void);
 
 // The working directory while it is one of the pod; empty otherwise (the kernel's own then counts).
 extern char remote_cwd[PATH_MAX];

@@ -12,14 +12,68 @@ static int join_path(char buffer[PATH_MAX], const char *path) {
     return 1;
 }
 
+// descriptor_path writes "/proc/self/fd/<fd>".
+static void descriptor_path(int fd, char out[32]) {
+    char digits[12];
+    int n = 0;
+    do {
+        digits[n++] = (char)('0' + fd % 10);
+        fd /= 10;
+    } while (fd > 0);
+    memcpy(out, "/proc/self/fd/", 14);
+    for (out += 14; n > 0;) *out++ = digits[--n];
+    *out = 0;
+}
+
+// Relative paths below a directory of this machine are this machine's, and nothing is spent on them, unless the pod may have something there: at the
+// root, or wherever patterns of the user's may say so (RULE_RELATIVE). open_root is set when this process opens the root directory.
+static _Atomic int open_root;
+static _Atomic int cwd_is_root = -1; // of the kernel's working directory; -1: not known
+
+void note_open(const char *path) {
+    if (path[0] == '/' && (path[1] == 0 || (path[1] == '.' && path[2] == 0))) atomic_store(&open_root, 1);
+}
+
+void note_chdir(void) { atomic_store(&cwd_is_root, -1); }
+
+static int at_root(void) {
+    int known = atomic_load_explicit(&cwd_is_root, memory_order_relaxed);
+    if (likely(known >= 0)) return known;
+    char cwd[PATH_MAX];
+    known = sys(SYS_getcwd, (long)cwd, sizeof cwd, 0, 0, 0, 0) == 2; // "/" and its zero
+    atomic_store(&cwd_is_root, known);
+    return known;
+}
+
+// local_directory puts the path of this machine's directory into buffer, when relative paths from there may be the pod's.
+static int local_directory(const struct rules *r, int dirfd, char buffer[PATH_MAX]) {
+    long n;
+    if (dirfd == AT_FDCWD) {
+        if (!(r->flags & RULE_RELATIVE) && !at_root()) return 0;
+        n = sys(SYS_getcwd, (long)buffer, PATH_MAX, 0, 0, 0, 0) - 1;
+    } else {
+        if (!(r->flags & RULE_RELATIVE) && !atomic_load_explicit(&open_root, memory_order_relaxed)) return 0;
+        char link[32];
+        descriptor_path(dirfd, link);
+        n = sys_readlink(link, buffer, PATH_MAX - 1);
+    }
+    if (n <= 0 || buffer[0] != '/') return 0;
+    buffer[n] = 0;
+    return 1;
+}
+
 static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
-    if (dirfd == AT_FDCWD)
+    int below_pod = 1;
+    if (dirfd == AT_FDCWD && remote_cwd[0] != 0)
         strcpy(buffer, remote_cwd);
-    else if (!tagged_directory(dirfd, buffer))
-        return ACTION_LOCAL;
+    else if (dirfd == AT_FDCWD || (r != &severed && atomic_load_explicit(&r->live_dirs, memory_order_relaxed) == 0) ||
+             !tagged_directory(dirfd, buffer))
+        below_pod = 0;
+    if (!below_pod && !local_directory(r, dirfd, buffer)) return ACTION_LOCAL;
     if (!join_path(buffer, *path)) return ACTION_LOCAL;
-    *path = buffer;
     enum action action = classify(r, buffer, writing);
+    if (action == ACTION_LOCAL && !below_pod) return ACTION_LOCAL; // as the kernel takes it
+    *path = buffer;
     char cleaned[PATH_MAX];
     // The folders that ".." leads back through need not be on this machine.
     if (action == ACTION_LOCAL && clean(buffer, cleaned)) strcpy(buffer, cleaned);
@@ -29,19 +83,10 @@ static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, co
 enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
     const char *p = *path;
     if (p == NULL || p[0] == 0) return ACTION_LOCAL;
-    if (p[0] != '/') {
-        // A relative path is the pod's only below a directory of the pod.
-        if (likely(dirfd == AT_FDCWD)) {
-            if (likely(remote_cwd[0] == 0)) return ACTION_LOCAL;
-        } else if (dirfd < 0) {
-            return ACTION_LOCAL;
-        }
-    }
+    if (p[0] != '/' && dirfd != AT_FDCWD && dirfd < 0) return ACTION_LOCAL;
     const struct rules *r = rules();
     if (r == NULL || !(r->flags & RULE_FILES)) return ACTION_LOCAL;
-    if (p[0] == '/') return classify(r, p, writing);
-    if (dirfd != AT_FDCWD && r != &severed && atomic_load_explicit(&r->live_dirs, memory_order_relaxed) == 0) return ACTION_LOCAL;
-    return locate_relative(r, dirfd, path, writing, buffer);
+    return p[0] == '/' ? classify(r, p, writing) : locate_relative(r, dirfd, path, writing, buffer);
 }
 
 // ---- tags
@@ -77,19 +122,6 @@ void read_stat(struct frame *f, struct stat *st) {
     uint64_t v[TAG_FIELDS];
     for (int i = 0; i < TAG_FIELDS; i++) v[i] = get_u64(f); // a reply has the fields in the same order
     fill_stat(st, v);
-}
-
-// descriptor_path writes "/proc/self/fd/<fd>".
-static void descriptor_path(int fd, char out[32]) {
-    char digits[12];
-    int n = 0;
-    do {
-        digits[n++] = (char)('0' + fd % 10);
-        fd /= 10;
-    } while (fd > 0);
-    memcpy(out, "/proc/self/fd/", 14);
-    for (out += 14; n > 0;) *out++ = digits[--n];
-    *out = 0;
 }
 
 // parse_tag reads "…/memfd:mirrord:<kind>:<fields> (deleted)", or the same without "memfd:" for a file too big for memory.

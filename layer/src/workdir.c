@@ -32,7 +32,7 @@ EXPORT int chdir(const char *path) {
     case ACTION_LOCAL: break;
     }
     int result = ORIGINAL(chdir)(path);
-    if (result == 0) remote_cwd[0] = 0;
+    if (result == 0) remote_cwd[0] = 0, note_chdir();
     return result;
 }
 
@@ -44,7 +44,7 @@ EXPORT int fchdir(int fd) {
         return 0;
     }
     int result = ORIGINAL(fchdir)(fd);
-    if (result == 0) remote_cwd[0] = 0;
+    if (result == 0) remote_cwd[0] = 0, note_chdir();
     return result;
 }
 
