@@ -106,10 +106,10 @@ func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 	}
 	defer p.close()
 	switch {
-	case p.isLink():
-		return nil, nil, unix.ELOOP
 	case req.Dir && !p.isDir():
 		return nil, nil, unix.ENOTDIR
+	case p.isLink():
+		return nil, nil, unix.ELOOP
 	}
 	if err := openable(&p.stat, req); err != nil {
 		return nil, nil, err

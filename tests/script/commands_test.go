@@ -184,7 +184,8 @@ func fetch(url, from string) (string, error) {
 	return string(body), err
 }
 
-// condition knows [root], [static] (a program can be linked statically), [files:N] (a process may have that many open) and [there:PATH].
+// condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [files:N] (a
+// process may have that many open) and [there:PATH].
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
 	case "root":
@@ -192,6 +193,8 @@ func condition(name string) (bool, error) {
 	case "there":
 		_, err := os.Stat(value)
 		return err == nil, nil
+	case "mounts":
+		return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
 	case "static":
 		return linksStatically(), nil
 	case "files":
