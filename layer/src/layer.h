@@ -107,6 +107,8 @@ void note_chdir(void);
 
 // The working directory while it is one of the pod; empty otherwise (the kernel's own then counts).
 extern char remote_cwd[PATH_MAX];
+// 1 when the process has a root directory of its own: its paths are this machine's.
+extern _Atomic int own_root;
 
 // A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,
 // exec and SCM_RIGHTS. read_tag returns 'f' or 'd', 0 for any other descriptor; st may be NULL.

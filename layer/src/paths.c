@@ -3,6 +3,7 @@
 #include "layer.h"
 
 char remote_cwd[PATH_MAX];
+_Atomic int own_root;
 
 static int join_path(char buffer[PATH_MAX], const char *path) {
     size_t base = strlen(buffer), n = strlen(path);
@@ -85,7 +86,7 @@ enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_M
     if (p == NULL || p[0] == 0) return ACTION_LOCAL;
     if (p[0] != '/' && dirfd != AT_FDCWD && dirfd < 0) return ACTION_LOCAL;
     const struct rules *r = rules();
-    if (r == NULL || !(r->flags & RULE_FILES)) return ACTION_LOCAL;
+    if (r == NULL || !(r->flags & RULE_FILES) || atomic_load_explicit(&own_root, memory_order_relaxed)) return ACTION_LOCAL;
     return p[0] == '/' ? classify(r, p, writing) : locate_relative(r, dirfd, path, writing, buffer);
 }
 

@@ -1,3 +1,5 @@
+// The working and the root directory.
+//
 // The working directory may be one of the pod. The kernel's stays where it was; the layer keeps the pod's and reads relative paths from there.
 #define _GNU_SOURCE
 #include "layer.h"
@@ -63,3 +65,19 @@ EXPORT char *__getcwd_chk(char *out, size_t size, size_t room) {
     return size > room ? ORIGINAL(__getcwd_chk)(out, size, room) : getcwd(out, size);
 }
 EXPORT char *get_current_dir_name(void) { return remote_cwd[0] != 0 ? strdup(remote_cwd) : ORIGINAL(get_current_dir_name)(); }
+
+// In a root directory of its own a program means the files below that, which are this machine's; a folder of the pod cannot be one.
+EXPORT int chroot(const char *path) {
+    char buffer[PATH_MAX];
+    switch (locate(AT_FDCWD, &path, 0, buffer)) {
+    case ACTION_MISSING: errno = ENOENT; return -1;
+    case ACTION_REMOTE: errno = EPERM; return -1;
+    case ACTION_LOCAL: break;
+    }
+    struct stat before, after;
+    ORIGINAL(stat)("/", &before);
+    int result = ORIGINAL(chroot)(path);
+    if (result == 0 && ORIGINAL(stat)("/", &after) == 0 && (before.st_dev != after.st_dev || before.st_ino != after.st_ino))
+        atomic_store(&own_root, 1);
+    return result;
+}
