@@ -28,7 +28,7 @@ demo: build # one program, plainly and inside a pod
 	tests/demo/run
 
 test: build vet # everything that can be tested on this machine
-	@tests/need curl python3 node npm setpriv find groff fish
+	@tests/need curl python3 node npm setpriv find groff fish git rsync sqlite3 perl ruby php javac less
 	go run ./tests/all -race -timeout 20m ./...
 
 vet:

@@ -126,7 +126,7 @@ func TestGoldenFrames(t *testing.T) {
 		frame.Hello: frames["hello.reply"], frame.Open: frames["open.reply"], frame.Stat: frames["stat.reply"],
 		frame.Access: frames["access.reply.eacces"], frame.Readlink: frames["readlink.reply"], frame.Realpath: frames["realpath.reply"],
 		frame.Change: frames["change.reply.erofs"], frame.Lookup: frames["lookup.reply"], frame.Reverse: frames["reverse.reply"],
-		frame.Connect: frames["connect.reply.econnrefused"],
+		frame.Connect: frames["connect.reply.econnrefused"], frame.Statfs: frames["statfs.reply"],
 	}}
 	name := fmt.Sprintf("mirrord-golden-%d", os.Getpid())
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + name, Net: "unix"})
@@ -157,6 +157,7 @@ stat 801 123456789a 100640 2 1000 1001 503 8589934592 4096 16777216 1700000000.0
 access -1 13
 readlink ../usr/share/zoneinfo/UTC
 realpath /srv/releases/42/app
+statfs 0 ef53 4096 4096 1073741824 1048576 524288 1000 999 102030405060708 255 1024
 rename -1 30
 getaddrinfo 0 10.96.0.9 fd00::9 db.svc
 getnameinfo 0 db.internal
@@ -169,6 +170,7 @@ connect -1 111
 		frame.Open: "open.request", frame.Stat: "stat.request", frame.Access: "access.request", frame.Readlink: "readlink.request",
 		frame.Realpath: "realpath.request", frame.Change: "change.request", frame.Lookup: "lookup.request",
 		frame.Reverse: "reverse.request", frame.Connect: "connect.request",
+		frame.Statfs: "statfs.request",
 	} {
 		if diff := cmp.Diff(hex.EncodeToString(frames[line][frame.HeaderSize:]), hex.EncodeToString(broker.requests[kind])); diff != "" {
 			t.Errorf("%s (-golden +sent):\n%s", line, diff)

@@ -71,6 +71,7 @@ func TestOpenErrors(t *testing.T) {
 		"outside":               {wire.Request{Path: "/out"}, unix.ENOENT},
 		"fifo":                  {wire.Request{Path: "/fifo"}, unix.ENXIO},
 		"socket":                {wire.Request{Path: "/socket"}, unix.ENXIO},
+		"link with both":        {wire.Request{Path: "/link", NoFollow: true, Dir: true}, unix.ENOTDIR},
 		"link with O_NOFOLLOW":  {wire.Request{Path: "/link", NoFollow: true}, unix.ELOOP},
 		"file with O_DIRECTORY": {wire.Request{Path: "/file", Dir: true}, unix.ENOTDIR},
 		"file with a slash":     {wire.Request{Path: "/file/"}, unix.ENOTDIR},
@@ -141,6 +142,34 @@ func TestOpenDirectory(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]uint8{"file": 8, "sub": 4, "link": 10, "fifo": 1, "\xff\xfe": 8}, found); diff != "" {
 		t.Error(diff)
+	}
+
+	// The same with what lstat says of each, and where the links lead.
+	_, raw, err = read(t, link, wire.Request{Path: "/d", Dir: true, Stats: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := 0
+	for rest := raw; len(rest) > 0; {
+		var e wire.Entry
+		if e, rest, err = wire.ReadEntry(rest); err != nil {
+			t.Fatal(err)
+		}
+		if e.Stat == nil {
+			continue
+		}
+		described++
+		var st unix.Stat_t
+		unix.Lstat(root(d, "d/"+string(e.Name)), &st)
+		if e.Stat.Ino != st.Ino || e.Stat.Mode != uint32(st.Mode) || e.Stat.Size != st.Size || e.Stat.Mtime != st.Mtim.Nano() {
+			t.Errorf("%s: %+v, want %+v", e.Name, e.Stat, st)
+		}
+		if (string(e.Name) == "link") != (string(e.Target) == "file") {
+			t.Errorf("%s leads to %q", e.Name, e.Target)
+		}
+	}
+	if described != len(found) {
+		t.Errorf("%d of %d entries are described", described, len(found))
 	}
 
 	// Above the root there is nothing: its ".." is itself.

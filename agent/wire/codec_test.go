@@ -50,6 +50,9 @@ var headers = []struct {
 	{"subscribe", &Request{Op: OpSubscribe, Port: 8080, Steal: true}},
 	{"incoming", &Request{Op: OpIncoming, Port: 8080, Local: netip.MustParseAddrPort("10.0.0.1:8080"), Remote: netip.MustParseAddrPort("10.0.0.2:50000")}},
 	{"reset", &Request{Op: OpReset, Stream: 7}},
+	{"list", &Request{Op: OpOpen, Path: "/srv", Dir: true, Stats: true}},
+	{"statfs", &Request{Op: OpStatfs, Path: "/srv"}},
+	{"statfs-reply", &Reply{Statfs: &Statfs{Type: 0xef53, Bsize: 4096, Frsize: 4096, Blocks: 1 << 30, Bfree: 2, Bavail: 3, Files: 4, Ffree: 5, Fsid: 1<<64 - 1, Namelen: 255, Flags: 1024}}},
 	{"empty-reply", &Reply{}},
 }
 

@@ -64,6 +64,15 @@ func TestPodDirectory(t *testing.T) {
 	}
 	f.Close()
 	s.expect(int32(unix.ENOTDIR), frame.Open, &frame.OpenRequest{Path: "/srv/data/file", Flags: unix.O_DIRECTORY})
+	var local unix.Statfs_t
+	var fs frame.StatfsReply
+	if err := unix.Statfs(dir, &local); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := s.ask(t, frame.Statfs, &frame.PathRequest{Path: "/srv/data"}, &fs); status != 0 || fs.Blocks != local.Blocks || fs.Bsize != uint64(local.Bsize) {
+		t.Errorf("statfs: status %d, %+v, want %+v", status, fs, local)
+	}
+	s.expect(int32(unix.ENOENT), frame.Statfs, &frame.PathRequest{Path: "/srv/none"})
 	s.expect(int32(unix.EROFS), frame.Change, &frame.ChangeRequest{Op: frame.Unlink, Path: "/srv/data/file"})
 
 	var names frame.LookupReply

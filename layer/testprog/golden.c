@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static void print_names(void) {
@@ -41,6 +43,12 @@ int main(void) {
     ssize_t n = readlink("/etc/localtime", text, sizeof text);
     printf("readlink %.*s\n", (int)n, text);
     printf("realpath %s\n", realpath("/srv/current/app", text));
+    struct statfs fs;
+    uint64_t id;
+    result = statfs("/srv/data", &fs);
+    memcpy(&id, &fs.f_fsid, sizeof id);
+    printf("statfs %d %lx %ld %ld %lu %lu %lu %lu %lu %lx %ld %ld\n", result, fs.f_type, fs.f_bsize, fs.f_frsize, fs.f_blocks, fs.f_bfree,
+           fs.f_bavail, fs.f_files, fs.f_ffree, id, fs.f_namelen, fs.f_flags);
     result = rename("/srv/a", "/srv/b");
     printf("rename %d %d\n", result, errno);
     print_names();
