@@ -1,4 +1,4 @@
-// Package outgoing makes the program's TCP connections from the target.
+// Package outgoing makes the program's connections from the target, and sends its datagrams.
 package outgoing
 
 import (
@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"mirrord/agent/names"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -20,6 +21,12 @@ const dialTime = 30 * time.Second
 func Connect(ctx context.Context, t target.Target, stream *wire.Stream, req *wire.Request) error {
 	if !req.Addr.IsValid() || req.Addr.Port() == 0 {
 		return syscall.EADDRNOTAVAIL
+	}
+	if t.IsNameServer("tcp", req.Addr) {
+		if wire.WriteHeader(stream, &wire.Reply{Local: besides(req.Addr), Remote: req.Addr}) == nil {
+			names.ServeStream(ctx, t, stream)
+		}
+		return nil
 	}
 	watched, stop := stream.Watch(ctx)
 	dial, cancel := context.WithTimeout(watched, dialTime)

@@ -84,6 +84,8 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 		reply, err = s.hello(req, true)
 	case !s.greeted[1].Load():
 		err = errNoHello
+	case req.Op == wire.OpConnect && req.Datagram:
+		err = outgoing.Datagrams(ctx, s.target, stream, req)
 	case req.Op == wire.OpConnect:
 		err = outgoing.Connect(ctx, s.target, stream, req)
 	default:
@@ -99,9 +101,17 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 		env, err := s.target.Env()
 		return &wire.Reply{Env: env}, err
 	case wire.OpOpen:
-		return nil, files.Open(ctx, s.target.Root(), stream, req)
+		err := files.Open(ctx, s.target.Root(), stream, req)
+		if text := s.made(req, err); text != "" {
+			return nil, sendMade(stream, text)
+		}
+		return nil, err
 	case wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs:
-		return files.Do(s.target.Root(), req)
+		reply, err := files.Do(s.target.Root(), req)
+		if text := s.made(req, err); text != "" {
+			return answerMade(req, text)
+		}
+		return reply, err
 	case wire.OpLookup, wire.OpReverse:
 		ctx, stop := stream.Watch(ctx)
 		defer stop()

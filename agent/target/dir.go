@@ -116,13 +116,46 @@ func (d *Dir) ListenAddr(number uint16) netip.AddrPort {
 // Dial follows the routes. An address that hosts names and no route leads to exists only in the pod's network: ECONNREFUSED. Any other is dialled
 // from this machine.
 func (d *Dir) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
-	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if to, ok := d.pod.routes[route{"tcp", addr}]; ok {
-		addr = to
-	} else if d.pod.named[addr.Addr()] {
-		return nil, fmt.Errorf("%s is in the pod's network and pod.yaml has no route to it: %w", addr, syscall.ECONNREFUSED)
+	to, err := d.follow("tcp", addr)
+	if err != nil {
+		return nil, err
 	}
-	return dialTCP(ctx, addr)
+	return dialTCP(ctx, to)
+}
+
+// DialDatagrams is Dial for UDP, with routes of their own.
+func (d *Dir) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error) {
+	to, err := d.follow("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "udp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
+}
+
+// follow returns where an address of the pod's network really is.
+func (d *Dir) follow(network string, addr netip.AddrPort) (netip.AddrPort, error) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if to, ok := d.pod.routes[route{network, addr}]; ok {
+		return to, nil
+	}
+	if d.pod.named[addr.Addr()] {
+		return addr, fmt.Errorf("%s is in the pod's network and pod.yaml has no route to it: %w", addr, syscall.ECONNREFUSED)
+	}
+	return addr, nil
+}
+
+// namePort is where name servers listen.
+const namePort = 53
+
+// IsNameServer: every port 53 without a route is the pod's name server.
+func (d *Dir) IsNameServer(network string, addr netip.AddrPort) bool {
+	_, routed := d.pod.routes[route{network, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}]
+	return addr.Port() == namePort && !routed
 }
 
 // dialTCP returns a connection without Nagle's delay, net's default.

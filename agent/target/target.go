@@ -4,6 +4,7 @@ package target
 import (
 	"context"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 
@@ -27,6 +28,10 @@ type Target interface {
 	Resolver() Resolver
 	// Dial makes a TCP connection as the target's program would. Errors carry the errno.
 	Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error)
+	// DialDatagrams makes a UDP socket of the target's that is connected to the address. Errors carry the errno.
+	DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error)
+	// IsNameServer says that at this address of network ("tcp", "udp") the agent itself answers as the target's name server, so that it is not dialled.
+	IsNameServer(network string, addr netip.AddrPort) bool
 	// Steal offers every new connection to the target's port to take, until the Closer is closed. Connections that take does not want go to the
 	// target's own program, as all do while nobody steals. Errors carry EADDRINUSE when the port is being stolen, EADDRNOTAVAIL when the target
 	// has no such port.

@@ -165,7 +165,16 @@ func (b *body) Close() error {
 // Connect makes a TCP connection from the target. The reply carries both ends as the target sees them, which are also the connection's addresses.
 // Errors are Do's; the connection is a *Stream.
 func (l *Link) Connect(ctx context.Context, addr netip.AddrPort) (*Reply, Conn, error) {
-	reply, stream, err := call(ctx, l.bulk, &Request{Op: OpConnect, Addr: addr})
+	return l.connect(ctx, &Request{Op: OpConnect, Addr: addr})
+}
+
+// ConnectDatagrams connects a UDP socket in the target. It is like Connect, but the connection carries datagrams: see Datagram and ReadDatagram.
+func (l *Link) ConnectDatagrams(ctx context.Context, addr netip.AddrPort) (*Reply, Conn, error) {
+	return l.connect(ctx, &Request{Op: OpConnect, Addr: addr, Datagram: true})
+}
+
+func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) {
+	reply, stream, err := call(ctx, l.bulk, req)
 	if err != nil {
 		if stream != nil {
 			stream.Close()

@@ -31,7 +31,7 @@ const (
 	OpRealpath  Op = 7  // → Reply.Path
 	OpLookup    Op = 8  // Request.Name, Request.Family → Reply.Addrs, Reply.Name (canonical)
 	OpReverse   Op = 9  // Request.Addr → Reply.Name
-	OpConnect   Op = 10 // bulk session: Request.Addr → Reply.Local, Reply.Remote; then the stream is the connection
+	OpConnect   Op = 10 // bulk session: Request.Addr, Datagram → Reply.Local, Reply.Remote; then the stream is the connection, or carries datagrams
 	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open
 	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
@@ -55,6 +55,7 @@ type Request struct {
 	Remote   netip.AddrPort `cbor:"13,keyasint,omitzero"`  // OpIncoming: who connected
 	Hello    *Hello         `cbor:"14,keyasint,omitempty"` // OpHello only
 	Stream   uint32         `cbor:"15,keyasint,omitempty"` // OpReset: yamux's id of the stream
+	Datagram bool           `cbor:"16,keyasint,omitempty"` // OpConnect: a UDP socket; each datagram then is u16 length, bytes (see Datagram)
 	Stats    bool           `cbor:"20,keyasint,omitempty"` // OpOpen: the entries of a directory come with their metadata
 }
 
