@@ -4,11 +4,13 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/config"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
 )
@@ -32,23 +34,25 @@ type attempt struct {
 
 // connect answers where to connect to.
 func (b *Broker) connect(m *frame.ConnectRequest) answer {
-	ip := m.Addr.Addr().Unmap().WithZone("")
-	addr := netip.AddrPortFrom(ip, m.Addr.Port())
-	out := &b.network.Outgoing
-	here := answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
+	if m.Flags&frame.ConnectDatagram != 0 {
+		return b.connectDatagrams(m)
+	}
+	addr := unmap(m.Addr)
+	ip := addr.Addr()
+	here := connectHere()
 	if ip.IsLoopback() || ip.IsUnspecified() {
 		if at, ok := b.listeners.reach(addr); ok {
 			here.fields = &frame.ConnectReply{Relay: at}
 			return here
 		}
-		if out.IgnoreLocalhost {
+		if b.network.Outgoing.IgnoreLocalhost && addr.Port() != namePort {
 			return here
 		}
 		if ip.IsUnspecified() { // the kernel takes it for loopback
 			addr = netip.AddrPortFrom(loopback(ip.Is6()), addr.Port())
 		}
 	}
-	if !out.TCP || addr.Port() == 0 || !out.Filter.RemoteAddr("tcp", addr, b.names.of(ip)) {
+	if !b.carries("tcp", addr) {
 		return here
 	}
 	v6 := m.Flags&frame.ConnectV6Only != 0
@@ -68,6 +72,31 @@ func (b *Broker) connect(m *frame.ConnectRequest) answer {
 	return result(&frame.ConnectReply{Attempt: a.id, Relay: fixed})
 }
 
+// connectHere sends the program's socket to the address as it asked for it.
+func connectHere() answer {
+	return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
+}
+
+// namePort is where name servers listen.
+const namePort = 53
+
+// carries says whether traffic of proto ("tcp", "udp") to addr is the pod's. Name servers are asked where names are resolved, whatever the filter has to
+// say about other traffic, unless a rule means just them.
+func (b *Broker) carries(proto string, addr netip.AddrPort) bool {
+	out, names := &b.network.Outgoing, b.names.of(addr.Addr())
+	switch {
+	case addr.Port() == 0:
+		return false
+	case addr.Port() == namePort:
+		return b.network.DNS.Enabled && !slices.ContainsFunc(out.Filter.Local, func(r config.Rule) bool {
+			return r.Port == namePort && r.Match(proto, addr, names)
+		})
+	case proto == "tcp" && !out.TCP || proto == "udp" && !out.UDP:
+		return false
+	}
+	return out.Filter.RemoteAddr(proto, addr, names)
+}
+
 func loopback(v6 bool) netip.Addr {
 	if v6 {
 		return netip.IPv6Loopback()
@@ -77,10 +106,7 @@ func loopback(v6 bool) netip.Addr {
 
 // dial has the agent connect.
 func (b *Broker) dial(ctx context.Context, a *attempt, addr netip.AddrPort) {
-	e := events.Event{Type: events.Connect, Address: addr.String()}
-	if names := b.names.of(addr.Addr()); len(names) > 0 {
-		e.Name = names[len(names)-1]
-	}
+	e := b.outgoing(events.Connect, addr)
 	reply, conn, err := b.Link.Connect(ctx, addr)
 	if err != nil {
 		a.errno = errnoOf(err, unix.ENETUNREACH)
@@ -89,6 +115,15 @@ func (b *Broker) dial(ctx context.Context, a *attempt, addr netip.AddrPort) {
 		a.agent, a.view = conn, frame.EndpointReply{Local: reply.Local, Peer: addr}
 	}
 	b.Emit(e)
+}
+
+// outgoing is an event about an address that the program goes to.
+func (b *Broker) outgoing(t events.Type, addr netip.AddrPort) events.Event {
+	e := events.Event{Type: t, Address: addr.String()}
+	if names := b.names.of(addr.Addr()); len(names) > 0 {
+		e.Name = names[len(names)-1]
+	}
+	return e
 }
 
 // connectLater is connect for a non-blocking socket: the caller must not wait for the pod. Its socket stays in progress until the agent has
@@ -143,6 +178,8 @@ func (b *Broker) finishLater(ctx context.Context, a *attempt, h *handshake, addr
 	default:
 		key := ends{local: netip.AddrPortFrom(loopback(a.v6), port), peer: h.addr}
 		b.relays.register(key, a.view) // before the program can ask
+		b.relays.joins()               // the program's end may have another address, which shows when it is connected
+		defer b.relays.joined()
 		c, err := h.establish(port)
 		if err != nil { // the program has given up
 			b.relays.unregister(key)
@@ -167,18 +204,22 @@ func (a *attempt) abandon() {
 	}
 }
 
-// connected notes the local port of the program's socket.
+// connected notes the local end of the program's socket.
 func (b *Broker) connected(m *frame.ConnectedRequest) answer {
+	if b.flows.join(m.Attempt, unmap(m.Local)) {
+		return answer{}
+	}
 	a := b.relays.take(m.Attempt)
 	defer b.relays.joined()
 	if a == nil {
 		return answer{}
 	}
-	b.relays.succeed(meeting{a.v6, m.LocalPort}) // of an earlier socket with this port
+	port := m.Local.Port()
+	b.relays.succeed(meeting{a.v6, port}) // of an earlier socket with this port
 	if a.port != nil {
-		a.port <- m.LocalPort
+		a.port <- port
 	} else {
-		b.meet(a, m.LocalPort)
+		b.meet(a, port)
 	}
 	return answer{}
 }
@@ -233,6 +274,12 @@ func (b *Broker) acceptRelays(l *net.TCPListener) {
 // endpoint answers what the pod sees as the ends of a connection.
 func (b *Broker) endpoint(m *frame.EndpointRequest) answer {
 	key := ends{local: unmap(m.Local), peer: unmap(m.Peer)}
+	if to, ok := b.exchanges.at(key.peer); ok {
+		return result(&frame.EndpointReply{Local: key.local, Peer: to})
+	}
+	if view, ok := b.flows.view(b.ctx, key.peer); ok {
+		return result(&view)
+	}
 	if view, ok := b.relays.view(b.ctx, key); ok {
 		return result(&view)
 	}

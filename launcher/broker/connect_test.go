@@ -142,7 +142,7 @@ func (s *session) connect(t testing.TB, p socket, to netip.AddrPort, flags uint8
 	}
 	err := unix.Connect(p.fd, sockaddr(reply.Relay))
 	if err == nil || err == unix.EINPROGRESS {
-		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, LocalPort: p.ends().Local.Port()}, nil)
+		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: p.ends().Local}, nil)
 	}
 	return status, err
 }
@@ -233,7 +233,7 @@ func TestConnectDualStack(t *testing.T) {
 	if err := unix.Connect(p.fd, mapped); err != nil {
 		t.Fatal(err)
 	}
-	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, LocalPort: p.ends().Local.Port()}, nil)
+	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: p.ends().Local}, nil)
 	var view frame.EndpointReply
 	ends := p.ends()
 	asked := &frame.EndpointRequest{ // as the kernel names them
@@ -262,7 +262,7 @@ func TestConnectEarly(t *testing.T) {
 			t.Fatal(err)
 		}
 		local := p.ends().Local
-		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: a.id, LocalPort: local.Port()}, nil)
+		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: a.id, Local: local}, nil)
 		<-done
 		if to == service {
 			checkEcho(t, p.conn(), 1000)
@@ -282,11 +282,11 @@ func TestHalves(t *testing.T) {
 	var never, later frame.ConnectReply
 	s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service}, &never)
 	s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service, Flags: frame.ConnectNonblock}, &later)
-	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: 4711, LocalPort: 1}, nil)
+	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: 4711, Local: netip.AddrPortFrom(loopback(false), 1)}, nil)
 	for range 2 { // the second shows that the first is over
 		var orphan frame.ConnectReply
 		s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service}, &orphan)
-		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: orphan.Attempt, LocalPort: 1}, nil)
+		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: orphan.Attempt, Local: netip.AddrPortFrom(loopback(false), 1)}, nil)
 	}
 	c, err := net.Dial("tcp", s.relays.fixed4.String())
 	if err != nil {
@@ -458,7 +458,7 @@ func TestEndpointBeforeConnected(t *testing.T) {
 		view, _ := s.relays.view(t.Context(), key)
 		answered <- view
 	}()
-	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, LocalPort: key.local.Port()}, nil)
+	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: key.local}, nil)
 	if view := <-answered; view.Peer != service {
 		t.Errorf("view %v", view)
 	}

@@ -29,6 +29,7 @@ type fakeAgent struct {
 	do      func(r *wire.Request) *wire.Reply
 	open    func(r *wire.Request, s *wire.Stream)
 	connect func(r *wire.Request) (wire.Conn, *wire.Reply)
+	carry   func(r *wire.Request, s *wire.Stream) // datagrams
 
 	requests, bulk *wire.Session
 	mu             sync.Mutex
@@ -51,6 +52,8 @@ func (f *fakeAgent) handle(s *wire.Stream, r *wire.Request) {
 		wire.WriteHeader(s, &wire.Reply{Hello: &wire.Hello{Version: wire.Version}})
 	case r.Op == wire.OpOpen && f.open != nil:
 		f.open(r, s)
+	case r.Op == wire.OpConnect && r.Datagram && f.carry != nil:
+		f.carry(r, s)
 	case r.Op == wire.OpConnect && f.connect != nil:
 		c, reply := f.connect(r)
 		wire.WriteHeader(s, reply)
@@ -255,7 +258,7 @@ func askOn(t testing.TB, c *net.UnixConn, token [frame.TokenSize]byte, kind fram
 	if _, err := c.Write(out); err != nil {
 		t.Fatal(err)
 	}
-	if kind == frame.Connected {
+	if kind.OneWay() {
 		return 0, nil
 	}
 	buf, oob := make([]byte, frame.HeaderSize+frame.MaxPayload), make([]byte, 64)

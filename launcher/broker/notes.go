@@ -43,4 +43,4 @@ func (b *Broker) readNotes() {
 }
 
 // isNote says whether a request may come as a datagram: it must not wait for the pod.
-func isNote(k frame.Kind) bool { return k == frame.Hello || k == frame.Exec || k == frame.Connected }
+func isNote(k frame.Kind) bool { return k == frame.Hello || k == frame.Exec || k.OneWay() }

@@ -114,11 +114,19 @@ func (r *relays) random(v6 bool) netip.Addr {
 
 // add gives a new attempt its id.
 func (r *relays) add(a *attempt) {
+	a.id = r.newID()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.since = time.Now()
+	r.attempts[a.id] = a
+}
+
+// newID is the id of an attempt, of whatever protocol.
+func (r *relays) newID() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastID++
-	a.id, a.since = r.lastID, time.Now()
-	r.attempts[a.id] = a
+	return r.lastID
 }
 
 // take removes an attempt that the program has connected for; nil when it is unknown. joined must follow.
@@ -131,7 +139,14 @@ func (r *relays) take(id uint64) *attempt {
 	return a
 }
 
-// joined ends what take or accept began: the halves are relayed, or wait where they can be found.
+// joins announces a half that will be relayed under ends that are not yet known. joined must follow.
+func (r *relays) joins() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.joining++
+}
+
+// joined ends what joins, take or accept began: the halves are relayed, or wait where they can be found.
 func (r *relays) joined() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -309,6 +324,7 @@ func (b *Broker) sweepUntilClosed() {
 		select {
 		case now := <-ticker.C:
 			b.relays.sweep(now)
+			b.flows.sweep(now)
 		case <-b.ctx.Done():
 			return
 		}

@@ -54,6 +54,9 @@ type Broker struct {
 	mapping   mapping
 	names     nameTable
 	relays    relays
+	flows     flows
+	exchanges exchanges
+	leaving   leaving
 	listeners listeners
 
 	ctx    context.Context // ends at Close
@@ -122,11 +125,12 @@ func Start(o Options) (*Broker, error) {
 // colon, and the token in hex. It is a secret.
 func (b *Broker) Env() string { return b.env }
 
-// Drain waits, at most for limit, until the relayed connections have ended by themselves. Of a program that has ended the kernel sends on what it
-// wrote last; so does this.
+// Drain waits, at most for limit, until the relayed connections have ended by themselves and the datagrams are sent. Of a program that has ended the
+// kernel sends on what it wrote last; so does this.
 func (b *Broker) Drain(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(b.ctx, limit)
 	defer cancel()
+	b.flows.drain(ctx)
 	b.relays.drain(ctx)
 }
 
@@ -285,7 +289,7 @@ func (b *Broker) serve(c *net.UnixConn) {
 		if err != nil {
 			return
 		}
-		if h.Kind != frame.Connected {
+		if !h.Kind.OneWay() {
 			c.SetWriteDeadline(time.Now().Add(frameTimeout))
 			if err := a.send(c, nil, h); err != nil {
 				return
@@ -400,6 +404,8 @@ func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []b
 		return handle(fields, b.listen)
 	case frame.Exec:
 		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(asker, m) })
+	case frame.Datagram:
+		return handle(fields, b.datagramLocal)
 	}
 	return answer{}, fmt.Errorf("%w: kind %d", frame.ErrMalformed, kind)
 }

@@ -52,7 +52,7 @@ func (m *ConnectRequest) fields(c *codec) {
 
 func (m *ConnectedRequest) fields(c *codec) {
 	c.u64(&m.Attempt)
-	c.u16(&m.LocalPort)
+	c.addr(&m.Local)
 }
 
 func (m *EndpointRequest) fields(c *codec) {
@@ -81,6 +81,10 @@ func (m *ExecRequest) fields(c *codec) {
 	c.str(&m.Cwd)
 	c.str(&m.Argv0)
 	c.str(&m.PathVar)
+}
+
+func (m *DatagramRequest) fields(c *codec) {
+	c.addr(&m.Addr)
 }
 
 func (m *StatReply) fields(c *codec) {

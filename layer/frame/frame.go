@@ -9,7 +9,7 @@
 //
 // A reply has fields only with StatusOK, and a Connect reply also with StatusLocal. A request is written in one piece.
 //
-// On Linux a Hello, Exec or Connected, which nobody waits for, is a datagram to a second socket, whose address ends in "+"; a Hello's answer is one, too.
+// On Linux a Hello, Exec, Connected or Datagram, which nobody waits for, is a datagram to a second socket, whose address ends in "+"; a Hello's answer is one, too.
 // When its queue is full the request goes the other way.
 //
 // Integers are written at their own size, a string is a u16 length and its bytes, an address (Addr) is family u8 (0 none, 4, 6), port
@@ -48,15 +48,19 @@ const (
 	Change    Kind = 7  // unlink, rename, mkdir…: whatever would change the pod's files
 	Lookup    Kind = 8  // name → addresses
 	Reverse   Kind = 9  // address → name
-	Connect   Kind = 10 // an outgoing TCP connection
-	Connected Kind = 11 // one way: the local port of the socket that was connected for an attempt
+	Connect   Kind = 10 // an outgoing TCP connection, or a socket's or a destination's datagrams
+	Connected Kind = 11 // one way: the local end of the socket that was connected for an attempt
 	Endpoint  Kind = 12 // what the pod sees as the two ends of a relayed connection
 	SockError Kind = 13 // the pod's errno of a failed non-blocking connect
 	Bind      Kind = 14 // the asked port could not be bound
 	Listen    Kind = 15 // a TCP socket listens
 	Exec      Kind = 16 // how is this program to be executed?
+	Datagram  Kind = 17 // one way: a datagram of an unconnected socket leaves from this machine
 	Statfs    Kind = 20 // statfs, statvfs
 )
+
+// OneWay tells the kinds that have no reply.
+func (k Kind) OneWay() bool { return k == Connected || k == Datagram }
 
 // FlagDescriptor in a reply's flags says that a descriptor comes with it.
 const FlagDescriptor = 1
@@ -85,6 +89,8 @@ const (
 const (
 	ConnectNonblock uint8 = 1 // the socket is non-blocking: answer without waiting for the pod
 	ConnectV6Only   uint8 = 2 // the socket cannot reach an IPv4 address: relay on ::1
+	ConnectDatagram uint8 = 4 // a UDP socket
+	ConnectNever    uint8 = 8 // with ConnectDatagram: the socket stays unconnected, and Relay takes what any such socket sends to the address
 )
 
 // Op says which change a Change request is about.
@@ -149,8 +155,8 @@ type (
 	}
 	// ConnectedRequest is one way.
 	ConnectedRequest struct {
-		Attempt   uint64
-		LocalPort uint16
+		Attempt uint64
+		Local   netip.AddrPort // as the kernel names it
 	}
 	// EndpointRequest: both ends as the kernel names them.
 	EndpointRequest struct{ Local, Peer netip.AddrPort }
@@ -171,6 +177,8 @@ type (
 		Search                    uint8
 		Path, Cwd, Argv0, PathVar string
 	}
+	// DatagramRequest is one way: where it goes.
+	DatagramRequest struct{ Addr netip.AddrPort }
 )
 
 // The replies, field by field as they are written after the status.
@@ -193,8 +201,8 @@ type (
 	}
 	// NameReply answers Reverse.
 	NameReply struct{ Name string }
-	// ConnectReply: with StatusOK connect to Relay and report the local port for Attempt; with StatusLocal connect to Relay when it is
-	// valid (a listener of the session on another port), else to the address as asked.
+	// ConnectReply: with StatusOK connect to Relay and report the local end for Attempt (0: nothing is to be reported); with StatusLocal connect to
+	// Relay when it is valid (a listener of the session on another port), else to the address as asked.
 	ConnectReply struct {
 		Attempt uint64
 		Relay   netip.AddrPort

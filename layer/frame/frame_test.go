@@ -62,7 +62,7 @@ var golden = []struct {
 	{"connect.reply", Connect, false, 0, StatusOK, &ConnectReply{Attempt: 0x1122334455667788, Relay: addr("127.10.20.1:40001")}},
 	{"connect.reply.local", Connect, false, 0, StatusLocal, &ConnectReply{}},
 	{"connect.reply.econnrefused", Connect, false, 0, 111, nil},
-	{"connected.request", Connected, true, 0, 0, &ConnectedRequest{Attempt: 0x1122334455667788, LocalPort: 50123}},
+	{"connected.request", Connected, true, 0, 0, &ConnectedRequest{Attempt: 0x1122334455667788, Local: addr("127.0.0.1:50123")}},
 	{"endpoint.request", Endpoint, true, 0, 0, &EndpointRequest{Local: addr("127.0.0.1:50123"), Peer: addr("127.10.20.1:40001")}},
 	{"endpoint.reply", Endpoint, false, 0, StatusOK, &EndpointReply{Local: addr("10.1.2.3:33000"), Peer: addr("10.96.0.7:80")}},
 	{"sockerror.request", SockError, true, 0, 0, &SockErrorRequest{Local: addr("127.0.0.1:50124")}},
@@ -78,6 +78,7 @@ var golden = []struct {
 		Namelen: 255, Flags: 1024,
 	}},
 	{"exec.reply", Exec, false, 0, StatusOK, &ExecReply{Verdict: 1, Path: "/usr/bin/npm"}},
+	{"datagram.request", Datagram, true, 0, 0, &DatagramRequest{Addr: addr("10.96.0.9:8125")}},
 }
 
 func TestGolden(t *testing.T) {

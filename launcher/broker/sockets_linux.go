@@ -1,0 +1,119 @@
+package broker
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// udpSocket is a line of /proc/net/udp (Documentation/networking/proc_net_tcp.rst, which is of the same form).
+type udpSocket struct {
+	local, remote netip.AddrPort
+	inode         string
+}
+
+// eachDatagramSocket visits the UDP sockets of this machine; false when the system does not tell them.
+func eachDatagramSocket(visit func(udpSocket)) bool {
+	for _, name := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		f, err := os.Open(name)
+		if err != nil {
+			if strings.HasSuffix(name, "6") { // a kernel without IPv6
+				continue
+			}
+			return false
+		}
+		lines := bufio.NewScanner(f)
+		for lines.Scan() {
+			// sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …
+			fields := strings.Fields(lines.Text())
+			if len(fields) < 10 {
+				continue
+			}
+			local, ok := procAddr(fields[1])
+			remote, rok := procAddr(fields[2])
+			if ok && rok {
+				visit(udpSocket{local, remote, fields[9]})
+			}
+		}
+		f.Close()
+	}
+	return true
+}
+
+// procAddr reads "0100007F:0035": the address in 32-bit words of the machine's order, which is little-endian, and the port.
+func procAddr(s string) (netip.AddrPort, bool) {
+	ip, port, _ := strings.Cut(s, ":")
+	raw, err := hex.DecodeString(ip)
+	n, perr := strconv.ParseUint(port, 16, 16)
+	if err != nil || perr != nil || len(raw) != 4 && len(raw) != 16 {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(raw); i += 4 {
+		binary.BigEndian.PutUint32(raw[i:], binary.LittleEndian.Uint32(raw[i:]))
+	}
+	addr, _ := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), true
+}
+
+// datagramPeers are the addresses to which UDP sockets of this machine are connected; false when the system does not tell.
+func datagramPeers() (map[netip.AddrPort]struct{}, bool) {
+	peers := map[netip.AddrPort]struct{}{}
+	ok := eachDatagramSocket(func(s udpSocket) { peers[s.remote] = struct{}{} })
+	return peers, ok
+}
+
+// ownsDatagrams says whether a process of the session has a UDP socket at a port: this process or one below it, which is where they all are as it is
+// their subreaper.
+func ownsDatagrams(port uint16) bool {
+	wanted := map[string]bool{}
+	eachDatagramSocket(func(s udpSocket) {
+		if s.local.Port() == port {
+			wanted["socket:["+s.inode+"]"] = true
+		}
+	})
+	if len(wanted) == 0 {
+		return false
+	}
+	for _, pid := range descendants() {
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
+		names, _ := os.ReadDir(dir) // it may have ended
+		for _, name := range names {
+			if target, err := os.Readlink(filepath.Join(dir, name.Name())); err == nil && wanted[target] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// descendants are this process and all below it.
+func descendants() []int {
+	children := map[int][]int{}
+	names, _ := os.ReadDir("/proc")
+	for _, name := range names {
+		pid, err := strconv.Atoi(name.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		// pid (name) state ppid …; the name may hold anything.
+		if fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(fields) > 1 {
+			ppid, _ := strconv.Atoi(fields[1])
+			children[ppid] = append(children[ppid], pid)
+		}
+	}
+	all := []int{os.Getpid()}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children[all[i]]...)
+	}
+	return all
+}
