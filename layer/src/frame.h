@@ -22,6 +22,7 @@ enum frame_kind {
     FRAME_BIND = 14,
     FRAME_LISTEN = 15,
     FRAME_EXEC = 16,
+    FRAME_DATAGRAM = 17,
     FRAME_STATFS = 20,
 };
 
@@ -42,7 +43,7 @@ enum frame_change {
 enum { FRAME_HEADER = 16, FRAME_TOKEN = 16, FRAME_MAX = 64 << 10 };
 enum { STATUS_OK = 0, STATUS_LOCAL = -1 };
 enum { LOOKUP_NOT_FOUND = 1, LOOKUP_AGAIN = 2, LOOKUP_FAIL = 3, LOOKUP_NO_DATA = 4 };
-enum { CONNECT_NONBLOCK = 1, CONNECT_V6ONLY = 2 };
+enum { CONNECT_NONBLOCK = 1, CONNECT_V6ONLY = 2, CONNECT_DATAGRAM = 4, CONNECT_NEVER = 8 };
 enum { HOW_EXEC = 0, HOW_FORK = 1 };
 
 // An IP address and port; family is 0 (none), 4 or 6, port in host order.

@@ -26,6 +26,8 @@
 
 #include "sockets.c"
 
+#include "datagrams.c"
+
 #include "spawn.c"
 
 #include "children.c"

@@ -81,6 +81,8 @@ enum {
     RULE_INCOMING = 8,
     RULE_HOSTNAME = 16,
     RULE_IGNORE_LOCALHOST = 32,
+    RULE_UDP = 128,
+    RULE_NO_IPV6 = 256,
     RULE_RELATIVE = 1024,
 };
 
@@ -141,6 +143,11 @@ DIR *remote_fdopendir(int fd);
 
 struct sockaddr;
 struct frame_addr frame_addr_of(const struct sockaddr *addr, unsigned length);
+
+// ---- datagrams (datagrams.c)
+
+// note_relay remembers what a datagram from an address of the broker's really comes from, so that the broker need not be asked.
+void note_relay(const struct frame_addr *relay, const struct frame_addr *actual);
 
 // ---- children (children.c)
 

@@ -7,7 +7,7 @@ int fetch_rules(void);
 // Without a broker nobody knows what is remote. Rather than reading this machine's file in place of the pod's, everything but the system's own
 // folders, the temporary ones and the working directory is answered with an error.
 const struct rules severed = {
-    .flags = RULE_FILES | RULE_NAMES | RULE_OUTGOING,
+    .flags = RULE_FILES | RULE_NAMES | RULE_OUTGOING | RULE_UDP,
 };
 static const char *const severed_local[] = {"/bin", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/nix", "/opt", "/proc",
                                             "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/tmp", NULL};

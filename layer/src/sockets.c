@@ -1,4 +1,4 @@
-// TCP as the pod sees it. A connection out is the program's own socket, connected to the broker on loopback; a listener is a real one, and
+// Connections as the pod sees them. One out is the program's own socket, connected to the broker on loopback; a listener is a real one, and
 // the broker connects to it. What the two ends are in the pod is asked when the program asks.
 #define _GNU_SOURCE
 #include "layer.h"
@@ -104,6 +104,11 @@ static int is_tcp(int fd) {
     return (family == AF_INET || family == AF_INET6) && option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
 }
 
+static int is_udp(int fd) {
+    int family = option(fd, SOL_SOCKET, SO_DOMAIN);
+    return (family == AF_INET || family == AF_INET6) && option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_UDP;
+}
+
 // is_connecting says whether connect was called on fd before: calling it again then only asks how that went.
 static int is_connecting(int fd) {
     struct tcp_info info;
@@ -129,13 +134,18 @@ static void hand_out(const struct frame_addr *a, int family, struct sockaddr *ou
 
 // ---- connect
 
-static NOINLINE int connect_elsewhere(int fd, const struct sockaddr *addr, socklen_t length, const struct frame_addr *to) {
+// connect_flags is how the broker is to relay for fd.
+static uint8_t connect_flags(int fd, int family) {
+    int flags = sys_fcntl(fd, F_GETFL, 0);
+    return (uint8_t)((flags >= 0 && (flags & O_NONBLOCK) ? CONNECT_NONBLOCK : 0) |
+                     (family == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1 ? CONNECT_V6ONLY : 0));
+}
+
+static NOINLINE int connect_elsewhere(int fd, const struct sockaddr *addr, socklen_t length, const struct frame_addr *to, int datagram) {
     uint8_t buffer[SOCKET_FRAME];
-    int family = addr->sa_family, flags = sys_fcntl(fd, F_GETFL, 0);
-    int nonblocking = flags >= 0 && (flags & O_NONBLOCK);
+    int family = addr->sa_family;
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_CONNECT, session.token);
-    put_u8(&f, (uint8_t)((nonblocking ? CONNECT_NONBLOCK : 0) |
-                         (family == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1 ? CONNECT_V6ONLY : 0)));
+    put_u8(&f, connect_flags(fd, family) | (datagram ? CONNECT_DATAGRAM : 0));
     put_addr(&f, to);
     int status = ask(&f, NULL, 0);
     if (status > 0 || status == ASK_LOST) {
@@ -154,23 +164,48 @@ static NOINLINE int connect_elsewhere(int fd, const struct sockaddr *addr, sockl
     }
     int result = ORIGINAL(connect)(fd, &native.any, n), saved = errno;
     if (result == 0 || saved == EINPROGRESS) {
+        struct frame_addr local = native_end(fd, 0);
         f = frame_begin(buffer, sizeof buffer, FRAME_CONNECTED, session.token);
         put_u64(&f, attempt);
-        put_u16(&f, native_end(fd, 0).port);
+        put_addr(&f, &local);
         tell(&f);
+        if (datagram) note_relay(&relay, to);
     }
     errno = saved;
     return result;
 }
 
+// leave_relay undoes a UDP socket's connection to the broker before the next: its local address would stay loopback's, from which this machine's network
+// cannot be reached.
+static void leave_relay(int fd, const struct rules *r) {
+    struct frame_addr peer = native_end(fd, 1);
+    if (peer.family == 0 || !may_be_relayed(r, &peer)) return;
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    sys_connect(fd, &none, sizeof none);
+}
+
+// Name servers are the pod's where names are, whatever is said of other traffic; where names are not, they are this machine's.
+enum { NAME_PORT = 53 };
+
 EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t length) {
     struct frame_addr to = frame_addr_of(addr, length);
     if (to.family == 0 || to.port == 0 || !session.active) return ORIGINAL(connect)(fd, addr, length);
     const struct rules *r = rules();
-    if (!(r->flags & RULE_OUTGOING) || stays_local(&to) || option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
-        ((r->flags & RULE_IGNORE_LOCALHOST) && is_loopback(&to)) || is_connecting(fd))
+    int tcp = option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM, udp = !tcp && is_udp(fd);
+    uint32_t needed = to.port == NAME_PORT ? RULE_NAMES : tcp ? RULE_OUTGOING : RULE_UDP;
+    if (udp) leave_relay(fd, r);
+    if ((!tcp && !udp) || !(r->flags & needed) || stays_local(&to) || (tcp && is_connecting(fd)) ||
+        ((r->flags & RULE_IGNORE_LOCALHOST) && to.port != NAME_PORT && is_loopback(&to)))
         return ORIGINAL(connect)(fd, addr, length);
-    return connect_elsewhere(fd, addr, length, &to);
+    return connect_elsewhere(fd, addr, length, &to, udp);
+}
+
+EXPORT int socket(int family, int type, int protocol) {
+    if (unlikely(family == AF_INET6) && session.active && (rules()->flags & RULE_NO_IPV6)) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    return ORIGINAL(socket)(family, type, protocol);
 }
 
 // A non-blocking connect that failed in the pod fails here as refused; the pod's own errno is asked for.
@@ -291,9 +326,9 @@ static uint16_t asked_port(const struct rules *r, uint16_t actual) {
 // correct_end replaces the address that the kernel gave for one end of fd by the pod's. room is the caller's, before the kernel answered.
 static void correct_end(int fd, int want_peer, struct sockaddr *out, socklen_t room, socklen_t *length) {
     const struct rules *r = session.active && out != NULL ? rules() : NULL;
-    if (r == NULL || !(r->flags & (RULE_OUTGOING | RULE_INCOMING))) return;
+    if (r == NULL || !(r->flags & (RULE_OUTGOING | RULE_INCOMING | RULE_UDP | RULE_NAMES))) return;
     struct frame_addr local = native_end(fd, 0), peer = native_end(fd, 1), pod_local, pod_peer;
-    if (local.family == 0 || !is_tcp(fd)) return;
+    if (local.family == 0 || (!is_tcp(fd) && (peer.family == 0 || !is_udp(fd)))) return;
     int family = option(fd, SOL_SOCKET, SO_DOMAIN);
     if (peer.family != 0) {
         if (may_be_relayed(r, &peer) && ask_ends(&local, &peer, &pod_local, &pod_peer))

@@ -68,6 +68,13 @@ EXPORT long syscall(long number, ...) {
     case SYS_symlinkat: return symlinkat(P(0), I(1), P(2));
     case SYS_truncate: return truncate(P(0), (off_t)a[1]);
     case SYS_uname: return uname(P(0));
+    case SYS_socket: return socket(I(0), I(1), I(2));
+    case SYS_sendto: return sendto(I(0), P(1), (size_t)a[2], I(3), P(4), (socklen_t)a[5]);
+    case SYS_sendmsg: return sendmsg(I(0), P(1), I(2));
+    case SYS_sendmmsg: return sendmmsg(I(0), P(1), (unsigned)a[2], I(3));
+    case SYS_recvfrom: return recvfrom(I(0), P(1), (size_t)a[2], I(3), P(4), P(5));
+    case SYS_recvmsg: return recvmsg(I(0), P(1), I(2));
+    case SYS_recvmmsg: return recvmmsg(I(0), P(1), (unsigned)a[2], I(3), P(4));
     case SYS_connect: return connect(I(0), P(1), (socklen_t)a[2]);
     case SYS_bind: return bind(I(0), P(1), (socklen_t)a[2]);
     case SYS_listen: return listen(I(0), I(1));
