@@ -96,7 +96,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{`feature: {network: {dns: {filter: {local: "udp://a"}}}}`, "has the entry \"udp://a\": a name has no protocol"},
 		{`feature: {network: {outgoing: {filter: {local: [10.0.0.0/99]}}}}`, "\"10.0.0.0/99\" is not an address with a mask"},
 		{`feature: {network: {incoming: {http_filter: {header_filter: x}}}}`, "field `feature.network.incoming.http_filter` is not built yet"},
-		{`feature: {network: {ipv6: false}}`, "field `feature.network.ipv6` is not built yet"},
+		{`feature: {network: {ipv6: 4}}`, "feature.network.ipv6"},
 		{`incoming: steal`, "field `incoming` is unknown\nhint: did you mean `feature.network.incoming`?"},
 		{`qqqqqqqqqqqq: 1`, "1:1: field `qqqqqqqqqqqq` is unknown"},
 	} {

@@ -77,7 +77,7 @@ var keys = slices.Concat([]key{
 	{path: "feature.network.dns.filter"},
 	{path: "feature.network.dns.filter.remote", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.DNS.Filter.Remote })},
 	{path: "feature.network.dns.filter.local", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.DNS.Filter.Local })},
-	{path: "feature.network.ipv6", class: unbuilt, fine: "true"},
+	{path: "feature.network.ipv6", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.IPv6 })},
 
 	{path: "feature.hostname", set: boolKey(func(c *Config) *bool { return &c.Feature.Hostname })},
 	{path: "feature.copy_target", class: unbuilt, fine: "false", hint: noOperator},

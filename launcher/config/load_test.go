@@ -290,7 +290,7 @@ feature:
 	}
 	want := []Warning{
 		{Message: "without effect here: agent.image, agent.ttl, experimental.tcp_ping4_mock, feature.copy_target.enabled, " +
-			"feature.network.incoming.http_filter, feature.network.incoming.on_concurrent_steal, feature.network.ipv6, operator, telemetry"},
+			"feature.network.incoming.http_filter, feature.network.incoming.on_concurrent_steal, operator, telemetry"},
 		{Message: "`feature.network.outgoing.filter.remote` names hosts, but names are resolved on this machine", Hint: "set `feature.network.dns.enabled`, or give addresses"},
 		{Message: "`feature.fs.mode` is \"local\", so no pattern of `feature.fs` has an effect", Hint: "mode \"localwithoverrides\" is local except for the patterns"},
 	}

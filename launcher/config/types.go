@@ -68,6 +68,7 @@ type Network struct {
 	Incoming Incoming `json:"incoming"`
 	Outgoing Outgoing `json:"outgoing"`
 	DNS      DNS      `json:"dns"`
+	IPv6     bool     `json:"ipv6"` // false: the program finds no IPv6 on this machine
 }
 
 // IncomingMode says what happens to connections to the pod's ports.
@@ -95,7 +96,7 @@ type Incoming struct {
 // Outgoing is connections that the program makes.
 type Outgoing struct {
 	TCP             bool   `json:"tcp"`
-	UDP             bool   `json:"udp"` // accepted; datagrams leave from this machine until they are built
+	UDP             bool   `json:"udp"` // connected sockets; name servers belong to DNS
 	IgnoreLocalhost bool   `json:"ignore_localhost"`
 	Filter          Filter `json:"filter,omitzero"`
 }
@@ -114,6 +115,7 @@ func Default() *Config {
 			Incoming: Incoming{Mode: IncomingUnset},
 			Outgoing: Outgoing{TCP: true, UDP: true},
 			DNS:      DNS{Enabled: true},
+			IPv6:     true,
 		},
 		Hostname: true,
 	}}

@@ -22,6 +22,7 @@ type Input struct {
 	LocalDirs   []string // further folders that are local with all they hold: of script and interpreter, of the layer's library
 
 	Names, Outgoing, Incoming, IgnoreLocalhost bool
+	UDP, NoIPv6                                bool
 
 	Hostname string       // the pod's, at most MaxHostname bytes; empty when it stays this machine's
 	RelayNet netip.Prefix // IPv4: the addresses of the broker's relay sockets; the zero value matches none
@@ -81,6 +82,7 @@ func (in Input) flags() uint32 {
 	for flag, on := range map[uint32]bool{
 		flagFiles: in.Mode != "local", flagNames: in.Names, flagOutgoing: in.Outgoing, flagIncoming: in.Incoming,
 		flagHostname: in.Hostname != "", flagIgnoreLocalhost: in.IgnoreLocalhost,
+		flagUDP: in.UDP, flagNoIPv6: in.NoIPv6,
 		flagRelative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
 	} {
 		if on {

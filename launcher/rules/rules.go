@@ -54,6 +54,8 @@ const (
 	flagIncoming                    // listening sockets get the pod's connections
 	flagHostname                    // the hostname field holds the pod's
 	flagIgnoreLocalhost             // connections to loopback stay on this machine
+	flagUDP             = 1 << 7    // connected UDP sockets are the pod's
+	flagNoIPv6          = 1 << 8    // there is no IPv6
 )
 
 // flagRelative: patterns of the user's may reach below folders of this machine, so relative paths are looked at there too.

@@ -204,6 +204,7 @@ func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Ver
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
 		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
+		UDP:             f.Network.Outgoing.UDP, NoIPv6: !f.Network.IPv6,
 	}
 	if f.Hostname {
 		in.Hostname = agent.Hostname
@@ -257,7 +258,7 @@ func summary(p *plan, agent wire.Hello, variables int) string {
 	}{
 		{"files (" + string(f.FS.Mode) + ")", f.FS.Mode != config.FSLocal},
 		{"names", f.Network.DNS.Enabled},
-		{"outgoing connections", f.Network.Outgoing.TCP},
+		{"outgoing connections", f.Network.Outgoing.TCP || f.Network.Outgoing.UDP},
 		{"incoming connections (steal)", f.Network.Incoming.Mode == config.IncomingSteal},
 	} {
 		if part.on {

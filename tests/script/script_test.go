@@ -9,7 +9,8 @@
 //	$LAYER     the layer library
 //	$SERVICE   address of a web server (service_test.go), for routes
 //	$APP       address of another: the pod's own program
-//	$DEAD      an address at which every connection is refused
+//	$ECHO      address of a UDP server that answers with "echo " and what it was sent
+//	$DEAD      an address at which every connection is refused, and every datagram
 //	$PORT1..4  ports that nobody uses
 //
 // pod/pod.yaml has its variables expanded. When a script ends, nothing that it started may be left: no process, no file in TMPDIR or XDG_RUNTIME_DIR.
@@ -155,6 +156,7 @@ func setUp(env *testscript.Env) error {
 		"LAYER":           library,
 		"SERVICE":         serve(tb, "the service"),
 		"APP":             serve(tb, "the pod's own program"),
+		"ECHO":            echo(tb),
 		"DEAD":            dead,
 	} {
 		env.Setenv(name, value)

@@ -3,6 +3,7 @@
 package script
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -52,6 +53,26 @@ func serve(tb testing.TB, name string) string {
 	go func() { _ = server.Serve(listener) }()
 	tb.Cleanup(func() { _ = server.Close() })
 	return listener.Addr().String()
+}
+
+// echo runs a UDP server until the test ends, and returns its address. It answers with "echo " before what it was sent.
+func echo(tb testing.TB) string {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			_, _ = conn.WriteToUDPAddrPort(append([]byte("echo "), buf[:n]...), from)
+		}
+	}()
+	tb.Cleanup(func() { _ = conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 // refusing returns an address that is taken but at which nobody listens.
