@@ -3,10 +3,7 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,15 +24,8 @@ func (s *server) made(req *wire.Request, err error) string {
 	case "/etc/resolv.conf":
 		return fmt.Sprintf("nameserver %s\n", nameServer.Addr())
 	case "/etc/hosts":
-		var text strings.Builder
-		text.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n")
-		hosts := s.target.Hosts()
-		for _, name := range slices.Sorted(maps.Keys(hosts)) {
-			for _, addr := range hosts[name] {
-				fmt.Fprintf(&text, "%s\t%s\n", addr, name)
-			}
-		}
-		return text.String()
+		// As in a pod, the names of others are the name server's: c-ares would take a name from here for no answer to a reverse lookup.
+		return fmt.Sprintf("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t%s\n", s.target.Hostname())
 	}
 	return ""
 }
