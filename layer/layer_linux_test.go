@@ -54,7 +54,7 @@ func remoteRules(t *testing.T) *os.File {
 	page := make([]byte, 4096)
 	copy(page, "MIRRORD\x01")
 	binary.LittleEndian.PutUint32(page[8:], uint32(len(page)))
-	binary.LittleEndian.PutUint32(page[12:], 1|2|4)
+	binary.LittleEndian.PutUint32(page[12:], 1|2|4|128)
 	page[32+2*7], page[32+2*7+1] = 1, 1
 	file := os.NewFile(uintptr(fd), "rules")
 	if _, err := file.Write(page); err != nil {
@@ -92,6 +92,9 @@ func (b *goldenBroker) answer(conn *net.UnixConn, rules *os.File) error {
 		b.requests[h.Kind] = payload
 	}
 	b.mu.Unlock()
+	if h.Kind.OneWay() {
+		return nil
+	}
 	var rights []byte
 	if h.Kind == frame.Hello || h.Kind == frame.Open {
 		rights = unix.UnixRights(int(rules.Fd()))
@@ -169,7 +172,7 @@ connect -1 111
 	for kind, line := range map[frame.Kind]string{
 		frame.Open: "open.request", frame.Stat: "stat.request", frame.Access: "access.request", frame.Readlink: "readlink.request",
 		frame.Realpath: "realpath.request", frame.Change: "change.request", frame.Lookup: "lookup.request",
-		frame.Reverse: "reverse.request", frame.Connect: "connect.request",
+		frame.Reverse: "reverse.request", frame.Connect: "connect.request", frame.Datagram: "datagram.request",
 		frame.Statfs: "statfs.request",
 	} {
 		if diff := cmp.Diff(hex.EncodeToString(frames[line][frame.HeaderSize:]), hex.EncodeToString(broker.requests[kind])); diff != "" {

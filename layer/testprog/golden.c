@@ -59,5 +59,10 @@ int main(void) {
     inet_pton(AF_INET6, "fd00::7", &v6.sin6_addr);
     result = connect(fd, (struct sockaddr *)&v6, sizeof v6);
     printf("connect %d %d\n", result, errno);
+
+    // Only the report counts: there may be no way to this address.
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(8125)};
+    inet_pton(AF_INET, "10.96.0.9", &v4.sin_addr);
+    sendto(socket(AF_INET, SOCK_DGRAM, 0), "x", 1, 0, (struct sockaddr *)&v4, sizeof v4);
     return 0;
 }
