@@ -69,7 +69,7 @@ static NOINLINE int ask_exchange(int fd, int family, const struct frame_addr *to
     return 0;
 }
 
-static NOINLINE void report(const struct frame_addr *to) {
+static NOINLINE void report_datagram(const struct frame_addr *to) {
     uint8_t buffer[SOCKET_FRAME];
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_DATAGRAM, session.token);
     put_addr(&f, to);
@@ -89,7 +89,7 @@ static int destination(int fd, const struct sockaddr *addr, socklen_t length, un
     if (!(r->flags & (named ? RULE_NAMES : RULE_UDP)) || stays_local(&to) || !is_udp(fd)) return 0;
     if (!named) {
         remember_pair(PAIR_REPORTED, &to, &to);
-        if (!is_broadcast(fd)) report(&to);
+        if (!is_broadcast(fd)) report_datagram(&to);
         return 0;
     }
     // An address of the broker's IPv4 serves every socket that can send there; the others are asked for each time, they are rare.
