@@ -29,8 +29,9 @@ type packet struct {
 	p   []byte
 }
 
-// delay returns conn with every write delayed. What is still under way when it is closed is lost, as with a link that breaks.
-func delay(conn net.Conn, by time.Duration) net.Conn {
+// Delay returns conn, which it owns from now on, with every write delayed. What is still under way when it is closed is lost, as with a link that
+// breaks.
+func Delay(conn net.Conn, by time.Duration) net.Conn {
 	d := &delayed{Conn: conn, by: by, closing: make(chan struct{})}
 	d.changed.L = &d.mu
 	d.sender.Go(d.send)

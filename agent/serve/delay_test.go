@@ -12,7 +12,7 @@ import (
 func TestDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
-		near, far := delay(a, 10*time.Millisecond), delay(b, 10*time.Millisecond)
+		near, far := Delay(a, 10*time.Millisecond), Delay(b, 10*time.Millisecond)
 		start := time.Now()
 		for i := range 1000 { // writing does not wait, and nothing queues up behind the delay
 			if _, err := near.Write([]byte{byte(i)}); err != nil {
@@ -50,7 +50,7 @@ func TestDelayBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
-		near := delay(a, time.Second)
+		near := Delay(a, time.Second)
 		chunk := make([]byte, 1<<20)
 		failed := make(chan error)
 		go func() {
@@ -75,7 +75,7 @@ func TestDelayBounded(t *testing.T) {
 // A connection that breaks ends the writing.
 func TestDelayBroken(t *testing.T) {
 	a, b := net.Pipe()
-	near := delay(a, time.Microsecond)
+	near := Delay(a, time.Microsecond)
 	b.Close()
 	for {
 		if _, err := near.Write(bytes.Repeat([]byte("x"), 100)); err != nil {

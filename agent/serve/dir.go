@@ -26,7 +26,7 @@ func Dir(ctx context.Context, d *target.Dir) (requests, bulk net.Conn, done <-ch
 	}
 	if half := d.Latency() / 2; half > 0 {
 		for i := range ends {
-			ends[i] = delay(ends[i], half)
+			ends[i] = Delay(ends[i], half)
 		}
 	}
 	finished := make(chan struct{})

@@ -52,7 +52,7 @@ func (i *inner) ask(words ...string) (sample, error) {
 		line, err = i.stdout.ReadString('\n')
 	}
 	if err == nil {
-		_, err = fmt.Sscan(line, &ns, &one.count, &one.errors)
+		_, err = fmt.Sscan(line, &ns, &one.count, &one.errors, &one.least, &one.p50, &one.p99, &one.most)
 	}
 	if err != nil {
 		i.stdin.Close()
@@ -60,8 +60,8 @@ func (i *inner) ask(words ...string) (sample, error) {
 		return one, fmt.Errorf("the inner program (%s) at %q: %w, %v\n%s", i.shown, words, err, ended, &i.stderr)
 	}
 	one.took = time.Duration(ns)
-	if f := strings.SplitN(strings.TrimSpace(line), " ", 4); len(f) == 4 {
-		one.first = f[3]
+	if f := strings.SplitN(strings.TrimSpace(line), " ", 8); len(f) == 8 {
+		one.first = f[7]
 	}
 	return one, nil
 }

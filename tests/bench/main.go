@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -19,6 +20,8 @@ type options struct {
 	results     string // file to write
 	repeat      int    // repetitions of each measurement
 	connections int    // new connections in a row
+	entries     int    // of a directory
+	only        string // sections, by a part of their functions' names; "" for all
 }
 
 func main() {
@@ -27,6 +30,8 @@ func main() {
 	flag.StringVar(&o.results, "results", "tests/bench/RESULTS.md", "the file to write")
 	flag.IntVar(&o.repeat, "repeat", 11, "repetitions of each measurement")
 	flag.IntVar(&o.connections, "connections", 60000, "new connections in a row")
+	flag.IntVar(&o.entries, "entries", 10000, "entries of a directory")
+	flag.StringVar(&o.only, "only", "", "measure only the sections whose `name` contains this, and write no results")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -57,12 +62,24 @@ func bench(ctx context.Context, o options) error {
 	defer s.Close()
 
 	r := newReport(s, o)
-	for _, section := range []func(context.Context, *stage, *report, options) error{localWork, remoteFiles, startUp, connections, calls} {
-		if err := section(ctx, s, r, o); err != nil {
+	for _, section := range []struct {
+		name    string
+		measure func(context.Context, *stage, *report, options) error
+	}{
+		{"local", localWork}, {"start", startUp}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
+		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory},
+	} {
+		if !strings.Contains(section.name, o.only) {
+			continue
+		}
+		if err := section.measure(ctx, s, r, o); err != nil {
 			return err
 		}
+		r.say("\nLoad: %s", load())
 	}
-	r.end()
+	if o.only != "" {
+		return nil
+	}
 	return r.write(o.results)
 }
 

@@ -14,6 +14,8 @@ type sample struct {
 	count  int    // what the work counted: lines, bytes
 	errors int    // how often it failed
 	first  string // the first failure
+
+	least, p50, p99, most time.Duration // of the repetitions inside, where the work times each
 }
 
 // series is the repetitions of one work done in one way.
@@ -29,12 +31,21 @@ func (s series) best() time.Duration {
 
 // median is the middle time, the longer of the two middle ones; 0 of an empty series.
 func (s series) median() time.Duration {
+	return s.middle(func(one sample) time.Duration { return one.took })
+}
+
+// middle is the median of one of the times; 0 of an empty series.
+func (s series) middle(of func(sample) time.Duration) time.Duration {
 	if len(s) == 0 {
 		return 0
 	}
-	sorted := slices.SortedFunc(slices.Values(s), func(a, b sample) int { return cmp.Compare(a.took, b.took) })
-	return sorted[len(sorted)/2].took
+	sorted := slices.SortedFunc(slices.Values(s), func(a, b sample) int { return cmp.Compare(of(a), of(b)) })
+	return of(sorted[len(sorted)/2])
 }
+
+func p50(one sample) time.Duration  { return one.p50 }
+func p99(one sample) time.Duration  { return one.p99 }
+func most(one sample) time.Duration { return one.most }
 
 func (s series) total() (d time.Duration) {
 	for _, one := range s {
@@ -67,19 +78,23 @@ type way struct {
 	once bool // takes so long that it is measured only once
 }
 
-// interleave does the work in all ways in turn, n times, after one round that is not counted.
+// tooLong is how long a way may take and still be repeated.
+const tooLong = 8 * time.Second
+
+// interleave does the work in all ways in turn, n times, after one round that is not counted. A way that takes too long in that round is measured
+// by it alone.
 func interleave(n int, ways ...way) ([]series, error) {
 	all := make([]series, len(ways))
 	for round := range n + 1 {
 		for i, w := range ways {
-			if w.once && round != 1 {
+			if w.once && round != 1 || len(all[i]) > 0 && all[i][0].took > tooLong {
 				continue
 			}
 			one, err := w.do()
 			if err != nil {
 				return nil, err
 			}
-			if round > 0 {
+			if round > 0 || one.took > tooLong {
 				all[i] = append(all[i], one)
 			}
 		}

@@ -19,11 +19,13 @@ type peers struct {
 	server net.Listener // writes a byte and closes
 	client net.Listener // echoes until the client has closed
 	http   net.Listener
+	bulk   net.Listener // sends or takes as many bytes as it is told to
+	far    net.Listener // leads to bulk, which seems as far away as distance
 }
 
 func startPeers() (*peers, error) {
 	p := &peers{}
-	for _, l := range []*net.Listener{&p.server, &p.client, &p.http} {
+	for _, l := range []*net.Listener{&p.server, &p.client, &p.http, &p.bulk, &p.far} {
 		var err error
 		if *l, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
 			p.Close()
@@ -32,6 +34,8 @@ func startPeers() (*peers, error) {
 	}
 	go each(p.server, func(c net.Conn) { c.Write([]byte{'x'}) })
 	go each(p.client, func(c net.Conn) { io.Copy(c, c) })
+	go each(p.bulk, serveBulk)
+	go each(p.far, func(c net.Conn) { relay(c, p.bulk.Addr().String(), distance) })
 	go http.Serve(p.http, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, httpBody) }))
 	return p, nil
 }
@@ -51,7 +55,7 @@ func each(l net.Listener, serve func(net.Conn)) {
 }
 
 func (p *peers) Close() {
-	for _, l := range []net.Listener{p.server, p.client, p.http} {
+	for _, l := range []net.Listener{p.server, p.client, p.http, p.bulk, p.far} {
 		if l != nil {
 			l.Close()
 		}

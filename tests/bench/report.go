@@ -52,8 +52,6 @@ func (r *report) section(title, about string, columns ...string) {
 
 func (r *report) row(cells ...string) { r.say("| %s |", strings.Join(cells, " | ")) }
 
-func (r *report) end() { r.say("\nLoad at the end: %s", load()) }
-
 // write writes the results and keeps what make soak has appended to the file.
 func (r *report) write(path string) error {
 	old, err := os.ReadFile(path)

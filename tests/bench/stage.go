@@ -17,8 +17,10 @@ const (
 	serverPort = "9001"      // the server closes first
 	clientPort = "9002"      // the client closes first
 	httpPort   = "80"
+	bulkPort   = "9003"
 	distance   = 20 * time.Millisecond // the far pod's round trip
 	modules    = 1500                  // that node requires
+	bigFile    = "/data/big"           // fetched while something else is measured
 )
 
 // fileSizes are the sizes of the pod's files, in bytes; a file is named by its size.
@@ -83,7 +85,7 @@ func (s *stage) compile(ctx context.Context) error {
 		return err
 	}
 	for _, argv := range [][]string{
-		{"cc", "-std=gnu17", "-O2", "-o", s.inner, "tests/bench/inner/inner.c"},
+		{"cc", "-std=gnu17", "-O2", "-pthread", "-o", s.inner, "tests/bench/inner/inner.c", "tests/bench/inner/load.c"},
 		{"cc", "-shared", "-fPIC", "-o", filepath.Join(s.dir, "empty.so"), source},
 	} {
 		if out, err := command(ctx, ".", argv...).CombinedOutput(); err != nil {
@@ -110,14 +112,17 @@ routes:
   "%s": "%s"
   "%s": "%s"
   "%s": "%s"
+  "%s": "%s"
 `, latency, podName, podAddr,
 			net.JoinHostPort(podAddr, serverPort), s.peers.server.Addr(),
 			net.JoinHostPort(podAddr, clientPort), s.peers.client.Addr(),
-			net.JoinHostPort(podAddr, httpPort), s.peers.http.Addr())
-		for _, size := range fileSizes {
-			files[fmt.Sprintf("%s/rootfs/data/%d", pod, size)] = bytes.Repeat([]byte("0123456789abcdef"), size/16)
-		}
+			net.JoinHostPort(podAddr, httpPort), s.peers.http.Addr(),
+			net.JoinHostPort(podAddr, bulkPort), s.peers.bulk.Addr())
 	}
+	for _, size := range fileSizes {
+		files[fmt.Sprintf("near/rootfs/data/%d", size)] = bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	}
+	files["near/rootfs"+bigFile] = make([]byte, 64<<20)
 	for name, content := range files {
 		path := filepath.Join(s.dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -127,7 +132,7 @@ routes:
 			return err
 		}
 	}
-	return nil
+	return os.Symlink("../near/rootfs", filepath.Join(s.dir, "far", "rootfs"))
 }
 
 // Close ends the inner programs and removes the directory.
