@@ -73,6 +73,7 @@ func remoteFiles(_ context.Context, s *stage, r *report, o options) error {
 		if err != nil {
 			return err
 		}
+		here := all[len(all)-1]
 		trips := func(near, far series) float64 { return (far.median() - near.median()).Seconds() / distance.Seconds() }
 		bytes := strconv.Itoa(size)
 		one := trips(all[0], all[1])
@@ -89,7 +90,7 @@ func remoteFiles(_ context.Context, s *stage, r *report, o options) error {
 			}
 			r.row(bytes, fmt.Sprintf("a round trip per call, reads of %d bytes", piece), both(near), both(far), fmt.Sprintf("%.2f", trips(near, far)), "", remark)
 		}
-		r.row(bytes, "local: `file 1 "+s.show(local)+"`", both(all[6]), "", "", "", faults(all[6]))
+		r.row(bytes, "local: `file 1 "+s.show(local)+"`", both(here), "", "", "", faults(here))
 	}
 	return nil
 }
