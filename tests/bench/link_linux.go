@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -61,8 +62,10 @@ func startLink(roundTrip time.Duration) (l *link, err error) {
 	if err := <-made; err != nil {
 		return l, err
 	}
-	for i, d := range l.devices {
-		go d.carry(serve.Delay(l.devices[1-i], roundTrip/2))
+	a, b := serve.Pair(roundTrip / 2)
+	for i, end := range []net.Conn{a, b} {
+		go l.devices[i].send(end)
+		go l.devices[i].receive(end)
 	}
 	return l, nil
 }
@@ -79,11 +82,8 @@ func (l *link) Close() error {
 	return errors.Join(errs...)
 }
 
-// device is a TUN device, as a connection of which a write is a packet.
-type device struct {
-	net.Conn // nil; only for serve.Delay
-	file     *os.File
-}
+// device is a TUN device.
+type device struct{ *os.File }
 
 // openDevice makes a device with an address in the calling thread's namespace.
 func openDevice(address string) (*device, error) {
@@ -97,7 +97,7 @@ func openDevice(address string) (*device, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("a TUN device: %w", err)
 	}
-	d := &device{file: os.NewFile(uintptr(fd), "tun")}
+	d := &device{os.NewFile(uintptr(fd), "tun")}
 	for _, words := range []string{"addr add " + address + "/24 dev ", "link set mtu 65535 up dev "} {
 		if out, err := exec.Command("ip", strings.Fields(words+request.Name())...).CombinedOutput(); err != nil {
 			d.Close()
@@ -107,18 +107,35 @@ func openDevice(address string) (*device, error) {
 	return d, nil
 }
 
-func (d *device) Write(packet []byte) (int, error) { return d.file.Write(packet) }
-func (d *device) Close() error                     { return d.file.Close() }
-
-// carry passes packets on until a device is closed.
-func (d *device) carry(to io.Writer) {
-	packet := make([]byte, 1<<16)
+// send passes on what the kernel sends, each packet behind its length, until the device is closed.
+func (d *device) send(to net.Conn) {
+	defer to.Close()
+	packet := make([]byte, 4+1<<16)
 	for {
-		n, err := d.file.Read(packet)
-		if err == nil {
-			_, err = to.Write(packet[:n])
-		}
+		n, err := d.Read(packet[4:])
 		if err != nil {
+			return
+		}
+		binary.LittleEndian.PutUint32(packet, uint32(n))
+		if _, err := to.Write(packet[:4+n]); err != nil {
+			return
+		}
+	}
+}
+
+// receive gives the kernel what the other device sends.
+func (d *device) receive(from net.Conn) {
+	defer from.Close()
+	packet := make([]byte, 4+1<<16)
+	for {
+		if _, err := io.ReadFull(from, packet[:4]); err != nil {
+			return
+		}
+		p := packet[4:][:binary.LittleEndian.Uint32(packet)]
+		if _, err := io.ReadFull(from, p); err != nil {
+			return
+		}
+		if _, err := d.Write(p); err != nil {
 			return
 		}
 	}

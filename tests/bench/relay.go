@@ -19,17 +19,17 @@ func relay(near net.Conn, to string, roundTrip time.Duration) {
 		return
 	}
 	time.Sleep(roundTrip) // of the handshake, which the caller has had for nothing
-	a, b := serve.Delay(near, roundTrip/2), serve.Delay(far, roundTrip/2)
+	a, b := serve.Pair(roundTrip / 2)
+	var all sync.WaitGroup
 	carry := func(dst, src net.Conn) {
-		io.CopyBuffer(dst, src, make([]byte, 256<<10))
-		time.Sleep(roundTrip) // what is under way arrives
+		io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 256<<10))
 		dst.Close()
-		src.Close()
 	}
-	var both sync.WaitGroup
-	both.Go(func() { carry(a, b) })
-	both.Go(func() { carry(b, a) })
-	both.Wait()
+	all.Go(func() { carry(a, near) })
+	all.Go(func() { carry(far, b) })
+	all.Go(func() { carry(b, far) })
+	all.Go(func() { carry(near, a) })
+	all.Wait()
 }
 
 // startRelay listens for connections to another address that seems so far away, until it is closed.
