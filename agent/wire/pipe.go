@@ -23,10 +23,10 @@ func Pipe(a, b Conn) { pipe(a, b, drainTime) }
 func pipe(a, b Conn, drain time.Duration) {
 	stopA, stopB := drainAfter(a, b, drain), drainAfter(b, a, drain)
 	var clean [2]bool
-	var both sync.WaitGroup
-	both.Go(func() { clean[0] = oneWay(b, a, drain) })
-	both.Go(func() { clean[1] = oneWay(a, b, drain) })
-	both.Wait()
+	var other sync.WaitGroup
+	other.Go(func() { clean[0] = oneWay(b, a, drain) })
+	clean[1] = oneWay(a, b, drain) // here: a goroutine fewer for each of thousands of connections
+	other.Wait()
 	stopA()
 	stopB()
 	if !clean[0] || !clean[1] {

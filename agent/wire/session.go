@@ -268,23 +268,32 @@ func (s *Session) later(f func()) {
 	}
 }
 
+// joinSize is up to how many bytes a body is copied behind its header; a longer one is sent from where it is.
+const joinSize = 4 << 10
+
 // joiner sends yamux's two writes of a data frame, header and body, as one: half the system calls. Only yamux's sending goroutine writes.
 type joiner struct {
 	net.Conn
-	header [12]byte // of a data frame whose body is the next write
-	held   bool
+	frame [headerSize + joinSize]byte // a header whose body is the next write, and room for that
+	held  bool
 }
+
+const headerSize = 12 // of a yamux frame
 
 func (j *joiner) Write(p []byte) (int, error) {
 	if j.held {
 		j.held = false
-		parts := net.Buffers{j.header[:], p}
+		if len(p) <= joinSize {
+			n, err := j.Conn.Write(j.frame[:headerSize+copy(j.frame[headerSize:], p)])
+			return max(0, n-headerSize), err
+		}
+		parts := net.Buffers{j.frame[:headerSize], p}
 		n, err := parts.WriteTo(j.Conn)
-		return max(0, int(n)-len(j.header)), err
+		return max(0, int(n)-headerSize), err
 	}
 	const typeData = 0 // byte 1 of a header; bytes 8 to 11 are the body's length (yamux's spec.md)
-	if len(p) == len(j.header) && p[1] == typeData && binary.BigEndian.Uint32(p[8:]) > 0 {
-		copy(j.header[:], p)
+	if len(p) == headerSize && p[1] == typeData && binary.BigEndian.Uint32(p[8:]) > 0 {
+		copy(j.frame[:], p)
 		j.held = true
 		return len(p), nil
 	}

@@ -79,7 +79,7 @@ func (b *Broker) listenRelays() error {
 		ip    netip.Addr
 		fixed *netip.AddrPort
 	}{{r.network.Addr().Next(), &r.fixed4}, {netip.IPv6Loopback(), &r.fixed6}} {
-		var config net.ListenConfig
+		config := net.ListenConfig{KeepAlive: -1} // nothing is lost on loopback
 		config.SetMultipathTCP(false)
 		l, err := config.Listen(b.ctx, "tcp", netip.AddrPortFrom(at.ip, 0).String())
 		if err != nil {
