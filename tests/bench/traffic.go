@@ -154,6 +154,16 @@ func waiting(_ context.Context, s *stage, r *report, o options) error {
 	return nil
 }
 
+// settled is what the launcher holds; when nothing is open any more, once it has noticed, or after a while.
+func settled(i *inner, closed bool) (outer, broker held, err error) {
+	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		outer, broker, err = launcher(i)
+		if err != nil || !closed || broker.fds < 100 || time.Now().After(limit) {
+			return outer, broker, err
+		}
+	}
+}
+
 // memory measures what the launcher's processes hold.
 func memory(ctx context.Context, s *stage, r *report, o options) error {
 	const connections, files = 1000, 10000
@@ -180,7 +190,7 @@ func memory(ctx context.Context, s *stage, r *report, o options) error {
 		if err != nil {
 			return err
 		}
-		outer, broker, err := launcher(i)
+		outer, broker, err := settled(i, step.words[0] != "hold")
 		if err != nil {
 			return err
 		}
