@@ -1,8 +1,9 @@
-// Package incoming gives the connections that reach a port of the target to the launcher.
+// Package incoming gives the connections that reach a port of the target to the launcher, or copies of them.
 package incoming
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -15,62 +16,147 @@ import (
 // answerTime limits how long the launcher may think about a connection before the target's own program gets it.
 const answerTime = 10 * time.Second
 
-// Subscribe answers OpSubscribe on the stream, of the session for requests, and offers the port's connections on the bulk session until the launcher
-// closes the stream or ctx ends. It returns when no relay is left, so that connections outlive their subscription but not the link. An error is one
-// that was not answered yet; it carries an errno.
+// subscription is one OpSubscribe while it is open, and after that while its connections are.
+type subscription struct {
+	ctx    context.Context // the link's
+	bulk   *wire.Session
+	port   uint16
+	mu     sync.Mutex // closed guards relays.Add against Wait
+	closed bool
+	relays sync.WaitGroup // and connections that the launcher thinks about: it may have accepted before it unsubscribed
+
+	writing sync.Mutex
+	stream  *wire.Stream
+	noticed bool
+}
+
+// Subscribe answers OpSubscribe on the stream, of the session for requests, and offers the port's connections (or copies) on the bulk session until
+// the launcher closes the stream or ctx ends. It returns when no relay is left, so that connections outlive their subscription but not the link. An
+// error is one that was not answered yet; it carries an errno.
 func Subscribe(ctx context.Context, t target.Target, bulk *wire.Session, stream *wire.Stream, req *wire.Request) error {
-	if !req.Steal {
-		return syscall.ENOSYS // nobody mirrors yet
+	s := &subscription{ctx: ctx, bulk: bulk, port: req.Port, stream: stream}
+	defer s.relays.Wait()
+	s.writing.Lock() // a notice comes after the reply
+	var taken io.Closer
+	var err error
+	if req.Steal {
+		taken, err = t.Steal(req.Port, s.take)
+	} else {
+		taken, err = t.Mirror(req.Port, s.see)
 	}
-	var relays sync.WaitGroup // and connections that the launcher thinks about: it may have accepted before it unsubscribed
-	defer relays.Wait()
-	var mu sync.Mutex // closed guards relays.Add against Wait
-	closed := false
-	taken, err := t.Steal(req.Port, func(in target.Incoming) bool {
-		mu.Lock()
-		if closed {
-			mu.Unlock()
-			return false
-		}
-		relays.Add(1)
-		mu.Unlock()
-		out := offer(ctx, bulk, req.Port, in)
-		if out == nil {
-			relays.Done()
-			return false
-		}
-		go func() {
-			defer relays.Done()
-			defer context.AfterFunc(ctx, func() { wire.Refuse(in.Conn) })()
-			wire.Pipe(out, in.Conn)
-		}()
-		return true
-	})
 	if err != nil {
+		s.writing.Unlock()
 		return err
 	}
-	if wire.WriteHeader(stream, &wire.Reply{}) == nil {
+	err = wire.WriteHeader(stream, &wire.Reply{})
+	s.writing.Unlock()
+	if err == nil {
 		defer context.AfterFunc(ctx, func() { stream.SetReadDeadline(time.Unix(1, 0)) })()
 		io.Copy(io.Discard, stream)
 	}
 	taken.Close()
-	mu.Lock()
-	closed = true
-	mu.Unlock()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	return nil
 }
 
+// begin counts a connection, unless the subscription is over.
+func (s *subscription) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.relays.Add(1)
+	}
+	return !s.closed
+}
+
+// take offers a connection that is to be stolen.
+func (s *subscription) take(in target.Incoming) bool {
+	if !s.begin() {
+		return false
+	}
+	out := s.offer(in)
+	if out == nil {
+		s.relays.Done()
+		return false
+	}
+	go func() {
+		defer s.relays.Done()
+		defer context.AfterFunc(s.ctx, func() { wire.Refuse(in.Conn) })()
+		wire.Pipe(out, in.Conn)
+	}()
+	return true
+}
+
+// see offers a copy of a connection that is mirrored.
+func (s *subscription) see(c *target.Copy) {
+	if !s.begin() {
+		c.Close()
+		return
+	}
+	go func() {
+		defer s.relays.Done()
+		defer context.AfterFunc(s.ctx, func() { c.Close() })()
+		if out := s.offer(target.Incoming{Local: c.Local, Remote: c.Remote}); out != nil {
+			s.play(out, c)
+		}
+		c.Close()
+	}()
+}
+
+// play sends a copy to the launcher. What comes back goes nowhere; a reset is the program's wish to see no more.
+func (s *subscription) play(out *wire.Stream, c *target.Copy) {
+	answers := make(chan struct{})
+	go func() {
+		defer close(answers)
+		if _, err := io.Copy(io.Discard, out); err != nil {
+			c.Close()
+		}
+	}()
+	for {
+		p, err := c.Next()
+		if err == nil {
+			if _, err = out.Write(p); err == nil {
+				continue
+			}
+		}
+		if err == io.EOF {
+			out.CloseWrite()
+			<-answers
+			out.Close()
+			return
+		}
+		if errors.Is(err, syscall.ENOBUFS) {
+			s.notice(err)
+		}
+		wire.Refuse(out)
+		<-answers
+		return
+	}
+}
+
+// notice tells the launcher, once, that a copy was cut.
+func (s *subscription) notice(err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if !s.noticed {
+		s.noticed = true
+		wire.WriteHeader(s.stream, &wire.Reply{Errno: wire.ErrnoName(err), Text: "a copy was cut: the mirror is too slow for it"})
+	}
+}
+
 // offer asks the launcher to take a connection, and returns the stream that carries it, or nil.
-func offer(ctx context.Context, bulk *wire.Session, port uint16, in target.Incoming) *wire.Stream {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+func (s *subscription) offer(in target.Incoming) *wire.Stream {
+	ctx, cancel := context.WithTimeout(s.ctx, answerTime)
 	defer cancel()
-	stream, err := bulk.Open(ctx)
+	stream, err := s.bulk.Open(ctx)
 	if err != nil {
 		return nil
 	}
 	wake := context.AfterFunc(ctx, func() { stream.SetDeadline(time.Unix(1, 0)) })
 	var reply wire.Reply
-	err = wire.WriteHeader(stream, &wire.Request{Op: wire.OpIncoming, Port: port, Local: in.Local, Remote: in.Remote})
+	err = wire.WriteHeader(stream, &wire.Request{Op: wire.OpIncoming, Port: s.port, Local: in.Local, Remote: in.Remote})
 	if err == nil {
 		err = wire.ReadHeader(stream, &reply)
 	}

@@ -213,18 +213,15 @@ func TestSteal(t *testing.T) {
 	if got := answer(dialPort(t, d, 8080)); got != "app hi" {
 		t.Errorf("before: %q", got)
 	}
-	subscription, err := link.Subscribe(t.Context(), 8080, true)
+	subscription, err := link.Subscribe(t.Context(), 8080, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := link.Subscribe(t.Context(), 8080, true); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := link.Subscribe(t.Context(), 8080, true, nil); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second subscriber: %v", err)
 	}
-	if _, err := link.Subscribe(t.Context(), 8081, true); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+	if _, err := link.Subscribe(t.Context(), 8081, true, nil); !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		t.Errorf("a port that is not listed: %v", err)
-	}
-	if _, err := link.Subscribe(t.Context(), 8080, false); !errors.Is(err, syscall.ENOSYS) {
-		t.Errorf("mirroring: %v", err)
 	}
 
 	client := dialPort(t, d, 8080)
@@ -298,7 +295,7 @@ func TestSteal(t *testing.T) {
 // The link breaks while somebody thinks about a connection: it is the app's, with every byte.
 func TestStealLinkLost(t *testing.T) {
 	link, d := newLink(t, fmt.Sprintf("ports: {8080: {listen: '127.0.0.1:0', app: '%s'}}", server(t, greet("app"))), nil)
-	if _, err := link.Subscribe(t.Context(), 8080, true); err != nil {
+	if _, err := link.Subscribe(t.Context(), 8080, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	undecided := dialPort(t, d, 8080)

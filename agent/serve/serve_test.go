@@ -97,7 +97,7 @@ func do(t *testing.T, link *wire.Link, req *wire.Request) *wire.Reply {
 func TestHelloAndEnv(t *testing.T) {
 	link, _ := newLink(t, "name: cart\nhostname: cart-0\nenv: {DB: db.internal, ON: on}", nil)
 	want := wire.Hello{Version: wire.Version, Session: "session-1", Bulk: true, Name: "cart", Hostname: "cart-0",
-		Capabilities: []string{"env", "files", "names", "outgoing", "steal"}}
+		Capabilities: []string{"env", "files", "names", "outgoing", "steal", "mirror"}}
 	if diff := cmp.Diff(want, link.Agent()); diff != "" {
 		t.Error(diff)
 	}

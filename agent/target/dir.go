@@ -17,6 +17,7 @@ import (
 
 // Dir is a pod directory: pod.yaml and rootfs/, served on this machine.
 type Dir struct {
+	path  string // absolute
 	pod   *pod
 	root  *os.File
 	ports map[uint16]*port
@@ -33,7 +34,7 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{pod: p, ports: make(map[uint16]*port)}
+	d := &Dir{path: path, pod: p, ports: make(map[uint16]*port)}
 	if d.root, err = openRoot(filepath.Join(path, "rootfs")); err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (d *Dir) Hostname() string { return d.pod.hostname }
 
 // Capabilities is everything.
 func (d *Dir) Capabilities() []string {
-	return []string{"env", "files", "names", "outgoing", "steal"}
+	return []string{"env", "files", "names", "outgoing", "steal", "mirror"}
 }
 
 // Env is pod.yaml's env.
@@ -176,6 +177,30 @@ func (d *Dir) Steal(number uint16, take func(Incoming) bool) (io.Closer, error) 
 		return nil, fmt.Errorf("pod.yaml lists no port %d: %w", number, syscall.EADDRNOTAVAIL)
 	}
 	return p.steal(take)
+}
+
+// CheckMirror says whether those ports of pod.yaml that are wanted can be mirrored. An error tells all that have no app, with line and column.
+func (d *Dir) CheckMirror(wanted func(port uint16) bool) error {
+	wrong := &FileError{Path: filepath.Join(d.path, podFile)}
+	for number, f := range d.pod.unserved {
+		if wanted(number) {
+			wrong.Faults = append(wrong.Faults, f)
+		}
+	}
+	if len(wrong.Faults) == 0 {
+		return nil
+	}
+	sortFaults(wrong.Faults)
+	return wrong
+}
+
+// Mirror watches a port of pod.yaml that has an app.
+func (d *Dir) Mirror(number uint16, see func(*Copy)) (io.Closer, error) {
+	p := d.ports[number]
+	if p == nil {
+		return nil, fmt.Errorf("pod.yaml lists no port %d: %w", number, syscall.EADDRNOTAVAIL)
+	}
+	return p.mirror(see)
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

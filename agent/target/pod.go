@@ -25,6 +25,7 @@ type pod struct {
 	named          map[netip.Addr]bool // the addresses of hosts
 	routes         map[route]netip.AddrPort
 	ports          map[uint16]portSpec
+	unserved       map[uint16]Fault // ports without an app, and what is wrong with mirroring them
 	latency        time.Duration
 }
 
@@ -50,11 +51,12 @@ func parsePod(raw []byte, dirName string) (*pod, []Fault) {
 		return nil, []Fault{*wrong}
 	}
 	p := &podParser{pod: &pod{
-		env:    make(map[string]string),
-		hosts:  make(map[string][]netip.Addr),
-		named:  make(map[netip.Addr]bool),
-		routes: make(map[route]netip.AddrPort),
-		ports:  make(map[uint16]portSpec),
+		env:      make(map[string]string),
+		hosts:    make(map[string][]netip.Addr),
+		named:    make(map[netip.Addr]bool),
+		routes:   make(map[route]netip.AddrPort),
+		ports:    make(map[uint16]portSpec),
+		unserved: make(map[uint16]Fault),
 	}}
 	keys := map[string]func(ast.Node){
 		"name":     func(n ast.Node) { p.pod.name = p.hostname(n, "name") },
@@ -72,13 +74,17 @@ func parsePod(raw []byte, dirName string) (*pod, []Fault) {
 	if p.pod.hostname == "" {
 		p.pod.hostname = p.pod.name
 	}
-	slices.SortStableFunc(p.faults, func(a, b Fault) int {
+	sortFaults(p.faults)
+	return p.pod, p.faults
+}
+
+func sortFaults(faults []Fault) {
+	slices.SortStableFunc(faults, func(a, b Fault) int {
 		if a.Line != b.Line {
 			return a.Line - b.Line
 		}
 		return a.Column - b.Column
 	})
-	return p.pod, p.faults
 }
 
 func (p *podParser) fault(n ast.Node, hint, format string, args ...any) {
@@ -260,6 +266,10 @@ func (p *podParser) ports(n ast.Node) {
 				return
 			}
 			p.pod.ports[uint16(number)] = spec
+			if !spec.app.IsValid() {
+				p.pod.unserved[uint16(number)] = *fault(key, fmt.Sprintf("port %d has no app, so there is nothing to mirror", number),
+					"name the pod's own program as app, take the connections with --steal, or leave the port out with feature.network.incoming.ignore_ports")
+			}
 		}
 	})
 }

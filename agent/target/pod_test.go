@@ -72,6 +72,8 @@ func TestParsePod(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
+	want.unserved = map[uint16]Fault{9090: {Line: 28, Column: 3, Message: "port 9090 has no app, so there is nothing to mirror",
+		Hint: "name the pod's own program as app, take the connections with --steal, or leave the port out with feature.network.incoming.ignore_ports"}}
 	opts := cmp.Options{cmp.AllowUnexported(pod{}, route{}, portSpec{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })}
 	if diff := cmp.Diff(want, got, opts); diff != "" {

@@ -26,9 +26,10 @@ type port struct {
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 
-	mu    sync.Mutex
-	thief *thief                 // nil: nobody steals
-	open  map[wire.Conn]struct{} // connections that nobody has taken
+	mu      sync.Mutex
+	thief   *thief                 // nil: nobody steals
+	mirrors []*mirror              // never changed in place
+	open    map[wire.Conn]struct{} // connections that nobody has taken
 }
 
 // thief is one subscription; its address tells it from a later one.
@@ -80,17 +81,18 @@ func (p *port) serve() {
 }
 
 // handle offers a connection to the thief, then to the pod's own program; where neither is, it is refused as by a port without a listener.
+// The mirrors see a copy of what somebody took.
 func (p *port) handle(conn wire.Conn) {
 	p.mu.Lock()
-	thief := p.thief
+	thief, mirrors := p.thief, p.mirrors
 	p.open[conn] = struct{}{}
 	p.mu.Unlock()
 	defer p.forget(conn)
-	if thief != nil {
-		local := netip.AddrPortFrom(addrPort(conn.LocalAddr()).Addr(), p.number)
-		if thief.take(Incoming{Conn: conn, Local: local, Remote: addrPort(conn.RemoteAddr())}) {
-			return
-		}
+	local := netip.AddrPortFrom(addrPort(conn.LocalAddr()).Addr(), p.number)
+	in, show := watch(Incoming{Conn: conn, Local: local, Remote: addrPort(conn.RemoteAddr())}, mirrors)
+	if thief != nil && thief.take(in) {
+		show()
+		return
 	}
 	if !p.app.IsValid() {
 		wire.Refuse(conn)
@@ -109,7 +111,8 @@ func (p *port) handle(conn wire.Conn) {
 		return
 	}
 	defer p.forget(app)
-	wire.Pipe(conn, app)
+	show()
+	wire.Pipe(in.Conn, app)
 }
 
 // remember has conn closed when the port closes; false: it is closed already.

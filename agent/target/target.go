@@ -36,6 +36,10 @@ type Target interface {
 	// target's own program, as all do while nobody steals. Errors carry EADDRINUSE when the port is being stolen, EADDRNOTAVAIL when the target
 	// has no such port.
 	Steal(port uint16, take func(Incoming) bool) (io.Closer, error)
+	// Mirror shows a copy of every new connection to the target's port to see, until the Closer is closed; whoever the connection goes to never waits
+	// for that. see must not block, and owns the copy. There may be any number of mirrors beside a thief. Errors carry EADDRNOTAVAIL when the target
+	// has no such port, ESRCH when it has no program there.
+	Mirror(port uint16, see func(*Copy)) (io.Closer, error)
 }
 
 // Incoming is a new connection to a port of the target. take owns Conn if it returns true, and must not have read from it otherwise.

@@ -185,9 +185,11 @@ func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) 
 	return reply, stream, nil
 }
 
-// Subscribe asks for the connections that reach the target's port; they come out of AcceptIncoming until the returned Closer is closed. Errors
-// are Do's: EADDRINUSE when somebody else has the port, EADDRNOTAVAIL when the target has no such port.
-func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool) (io.Closer, error) {
+// Subscribe asks for the connections that reach the target's port, or for copies of them; they come out of AcceptIncoming until the returned Closer is
+// closed. Errors are Do's: EADDRINUSE when somebody else has the port, EADDRNOTAVAIL when the target has no such port, ESRCH when it has no program
+// there that could be mirrored. notice is called, from another goroutine, for what the agent says about the subscription later: ENOBUFS when a copy
+// was cut.
+func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice func(*Error)) (io.Closer, error) {
 	_, stream, err := call(ctx, l.requests, &Request{Op: OpSubscribe, Port: port, Steal: steal})
 	if err != nil {
 		if stream != nil {
@@ -195,6 +197,11 @@ func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool) (io.Close
 		}
 		return nil, err
 	}
+	go func() { // ends with the stream
+		for reply := new(Reply); ReadHeader(stream, reply) == nil; reply = new(Reply) {
+			notice(&Error{Errno: reply.Errno, Text: reply.Text})
+		}
+	}()
 	return stream, nil
 }
 

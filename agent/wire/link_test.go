@@ -209,7 +209,7 @@ func TestAgentBreaksOff(t *testing.T) {
 				_, _, err := l.Connect(t.Context(), netip.MustParseAddrPort("10.0.0.1:80"))
 				return err
 			},
-			"Subscribe": func(l *Link) error { _, err := l.Subscribe(t.Context(), 80, true); return err },
+			"Subscribe": func(l *Link) error { _, err := l.Subscribe(t.Context(), 80, true, nil); return err },
 		}
 		for call, f := range calls {
 			var link *Link
@@ -335,7 +335,7 @@ func TestIncoming(t *testing.T) {
 	})
 	subscription := make(chan io.Closer)
 	go func() {
-		c, err := link.Subscribe(t.Context(), 8080, true)
+		c, err := link.Subscribe(t.Context(), 8080, true, nil)
 		if err != nil {
 			t.Error(err)
 		}

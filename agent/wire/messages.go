@@ -32,7 +32,7 @@ const (
 	OpLookup    Op = 8  // Request.Name, Request.Family → Reply.Addrs, Reply.Name (canonical)
 	OpReverse   Op = 9  // Request.Addr → Reply.Name
 	OpConnect   Op = 10 // bulk session: Request.Addr, Datagram → Reply.Local, Reply.Remote; then the stream is the connection, or carries datagrams
-	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open
+	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open; further replies are notices
 	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
 	OpStatfs    Op = 20 // → Reply.Statfs
@@ -86,7 +86,7 @@ type Hello struct {
 	Version      uint     `cbor:"1,keyasint"`
 	Session      string   `cbor:"2,keyasint,omitempty"` // the launcher's session id, the same on both sessions of a link
 	Bulk         bool     `cbor:"3,keyasint,omitempty"` // this session is the bulk one
-	Capabilities []string `cbor:"4,keyasint,omitempty"` // the agent's: env, files, names, outgoing, steal
+	Capabilities []string `cbor:"4,keyasint,omitempty"` // the agent's: env, files, names, outgoing, steal, mirror
 	Name         string   `cbor:"5,keyasint,omitempty"` // the agent's: the target's name
 	Hostname     string   `cbor:"6,keyasint,omitempty"` // the agent's: the target's host name
 }

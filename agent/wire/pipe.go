@@ -16,6 +16,13 @@ const drainTime = 5 * time.Second
 
 var pipeBuffers = sync.Pool{New: func() any { return new([pipeBuffer]byte) }}
 
+// Watched is a Conn that a Pipe shows what it reads from it: bytes, valid during the call only, and once, with an error, how that ended (io.EOF: well).
+// Saw must not block.
+type Watched interface {
+	Conn
+	Saw(p []byte, err error)
+}
+
 // Pipe relays between a and b until both directions are done, then closes both. The end of one direction is passed on while the other goes on, for
 // hours if need be. A connection that breaks resets the other, so that nobody takes a cut transfer for a whole one. An idle connection holds no buffer.
 func Pipe(a, b Conn) { pipe(a, b, drainTime) }
@@ -49,18 +56,25 @@ func drainAfter(src, dst Conn, drain time.Duration) (stop func() bool) {
 
 // oneWay relays src's bytes to dst, then src's end. It reports whether all arrived.
 func oneWay(dst, src Conn, drain time.Duration) bool {
+	saw := func([]byte, error) {}
+	if w, ok := src.(Watched); ok {
+		saw = w.Saw
+	}
 	for {
 		buf, n, err := readable(src)
 		if n > 0 {
+			saw(buf[:n], nil)
 			_, werr := dst.Write(buf[:n])
 			pipeBuffers.Put(buf)
 			if werr != nil {
+				saw(nil, werr)
 				// dst takes no more. What it has sent before is still delivered by the other direction.
 				dst.SetReadDeadline(time.Now().Add(drain))
 				return false
 			}
 			continue
 		}
+		saw(nil, err)
 		if err == io.EOF {
 			return dst.CloseWrite() == nil
 		}
