@@ -40,6 +40,9 @@ func (d *decoder) check() []Warning {
 			Hint:    "mode \"localwithoverrides\" is local except for the patterns",
 		})
 	}
+	for _, port := range identities(f.Network.Incoming.PortMapping) {
+		warnings = append(warnings, Warning{Message: fmt.Sprintf("`feature.network.incoming.port_mapping` maps port %d to itself, which it is anyway", port)})
+	}
 	copyHosts(out, dns)
 	return warnings
 }

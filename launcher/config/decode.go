@@ -300,31 +300,6 @@ func shortNetwork(d *decoder, n *node) {
 	}
 }
 
-// setIncoming is `incoming: true`, `false` and `"steal"`. In a file true asks for the default mode, in the variable for stealing.
-func setIncoming(d *decoder, n *node) {
-	on, err := strconv.ParseBool(n.text)
-	switch {
-	case err != nil || n.kind != boolean && n.kind != word:
-		setIncomingMode(d, n)
-	case !on:
-		d.config.Feature.Network.Incoming.Mode = IncomingOff
-	case n.kind == word:
-		d.config.Feature.Network.Incoming.Mode = IncomingSteal
-	default:
-		d.config.Feature.Network.Incoming.Mode = IncomingUnset
-	}
-}
-
-func setIncomingMode(d *decoder, n *node) {
-	if n.text == "mirror" {
-		d.fail(n.at, "mode \"mirror\" is not built yet", "use `--steal`: the program gets the connections in place of the pod")
-		return
-	}
-	if mode, ok := d.choice(n, string(IncomingSteal), string(IncomingOff)); ok {
-		d.config.Feature.Network.Incoming.Mode = IncomingMode(mode)
-	}
-}
-
 // shortOutgoing is `outgoing: true` and `outgoing: false`.
 func shortOutgoing(d *decoder, n *node) {
 	if on, ok := d.boolean(n); ok {

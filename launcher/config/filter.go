@@ -58,14 +58,6 @@ func (f Filter) remote(match func(Rule) bool) bool {
 	return !slices.ContainsFunc(f.Local, match)
 }
 
-// Wants says whether connections to this port of the pod are for the program.
-func (in Incoming) Wants(port uint16) bool {
-	if in.Mode != IncomingSteal || slices.Contains(in.IgnorePorts, port) {
-		return false
-	}
-	return len(in.Ports) == 0 || slices.Contains(in.Ports, port)
-}
-
 // ParseRule parses an entry of a filter.
 func ParseRule(s string) (Rule, error) {
 	var r Rule

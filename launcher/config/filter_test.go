@@ -126,20 +126,3 @@ func TestFilter(t *testing.T) {
 		t.Error("a rule for everything leaves a name out")
 	}
 }
-
-func TestWants(t *testing.T) {
-	for _, test := range []struct {
-		in   Incoming
-		want [2]bool // ports 80 and 81
-	}{
-		{Incoming{Mode: IncomingSteal}, [2]bool{true, true}},
-		{Incoming{Mode: IncomingSteal, Ports: []uint16{80}}, [2]bool{true, false}},
-		{Incoming{Mode: IncomingSteal, IgnorePorts: []uint16{80}}, [2]bool{false, true}},
-		{Incoming{Mode: IncomingOff}, [2]bool{}},
-		{Incoming{Mode: IncomingUnset, Ports: []uint16{80}}, [2]bool{}},
-	} {
-		if got := [2]bool{test.in.Wants(80), test.in.Wants(81)}; got != test.want {
-			t.Errorf("%+v: %v", test.in, got)
-		}
-	}
-}

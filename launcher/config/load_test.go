@@ -54,7 +54,7 @@ feature:
     not_found: []
     mapping: {"^/home/(\\w+)/conf": /etc/app/$1}
   network:
-    incoming: {mode: steal, ports: [80, 8080]}
+    incoming: {mode: steal, ports: [80, 8080], port_mapping: [[3000, 80]], listen_ports: [[80, 8000], [81, 8001]], ignore_localhost: true}
     outgoing:
       tcp: true
       udp: false
@@ -81,6 +81,9 @@ mapping = { ".+_TIMEOUT" = "1000" }
 [feature.network.incoming]
 mode = "steal"
 ports = [80, 8080]
+port_mapping = [[3000, 80]]
+listen_ports = [[80, 8000], [81, 8001]]
+ignore_localhost = true
 [feature.network.outgoing]
 udp = false
 ignore_localhost = true
@@ -95,7 +98,7 @@ const everythingJSON = `{
 			"override": {"PORT": "8080", "DEBUG": "true", "EMPTY": "", "TEXT": "h\u0065llo", "SAME": "hello"}, "mapping":{".+_TIMEOUT":"1000"}},
 		"fs": {"mode": "localwithoverrides", "read_only": ["^\/app/"], "local": ["\\.log$", "^/srv"], "not_found": [], "mapping": {"^/home/(\\w+)/conf": "/etc/app/$1"}},
 		"network": {
-			"incoming": {"mode": "steal", "ports": [80, 8080]},
+			"incoming": {"mode": "steal", "ports": [80, 8080], "port_mapping": [[3000, 80]], "listen_ports": [[80, 8000], [81, 8001]], "ignore_localhost": true},
 			"outgoing": {"udp": false, "ignore_localhost": true, "filter": {"local": ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}},
 			"dns": null
 		},
@@ -161,6 +164,7 @@ func TestShorthands(t *testing.T) {
 		`{"feature": {"fs": "local"}}`:                        func(c *Config) { c.Feature.FS.Mode = FSLocal },
 		`{"feature": {"fs": "Read"}}`:                         func(c *Config) {},
 		`{"feature": {"network": {"incoming": "steal"}}}`:     func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal },
+		`{"feature": {"network": {"incoming": "Mirror"}}}`:    func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingMirror },
 		`{"feature": {"network": {"incoming": false}}}`:       func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff },
 		`{"feature": {"network": {"outgoing": false}}}`:       func(c *Config) { c.Feature.Network.Outgoing = Outgoing{} },
 		`{"feature": {"network": {"dns": false}}}`:            func(c *Config) { c.Feature.Network.DNS.Enabled = false },

@@ -71,28 +71,6 @@ type Network struct {
 	IPv6     bool     `json:"ipv6"` // false: the program finds no IPv6 on this machine
 }
 
-// IncomingMode says what happens to connections to the pod's ports.
-type IncomingMode string
-
-// The modes of incoming traffic.
-const (
-	IncomingSteal IncomingMode = "steal" // the program gets them in place of the pod
-	IncomingOff   IncomingMode = "off"
-	// IncomingUnset: the user said nothing. Users know mirror as the default, which is not built: treat it as off, and say so when the
-	// program listens.
-	IncomingUnset IncomingMode = "unset"
-)
-
-// IsZero leaves the mode out of the JSON form when the user said nothing.
-func (m IncomingMode) IsZero() bool { return m == IncomingUnset }
-
-// Incoming is connections to the pod's ports. Ports and IgnorePorts are never both set.
-type Incoming struct {
-	Mode        IncomingMode `json:"mode,omitzero"`
-	Ports       []uint16     `json:"ports,omitempty"` // only these; empty means all
-	IgnorePorts []uint16     `json:"ignore_ports,omitempty"`
-}
-
 // Outgoing is connections that the program makes.
 type Outgoing struct {
 	TCP             bool   `json:"tcp"`
