@@ -33,11 +33,17 @@ type fakeAgent struct {
 
 	requests, bulk *wire.Session
 	mu             sync.Mutex
-	subscribed     map[uint16]bool
+	subscribed     map[uint16]*subscription
+	refuse         *wire.Reply // answers OpSubscribe when it is set
+}
+
+type subscription struct {
+	steal  bool
+	stream *wire.Stream
 }
 
 func (f *fakeAgent) serve(requests, bulk net.Conn) error {
-	f.subscribed = map[uint16]bool{}
+	f.subscribed = map[uint16]*subscription{}
 	var err error
 	if f.requests, err = wire.NewSession(requests, false, false); err != nil {
 		return err
@@ -62,10 +68,14 @@ func (f *fakeAgent) handle(s *wire.Stream, r *wire.Request) {
 			return
 		}
 	case r.Op == wire.OpSubscribe:
-		f.subscribe(r.Port, true)
+		if f.refuse != nil {
+			wire.WriteHeader(s, f.refuse)
+			break
+		}
+		f.subscribe(r.Port, &subscription{r.Steal, s})
 		wire.WriteHeader(s, &wire.Reply{})
 		io.Copy(io.Discard, s)
-		f.subscribe(r.Port, false)
+		f.subscribe(r.Port, nil)
 	case f.do != nil:
 		wire.WriteHeader(s, f.do(r))
 	default:
@@ -74,16 +84,31 @@ func (f *fakeAgent) handle(s *wire.Stream, r *wire.Request) {
 	s.Close()
 }
 
-func (f *fakeAgent) subscribe(port uint16, on bool) {
+func (f *fakeAgent) subscribe(port uint16, to *subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subscribed[port] = on
+	f.subscribed[port] = to
 }
 
 func (f *fakeAgent) isSubscribed(port uint16) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.subscribed[port]
+	return f.subscribed[port] != nil
+}
+
+func (f *fakeAgent) stolen(port uint16) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.subscribed[port] != nil && f.subscribed[port].steal
+}
+
+// notify says something about all subscriptions.
+func (f *fakeAgent) notify(errno string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.subscribed {
+		wire.WriteHeader(s.stream, &wire.Reply{Errno: errno})
+	}
 }
 
 // incoming opens a connection to a subscribed port and returns it when the launcher has accepted it, else the launcher's errno.

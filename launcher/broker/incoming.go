@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -20,8 +21,12 @@ import (
 	"mirrord/layer/frame"
 )
 
-// deliverTime is how long a program whose queue is full may take to make room for a connection.
-const deliverTime = 10 * time.Second
+const (
+	// deliverTime is how long a program whose queue is full may take to make room for a connection.
+	deliverTime = 10 * time.Second
+	// watchEvery is how often the kernel is asked whether the program still listens.
+	watchEvery = time.Second
+)
 
 // listeners are the session's listening sockets, by the port that the program asked for, or got when it asked for any.
 type listeners struct {
@@ -29,7 +34,8 @@ type listeners struct {
 	ports map[uint16]*listener
 }
 
-// listener is all sockets that listen on one port, as the program sees it. Nobody says when one is closed: that shows when it is used.
+// listener is all sockets that listen on one port, as the program sees it. Nobody says when one is closed.
+// What is asked is the kernel: now and then, and when it matters.
 type listener struct {
 	mu           sync.Mutex
 	at           []boundSock // the newest last
@@ -78,50 +84,46 @@ func (l *listeners) reach(addr netip.AddrPort) (netip.AddrPort, bool) {
 	return s.addr, true
 }
 
-// bind answers a program that cannot have its port: somebody else on this machine has it, while in the pod it is the program's.
-func (b *Broker) bind(m *frame.BindRequest) answer {
+// bind says which port a program gets for the one that it asked for. Before the kernel was asked, that is one that the user has chosen. Afterwards
+// somebody else on this machine has the port, while in the pod it is the program's: any will do.
+func (b *Broker) bind(c *net.UnixConn, m *frame.BindRequest) answer {
 	errno, port := unix.Errno(m.Errno), m.Requested.Port()
-	if errno != unix.EADDRINUSE && errno != unix.EACCES && errno != unix.EADDRNOTAVAIL || port == 0 || !b.network.Incoming.Wants(port) {
+	if errno == 0 {
+		if other, ok := b.network.Incoming.ListenPort(port); ok {
+			return result(&frame.BindReply{Port: other})
+		}
+		return local
+	}
+	if errno != unix.EADDRINUSE && errno != unix.EACCES && errno != unix.EADDRNOTAVAIL || !b.wants(c, m.Requested) {
 		return failure(errno)
 	}
 	l := b.listeners.get(port)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range slices.Clone(l.at) {
-		if s.listening() {
-			return failure(errno)
+	b.forgetClosed(l, port)
+	if n := len(l.at); n > 0 {
+		if other := l.at[n-1].addr.Port(); other != port {
+			return result(&frame.BindReply{Port: other}) // for one more worker with SO_REUSEPORT; the kernel refuses others
 		}
-		b.remove(l, port, s)
+		return failure(errno)
 	}
-	return status(frame.StatusOK)
+	return result(&frame.BindReply{})
 }
 
-// listening reports whether a socket still listens there, by whether the address could be bound. SO_REUSEADDR passes what only lingers.
-func (s boundSock) listening() bool {
-	family := unix.AF_INET
-	if s.addr.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return true
-	}
-	defer unix.Close(fd)
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	if s.v6only {
-		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
-	}
-	return unix.Bind(fd, sockaddr(s.addr)) == unix.EADDRINUSE
+// wants says whether a program that listens there is to get connections of the pod.
+func (b *Broker) wants(c *net.UnixConn, requested netip.AddrPort) bool {
+	in := &b.network.Incoming
+	_, ok := in.PodPort(requested.Port())
+	return ok && !(in.IgnoreLocalhost && loopbackOnly(requested)) && !b.isDebugger(c, requested.Port())
 }
 
-// listen notes a listening socket, and has the agent send the connections to the pod's port. It never makes listen fail.
-func (b *Broker) listen(m *frame.ListenRequest) answer {
+// listen notes a listening socket, and has the agent send the connections to the pod's port, or copies of them. It never makes listen fail.
+func (b *Broker) listen(c *net.UnixConn, m *frame.ListenRequest) answer {
 	asked, actual := m.Requested.Port(), unmap(m.Actual)
-	wants := asked != 0 && b.network.Incoming.Wants(asked)
+	wants := b.wants(c, m.Requested)
+	pod, _ := b.network.Incoming.PodPort(asked)
 	if asked == 0 {
 		asked = actual.Port()
-	} else if b.network.Incoming.Mode == config.IncomingUnset {
-		b.warn(fmt.Sprintf("the program listens on port %d, and connections to the pod do not come here", asked), "ask for them with --steal")
 	}
 	l := b.listeners.get(asked)
 	l.mu.Lock()
@@ -133,19 +135,72 @@ func (b *Broker) listen(m *frame.ListenRequest) answer {
 			b.warn(fmt.Sprintf("more than %d ports are replaced by others: a program may see the replacement of %d", maxLivePorts, asked), "")
 		}
 		if wants { // whoever waits for the event may connect then
-			defer b.Emit(events.Event{Type: events.Listen, Port: int(asked), ActualPort: int(actual.Port())})
+			e := events.Event{Type: events.Listen, Port: int(asked), ActualPort: int(actual.Port())}
+			if pod != asked {
+				e.PodPort = int(pod)
+			}
+			defer b.Emit(e)
 		}
 	}
-	if !wants || l.subscription != nil {
-		return status(frame.StatusOK)
+	if wants && l.subscription == nil {
+		l.subscription = b.subscribe(pod)
 	}
-	subscription, err := b.Link.Subscribe(b.ctx, asked, true)
-	if err != nil {
-		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %v", asked, err), "")
-		return status(frame.StatusOK)
-	}
-	l.subscription = subscription
 	return status(frame.StatusOK)
+}
+
+// subscribe asks the agent for the connections to a port of the pod; nil, and a warning, if they do not come.
+func (b *Broker) subscribe(pod uint16) io.Closer {
+	subscription, err := b.Link.Subscribe(b.ctx, pod, b.steals(), func(*wire.Error) {
+		b.warn(fmt.Sprintf("copies of connections to port %d of the pod were cut: the program reads them too slowly", pod),
+			"nobody waits for a copy; --steal gives the program the connections themselves")
+	})
+	switch unset := b.network.Incoming.Mode == config.IncomingUnset; {
+	case err == nil:
+		return subscription
+	case unset && errnoOf(err, 0) == unix.ESRCH:
+		b.warn(fmt.Sprintf("the program listens on port %d, where the pod has no program to mirror: no connections come here", pod), "take those that come to the pod with --steal")
+	default:
+		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %v", pod, err), "")
+	}
+	return nil
+}
+
+// steals: the program gets connections, not copies.
+func (b *Broker) steals() bool { return b.network.Incoming.Mode == config.IncomingSteal }
+
+// forgetClosed removes the sockets that listen no more. l.mu is held.
+func (b *Broker) forgetClosed(l *listener, port uint16) {
+	for _, s := range slices.Clone(l.at) {
+		if !s.listening() {
+			b.remove(l, port, s)
+		}
+	}
+}
+
+// watchListeners gives ports back to the pod that nobody listens on any more. Until it does, the agent offers connections in vain and passes them on
+// itself: none is lost.
+func (b *Broker) watchListeners() {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-b.ctx.Done():
+			return
+		}
+		b.checkListeners()
+	}
+}
+
+func (b *Broker) checkListeners() {
+	b.listeners.mu.Lock()
+	all := maps.Clone(b.listeners.ports)
+	b.listeners.mu.Unlock()
+	for port, l := range all {
+		l.mu.Lock() // whoever listens anew is noted before or after
+		b.forgetClosed(l, port)
+		l.mu.Unlock()
+	}
 }
 
 // remove forgets a socket that listens no more, and lets the pod have its port back after the last one. l.mu is held.
@@ -178,11 +233,12 @@ func (b *Broker) acceptIncoming() {
 
 // deliver connects to the program for a connection to the pod's port, or gives it back to the pod's own.
 func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
-	l := b.listeners.get(r.Port)
+	port := b.network.Incoming.LocalPort(r.Port)
+	l := b.listeners.get(port)
 	l.mu.Lock()
 	at := slices.Clone(l.at)
 	l.mu.Unlock()
-	view := frame.EndpointReply{Local: r.Local, Peer: r.Remote}
+	view := frame.EndpointReply{Local: netip.AddrPortFrom(r.Local.Addr(), port), Peer: r.Remote}
 	errno := "ECONNREFUSED"
 	for _, s := range slices.Backward(at) {
 		c, err := b.dialProgram(s, view)
@@ -194,7 +250,12 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 				return
 			}
 			b.Emit(events.Event{Type: events.Incoming, Port: int(r.Port), Peer: r.Remote.String()})
-			b.relay(endsOf(c), view, c, in)
+			if b.steals() {
+				b.relay(endsOf(c), view, c, in)
+			} else {
+				b.relays.nobodyWaitsFor(endsOf(c))
+				b.relay(endsOf(c), view, c, unheard{in})
+			}
 			return
 		}
 		if !errors.Is(err, unix.ECONNREFUSED) {
@@ -202,11 +263,18 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			continue
 		}
 		l.mu.Lock()
-		b.remove(l, r.Port, s)
+		if !s.listening() { // or it listens again since
+			b.remove(l, port, s)
+		}
 		l.mu.Unlock()
 	}
 	in.Refuse(errno)
 }
+
+// unheard is a copy of a connection: what the program answers goes nowhere.
+type unheard struct{ *wire.IncomingConn }
+
+func (unheard) Write(p []byte) (int, error) { return len(p), nil }
 
 // dialProgram connects to a listening socket of the program. The connection is registered before the program can accept it.
 func (b *Broker) dialProgram(s boundSock, view frame.EndpointReply) (*net.TCPConn, error) {

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
@@ -125,7 +128,8 @@ func TestListen(t *testing.T) {
 	s.checkIncoming(second)
 	second.Close()
 	s.checkIncoming(l)
-	s.expect(int32(unix.EADDRINUSE), frame.Bind, &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("0.0.0.0:8080")})
+	// One more worker may share its port, if the kernel lets it.
+	s.binds(portOf(l), &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("0.0.0.0:8080")})
 	l.Close()
 	if _, errno := s.agent.incoming(t, 8080, podAddr, client); errno != "ECONNREFUSED" {
 		t.Errorf("errno %q, want ECONNREFUSED", errno)
@@ -135,42 +139,65 @@ func TestListen(t *testing.T) {
 		t.Errorf("live_ports still %x", e)
 	}
 	// The program starts again.
-	s.expect(frame.StatusOK, frame.Bind, &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("0.0.0.0:8080")})
+	s.binds(0, &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("0.0.0.0:8080")})
 	s.checkIncoming(s.program(t, "0.0.0.0:0", 8080))
+}
+
+// binds checks which port a program gets for the one that it asked for.
+func (s *session) binds(want uint16, m *frame.BindRequest) {
+	s.t.Helper()
+	reply := frame.BindReply{Port: 1}
+	if status, _ := s.ask(s.t, frame.Bind, m, &reply); status != frame.StatusOK || reply.Port != want {
+		s.t.Errorf("%+v: status %d, port %d, want %d", m, status, reply.Port, want)
+	}
 }
 
 // TestBind: the port is the program's in the pod, whoever has it on this machine.
 func TestBind(t *testing.T) {
-	s := start(t, &fakeAgent{}, func(o *Options) { o.Config.Feature.Network.Incoming.IgnorePorts = []uint16{9000} })
+	s := start(t, &fakeAgent{}, func(o *Options) {
+		in := &o.Config.Feature.Network.Incoming
+		in.IgnorePorts, in.ListenPorts, in.IgnoreLocalhost = []uint16{9000}, [][2]uint16{{8000, 8001}}, true
+	})
 	request := func(e unix.Errno, port uint16) *frame.BindRequest {
 		return &frame.BindRequest{Errno: uint32(e), Requested: netip.AddrPortFrom(netip.IPv4Unspecified(), port)}
 	}
-	s.expect(frame.StatusOK, frame.Bind, request(unix.EADDRINUSE, 8080))
-	s.expect(frame.StatusOK, frame.Bind, request(unix.EACCES, 80))
-	s.expect(frame.StatusOK, frame.Bind, request(unix.EADDRNOTAVAIL, 8080)) // the pod's own address
+	s.binds(0, request(unix.EADDRINUSE, 8080))
+	s.binds(0, request(unix.EACCES, 80))
+	s.binds(0, request(unix.EADDRNOTAVAIL, 8080)) // the pod's own address
+	s.binds(8001, request(0, 8000))
+	s.expect(frame.StatusLocal, frame.Bind, request(0, 8080))
 	s.expect(int32(unix.EINVAL), frame.Bind, request(unix.EINVAL, 8080))
 	s.expect(int32(unix.EADDRINUSE), frame.Bind, request(unix.EADDRINUSE, 9000))
+	s.expect(int32(unix.EADDRINUSE), frame.Bind, &frame.BindRequest{Errno: uint32(unix.EADDRINUSE), Requested: netip.MustParseAddrPort("127.0.0.1:8080")})
 	l := s.program(t, "0.0.0.0:0", 8080)
-	s.expect(int32(unix.EADDRINUSE), frame.Bind, request(unix.EADDRINUSE, 8080))
+	s.binds(portOf(l), request(unix.EADDRINUSE, 8080))
 	l.Close() // and nobody tells: a restarted program must get it again
-	s.expect(frame.StatusOK, frame.Bind, request(unix.EADDRINUSE, 8080))
+	s.binds(0, request(unix.EADDRINUSE, 8080))
 	eventually(t, "the subscription is dropped", func() bool { return !s.agent.isSubscribed(8080) })
+	same := s.program(t, "0.0.0.0:0", 0) // the session itself has the port
+	s.tell(same, portOf(same))
+	s.expect(int32(unix.EADDRINUSE), frame.Bind, request(unix.EADDRINUSE, portOf(same)))
 }
 
 func TestListenLocally(t *testing.T) {
 	for name, change := range map[string]func(*config.Incoming){
-		"off":     func(in *config.Incoming) { in.Mode = config.IncomingOff },
-		"unset":   func(in *config.Incoming) { in.Mode = config.IncomingUnset },
-		"ignored": func(in *config.Incoming) { in.IgnorePorts = []uint16{8080} },
-		"others":  func(in *config.Incoming) { in.Ports = []uint16{9000} },
+		"off":       func(in *config.Incoming) { in.Mode = config.IncomingOff },
+		"ignored":   func(in *config.Incoming) { in.IgnorePorts = []uint16{8080} },
+		"others":    func(in *config.Incoming) { in.Ports = []uint16{9000} },
+		"localhost": func(in *config.Incoming) { in.IgnoreLocalhost = true },
+		"mapped":    func(in *config.Incoming) { in.PortMapping = [][2]uint16{{3000, 8080}} },
 	} {
 		s := start(t, &fakeAgent{}, func(o *Options) { change(&o.Config.Feature.Network.Incoming) })
-		s.program(t, "127.0.0.1:0", 8080)
+		l := s.program(t, "127.0.0.1:0", 8080)
 		if s.agent.isSubscribed(8080) {
 			t.Errorf("%s: subscribed", name)
 		}
-		if w := s.emitted(events.Warning); (len(w) == 1) != (name == "unset") {
+		if w := s.emitted(events.Warning); len(w) > 0 {
 			t.Errorf("%s: warnings %+v", name, w)
+		}
+		// For the session it is a listener all the same.
+		if at, ok := s.listeners.reach(netip.MustParseAddrPort("127.0.0.1:8080")); !ok || at.Port() != portOf(l) {
+			t.Errorf("%s: reached at %v, %v", name, at, ok)
 		}
 	}
 	s := start(t, &fakeAgent{}, nil)
@@ -178,6 +205,117 @@ func TestListenLocally(t *testing.T) {
 	if s.agent.isSubscribed(0) || s.agent.isSubscribed(portOf(l)) {
 		t.Error("any port: subscribed")
 	}
+	s = start(t, &fakeAgent{}, func(o *Options) { o.Config.Feature.Network.Incoming.IgnoreLocalhost = true })
+	s.program(t, "0.0.0.0:0", 8080)
+	if !s.agent.isSubscribed(8080) {
+		t.Error("not loopback alone: not subscribed")
+	}
+}
+
+// TestPortMapping: the program's port is another than the pod's, and it never sees that.
+func TestPortMapping(t *testing.T) {
+	s := start(t, &fakeAgent{}, func(o *Options) { o.Config.Feature.Network.Incoming.PortMapping = [][2]uint16{{3000, 8080}} })
+	l := s.program(t, "127.0.0.1:0", 3000)
+	if !s.agent.isSubscribed(8080) || s.agent.isSubscribed(3000) {
+		t.Error("subscribed to another port")
+	}
+	if e := s.emitted(events.Listen); len(e) != 1 || e[0].Port != 3000 || e[0].PodPort != 8080 {
+		t.Errorf("events %+v", e)
+	}
+	far, errno := s.agent.incoming(t, 8080, podAddr, client)
+	if errno != "" {
+		t.Fatal(errno)
+	}
+	defer far.Close()
+	c, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var view frame.EndpointReply
+	s.ask(t, frame.Endpoint, &frame.EndpointRequest{Local: addrOf(c.LocalAddr()), Peer: addrOf(c.RemoteAddr())}, &view)
+	if view.Local.String() != "10.1.2.3:3000" || view.Peer.String() != client {
+		t.Errorf("the program sees %+v", view)
+	}
+}
+
+// TestMirror: the program reads a copy; what it answers goes nowhere, and nobody waits for it at the end.
+func TestMirror(t *testing.T) {
+	for _, mode := range []config.IncomingMode{config.IncomingMirror, config.IncomingUnset} {
+		s := start(t, &fakeAgent{}, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = mode })
+		l := s.program(t, "127.0.0.1:0", 8080)
+		if !s.agent.isSubscribed(8080) || s.agent.stolen(8080) {
+			t.Errorf("%s: not mirrored", mode)
+		}
+		far, errno := s.agent.incoming(t, 8080, podAddr, client)
+		if errno != "" {
+			t.Fatal(errno)
+		}
+		c, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		far.Write([]byte("request"))
+		if _, err := io.ReadFull(c, make([]byte, 7)); err != nil {
+			t.Error(err)
+		}
+		c.Write([]byte("answer"))
+		s.Drain(time.Hour)
+		far.CloseWrite()
+		if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
+			t.Errorf("the program reads %q, %v", got, err)
+		}
+		c.Close()
+		if got, err := io.ReadAll(far); err != nil || len(got) > 0 {
+			t.Errorf("the agent reads %q, %v", got, err)
+		}
+		far.Close()
+
+		s.agent.notify("ENOBUFS")
+		s.agent.notify("ENOBUFS")
+		eventually(t, "the warning", func() bool { return len(s.emitted(events.Warning)) > 0 })
+		if w := s.emitted(events.Warning); len(w) != 1 || !strings.Contains(w[0].Message, "port 8080 of the pod were cut") {
+			t.Errorf("warnings %+v", w)
+		}
+	}
+}
+
+// TestNothingToMirror: a mode that nobody asked for is no error, but said.
+func TestNothingToMirror(t *testing.T) {
+	agent := &fakeAgent{refuse: &wire.Reply{Errno: "ESRCH"}}
+	s := start(t, agent, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = config.IncomingUnset })
+	s.program(t, "127.0.0.1:0", 8080)
+	if w := s.emitted(events.Warning); len(w) != 1 || !strings.Contains(w[0].Message, "port 8080") || !strings.Contains(w[0].Hint, "--steal") {
+		t.Errorf("warnings %+v", w)
+	}
+}
+
+// TestClosedListener: the pod gets a port back without anybody using it, and not before the last socket is closed.
+func TestClosedListener(t *testing.T) {
+	s := start(t, &fakeAgent{}, nil)
+	l := s.program(t, "127.0.0.1:0", 8080)
+	f, err := l.File() // a dup, as a fork has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := s.program(t, "[::1]:0", 8080)
+	l.Close()
+	s.checkListeners()
+	if !s.agent.isSubscribed(8080) || len(s.listeners.get(8080).at) != 2 {
+		t.Error("given back although it is used")
+	}
+	f.Close()
+	eventually(t, "one of two listeners is gone", func() bool {
+		l := s.listeners.get(8080)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.at) == 1
+	})
+	if !s.agent.isSubscribed(8080) {
+		t.Error("given back although one listens")
+	}
+	other.Close()
+	eventually(t, "the port is given back", func() bool { return !s.agent.isSubscribed(8080) })
 }
 
 // TestListenUnwanted: whatever the agent says, listen works.

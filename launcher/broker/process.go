@@ -35,6 +35,7 @@ func (b *Broker) hello(asker func() (peer, bool), m *frame.HelloRequest) answer 
 	}
 	b.processes.injected[pid] = struct{}{}
 	b.processes.mu.Unlock()
+	b.debuggers.forget(pid)
 	b.Emit(events.Event{Type: events.ProcessInject, PID: pid, PPID: int(m.PPID), Path: m.Exe})
 	return descriptor(b.page.fd, true)
 }

@@ -54,6 +54,7 @@ type relays struct {
 	accepted map[netip.AddrPort]*acceptedConn // by the program's end; its attempt not yet known
 	joining  int                              // halves that were taken out of these tables and are not yet in live
 	live     map[ends]frame.EndpointReply     // what the pod sees of each relayed connection
+	copies   map[ends]struct{}                // those of live that are mirrored: nothing that the program wrote is on its way there
 	changed  chan struct{}                    // closed and replaced when live changes
 	failed   map[meeting]failedConnect
 }
@@ -73,6 +74,7 @@ func (b *Broker) listenRelays() error {
 	r := &b.relays
 	r.attempts, r.waiting = map[uint64]*attempt{}, map[meeting]*attempt{}
 	r.accepted, r.live = map[netip.AddrPort]*acceptedConn{}, map[ends]frame.EndpointReply{}
+	r.copies = map[ends]struct{}{}
 	r.changed, r.failed = make(chan struct{}), map[meeting]failedConnect{}
 	r.network = relayNetwork()
 	for _, at := range []struct {
@@ -214,6 +216,15 @@ func (r *relays) unregister(key ends) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, key)
+	delete(r.copies, key)
+	r.signal()
+}
+
+// nobodyWaitsFor tells drain to leave out a registered connection.
+func (r *relays) nobodyWaitsFor(key ends) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.copies[key] = struct{}{}
 	r.signal()
 }
 
@@ -221,7 +232,7 @@ func (r *relays) unregister(key ends) {
 func (r *relays) drain(ctx context.Context) {
 	for {
 		r.mu.Lock()
-		n, changed := len(r.live)+r.joining, r.changed
+		n, changed := len(r.live)-len(r.copies)+r.joining, r.changed
 		r.mu.Unlock()
 		if n == 0 {
 			return

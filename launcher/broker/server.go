@@ -58,6 +58,7 @@ type Broker struct {
 	exchanges exchanges
 	leaving   leaving
 	listeners listeners
+	debuggers debuggers
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -118,6 +119,7 @@ func Start(o Options) (*Broker, error) {
 	}
 	b.spawn(b.acceptIncoming)
 	b.spawn(b.sweepUntilClosed)
+	b.spawn(b.watchListeners)
 	return b, nil
 }
 
@@ -391,7 +393,7 @@ func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []b
 	case frame.Reverse:
 		return handle(fields, b.reverse)
 	case frame.Connect:
-		return handle(fields, b.connect)
+		return handle(fields, func(m *frame.ConnectRequest) answer { return b.connectFrom(c, m) })
 	case frame.Connected:
 		return handle(fields, b.connected)
 	case frame.Endpoint:
@@ -399,9 +401,9 @@ func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []b
 	case frame.SockError:
 		return handle(fields, b.sockError)
 	case frame.Bind:
-		return handle(fields, b.bind)
+		return handle(fields, func(m *frame.BindRequest) answer { return b.bind(c, m) })
 	case frame.Listen:
-		return handle(fields, b.listen)
+		return handle(fields, func(m *frame.ListenRequest) answer { return b.listen(c, m) })
 	case frame.Exec:
 		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(asker, m) })
 	case frame.Datagram:

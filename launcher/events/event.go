@@ -27,7 +27,7 @@ const (
 	Name           Type = "name"              // name, errno; addresses only with values
 	Connect        Type = "connect"           // address, name, protocol, errno
 	OutgoingLocal  Type = "outgoing.local"    // address, name, protocol: it did not go to the pod; once per address
-	Listen         Type = "listen"            // port, actual_port
+	Listen         Type = "listen"            // port, actual_port, pod_port
 	Incoming       Type = "incoming"          // port, peer
 	SessionEnded   Type = "session.ended"     // status or signal, remaining, succeeded, failed
 )
@@ -62,6 +62,7 @@ type Event struct {
 	Peer       string    `json:"peer,omitempty"`
 	Port       int       `json:"port,omitempty"`
 	ActualPort int       `json:"actual_port,omitempty"`
+	PodPort    int       `json:"pod_port,omitempty"`
 	Errno      string    `json:"errno,omitempty"`
 	Status     *int      `json:"status,omitempty"`    // exit status; nil when the program did not exit by itself
 	Signal     string    `json:"signal,omitempty"`    // the signal that ended or stopped it ("SIGTERM")

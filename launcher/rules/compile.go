@@ -22,6 +22,7 @@ type Input struct {
 	LocalDirs   []string // further folders that are local with all they hold: of script and interpreter, of the layer's library
 
 	Names, Outgoing, Incoming, IgnoreLocalhost bool
+	AskBind                                    bool // some ports are bound elsewhere than they were asked for
 	UDP, NoIPv6                                bool
 
 	Hostname string       // the pod's, at most MaxHostname bytes; empty when it stays this machine's
@@ -81,7 +82,7 @@ func (in Input) flags() uint32 {
 	flags := uint32(0)
 	for flag, on := range map[uint32]bool{
 		flagFiles: in.Mode != "local", flagNames: in.Names, flagOutgoing: in.Outgoing, flagIncoming: in.Incoming,
-		flagHostname: in.Hostname != "", flagIgnoreLocalhost: in.IgnoreLocalhost,
+		flagHostname: in.Hostname != "", flagIgnoreLocalhost: in.IgnoreLocalhost, flagAskBind: in.AskBind,
 		flagUDP: in.UDP, flagNoIPv6: in.NoIPv6,
 		flagRelative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
 	} {

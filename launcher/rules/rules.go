@@ -54,6 +54,7 @@ const (
 	flagIncoming                    // listening sockets get the pod's connections
 	flagHostname                    // the hostname field holds the pod's
 	flagIgnoreLocalhost             // connections to loopback stay on this machine
+	flagAskBind                     // the broker is asked before a port is bound
 	flagUDP             = 1 << 7    // connected UDP sockets are the pod's
 	flagNoIPv6          = 1 << 8    // there is no IPv6
 )

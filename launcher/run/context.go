@@ -128,6 +128,11 @@ func openTarget(ctx context.Context, p *plan, opened *closers) (*wire.Link, erro
 		return nil, err
 	}
 	*opened = append(*opened, d.Close)
+	if in := p.Config.Feature.Network.Incoming; in.Mode == config.IncomingMirror {
+		if err := d.CheckMirror(func(pod uint16) bool { _, ok := in.PodPort(in.LocalPort(pod)); return ok }); err != nil {
+			return nil, err
+		}
+	}
 	serving, stop := context.WithCancel(context.Background())
 	requests, bulk, done, err := serve.Dir(serving, d)
 	if err != nil {
@@ -203,6 +208,7 @@ func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Ver
 		LocalDirs: localDirs,
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
 		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
+		AskBind:         len(f.Network.Incoming.ListenPorts) > 0,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
 		UDP:             f.Network.Outgoing.UDP, NoIPv6: !f.Network.IPv6,
 	}
@@ -260,6 +266,7 @@ func summary(p *plan, agent wire.Hello, variables int) string {
 		{"names", f.Network.DNS.Enabled},
 		{"outgoing connections", f.Network.Outgoing.TCP || f.Network.Outgoing.UDP},
 		{"incoming connections (steal)", f.Network.Incoming.Mode == config.IncomingSteal},
+		{"incoming connections (mirror)", f.Network.Incoming.Mode == config.IncomingMirror || f.Network.Incoming.Mode == config.IncomingUnset},
 	} {
 		if part.on {
 			parts = append(parts, part.name)

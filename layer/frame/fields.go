@@ -127,6 +127,10 @@ func (m *EndpointReply) fields(c *codec) {
 	c.addr(&m.Peer)
 }
 
+func (m *BindReply) fields(c *codec) {
+	c.u16(&m.Port)
+}
+
 func (m *ExecReply) fields(c *codec) {
 	c.u8(&m.Verdict)
 	c.str(&m.Path)

@@ -52,7 +52,7 @@ const (
 	Connected Kind = 11 // one way: the local end of the socket that was connected for an attempt
 	Endpoint  Kind = 12 // what the pod sees as the two ends of a relayed connection
 	SockError Kind = 13 // the pod's errno of a failed non-blocking connect
-	Bind      Kind = 14 // the asked port could not be bound
+	Bind      Kind = 14 // the asked port is to be bound, or could not be
 	Listen    Kind = 15 // a TCP socket listens
 	Exec      Kind = 16 // how is this program to be executed?
 	Datagram  Kind = 17 // one way: a datagram of an unconnected socket leaves from this machine
@@ -162,7 +162,7 @@ type (
 	EndpointRequest struct{ Local, Peer netip.AddrPort }
 	// SockErrorRequest: the local end as the kernel names it.
 	SockErrorRequest struct{ Local netip.AddrPort }
-	// BindRequest: the address that the program asked for, and the errno that the kernel gave.
+	// BindRequest: the address that the program asked for, and the errno that the kernel gave; 0 before the kernel was asked.
 	BindRequest struct {
 		Errno     uint32
 		Requested netip.AddrPort
@@ -209,6 +209,8 @@ type (
 	}
 	// EndpointReply: the two ends as the pod sees them.
 	EndpointReply struct{ Local, Peer netip.AddrPort }
+	// BindReply: the port to bind in place of the asked one; 0 is any. With StatusLocal the program's call stays as it is.
+	BindReply struct{ Port uint16 }
 	// ExecReply: Path is empty when the program is executed as asked.
 	ExecReply struct {
 		Verdict uint8

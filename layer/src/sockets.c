@@ -225,11 +225,13 @@ EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen
 
 // ---- bind, listen
 
-// The ports that this process was given in place of the ones it asked for. A child that is executed finds them in the rules.
+// The addresses that this process asked for, by the port that it has instead; and the ports that it asked for among those that the kernel also gives
+// out by itself, to tell a service from a listener on any port. A child that is executed finds the replaced ports in the rules.
 static struct {
     _Atomic uint32_t actual; // 0: free
     struct frame_addr requested;
 } given[32];
+enum { FIRST_OF_KERNEL = 32768 }; // ip(7): ip_local_port_range
 
 static const struct frame_addr *requested_for(uint16_t actual) {
     for (unsigned i = 0; i < sizeof given / sizeof *given; i++)
@@ -246,15 +248,38 @@ static void remember_given(uint16_t actual, const struct frame_addr *requested) 
     }
 }
 
-// bind_elsewhere finds another address for a port that cannot be had here: the broker delivers the pod's connections to whichever it is.
-static NOINLINE int bind_elsewhere(int fd, const struct sockaddr *addr, const struct frame_addr *requested, int err) {
+// asked_port is the port that the program asked for when some process of the session was given actual in its place; 0 when it was not.
+static uint16_t asked_port(const struct rules *r, uint16_t actual) {
+    uint32_t n = atomic_load(&r->live_ports_n);
+    for (uint32_t i = 0; i < n && i < sizeof r->live_ports / sizeof *r->live_ports; i++)
+        if (r->live_ports[i].actual == actual) return r->live_ports[i].requested;
+    return 0;
+}
+
+// ask_port asks which port to bind in place of the requested one: -1 when the call is to stay as it is. err is the kernel's errno, or 0.
+static NOINLINE int ask_port(const struct frame_addr *requested, int err) {
     uint8_t buffer[SOCKET_FRAME];
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_BIND, session.token);
     put_u32(&f, (uint32_t)err);
     put_addr(&f, requested);
-    if (ask(&f, NULL, 0) != STATUS_OK) return 0;
-    struct frame_addr other = *requested;
+    if (ask(&f, NULL, 0) != STATUS_OK) return -1;
+    uint16_t port = get_u16(&f);
+    return f.broken ? -1 : port;
+}
+
+static int bind_other(int fd, int family, const struct frame_addr *other, const struct frame_addr *requested) {
     union socket_address native;
+    socklen_t n = to_sockaddr(other, family, &native);
+    int err = sys_bind(fd, &native, n);
+    if (err == 0) remember_given(native_end(fd, 0).port, requested);
+    return err;
+}
+
+// bind_elsewhere finds another address for a port that cannot be had here: the broker delivers the pod's connections to whichever it is.
+static int bind_elsewhere(int fd, int family, const struct frame_addr *requested, int err) {
+    int port = ask_port(requested, err);
+    if (port < 0) return 0;
+    struct frame_addr other = *requested;
     if (err == EADDRNOTAVAIL) {
         // An address of the pod, not of this machine.
         memset(other.ip, 0, sizeof other.ip);
@@ -262,22 +287,37 @@ static NOINLINE int bind_elsewhere(int fd, const struct sockaddr *addr, const st
             other.ip[0] = 127, other.ip[3] = 1;
         else
             other.ip[15] = 1;
-        socklen_t n = to_sockaddr(&other, addr->sa_family, &native);
-        if (sys_bind(fd, &native, n) == 0) return 1;
+        if (bind_other(fd, family, &other, requested) == 0) return 1;
     }
-    other.port = 0;
-    socklen_t n = to_sockaddr(&other, addr->sa_family, &native);
-    if (sys_bind(fd, &native, n) != 0) return 0;
-    remember_given(native_end(fd, 0).port, requested);
-    return 1;
+    other.port = (uint16_t)port;
+    return bind_other(fd, family, &other, requested) == 0;
 }
 
 EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t length) {
+    struct frame_addr requested = {0};
+    if (session.active) requested = frame_addr_of(addr, length);
+    if (requested.family == 0 || requested.port == 0) return ORIGINAL(bind)(fd, addr, length);
+    uint32_t flags = rules()->flags;
+    if (unlikely(flags & RULE_ASK_BIND) && is_tcp(fd)) {
+        int port = ask_port(&requested, 0);
+        if (port > 0) {
+            // The user has said which port it is to be, so no other will do.
+            struct frame_addr other = requested;
+            other.port = (uint16_t)port;
+            int err = bind_other(fd, addr->sa_family, &other, &requested);
+            if (err == 0) return 0;
+            errno = -err;
+            return -1;
+        }
+    }
     int result = ORIGINAL(bind)(fd, addr, length), err = errno;
-    if (likely(result == 0) || !session.active || (err != EADDRINUSE && err != EACCES && err != EADDRNOTAVAIL)) return result;
-    struct frame_addr requested = frame_addr_of(addr, length);
-    if (requested.family != 0 && requested.port != 0 && (rules()->flags & RULE_INCOMING) && is_tcp(fd) &&
-        bind_elsewhere(fd, addr, &requested, err))
+    if (likely(result == 0)) {
+        if (unlikely(requested.port >= FIRST_OF_KERNEL) && is_tcp(fd)) remember_given(requested.port, &requested);
+        errno = err;
+        return result;
+    }
+    if ((err == EADDRINUSE || err == EACCES || err == EADDRNOTAVAIL) && (flags & RULE_INCOMING) && is_tcp(fd) &&
+        bind_elsewhere(fd, addr->sa_family, &requested, err))
         return 0;
     errno = err;
     return result;
@@ -287,11 +327,15 @@ EXPORT int listen(int fd, int backlog) {
     int result = ORIGINAL(listen)(fd, backlog), saved = errno;
     if (result != 0 || !session.active || !(rules()->flags & (RULE_INCOMING | RULE_OUTGOING)) || !is_tcp(fd)) return result;
     uint8_t buffer[SOCKET_FRAME];
-    struct frame_addr actual = native_end(fd, 0);
-    const struct frame_addr *requested = requested_for(actual.port);
+    struct frame_addr actual = native_end(fd, 0), requested = actual;
+    const struct frame_addr *known = requested_for(actual.port);
+    if (known != NULL)
+        requested = *known;
+    else if (actual.port >= FIRST_OF_KERNEL && asked_port(rules(), actual.port) == 0)
+        requested.port = 0;
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_LISTEN, session.token);
     put_u8(&f, option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1);
-    put_addr(&f, requested != NULL ? requested : &actual);
+    put_addr(&f, &requested);
     put_addr(&f, &actual);
     ask(&f, NULL, 0); // a listener that the pod does not know of is still one
     errno = saved;
@@ -313,16 +357,6 @@ static NOINLINE int ask_ends(const struct frame_addr *local, const struct frame_
     return !f.broken;
 }
 
-// asked_port is the port that the program asked for when it was given actual in its place; 0 when it was not.
-static uint16_t asked_port(const struct rules *r, uint16_t actual) {
-    const struct frame_addr *requested = requested_for(actual);
-    if (requested != NULL) return requested->port;
-    uint32_t n = atomic_load(&r->live_ports_n);
-    for (uint32_t i = 0; i < n && i < sizeof r->live_ports / sizeof *r->live_ports; i++)
-        if (r->live_ports[i].actual == actual) return r->live_ports[i].requested;
-    return 0;
-}
-
 // correct_end replaces the address that the kernel gave for one end of fd by the pod's. room is the caller's, before the kernel answered.
 static void correct_end(int fd, int want_peer, struct sockaddr *out, socklen_t room, socklen_t *length) {
     const struct rules *r = session.active && out != NULL ? rules() : NULL;
@@ -334,7 +368,9 @@ static void correct_end(int fd, int want_peer, struct sockaddr *out, socklen_t r
         if (may_be_relayed(r, &peer) && ask_ends(&local, &peer, &pod_local, &pod_peer))
             hand_out(want_peer ? &pod_peer : &pod_local, family, out, room, length);
     } else if (!want_peer) {
-        local.port = asked_port(r, local.port);
+        const struct frame_addr *requested = requested_for(local.port);
+        if (requested != NULL) local = *requested;
+        else local.port = asked_port(r, local.port);
         if (local.port != 0) hand_out(&local, family, out, room, length);
     }
 }

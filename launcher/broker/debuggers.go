@@ -1,0 +1,227 @@
+package broker
+
+import (
+	"net"
+	"net/netip"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"mirrord/layer/frame"
+)
+
+// debuggers are the ports over which a program of the session and its debugger talk. Debugger, editor and program are on this machine, so these ports
+// are not the pod's: a listener gets no connections from there, and a connection on loopback stays here. Which they are shows in a program's command
+// line and environment, which are read when it first listens or connects on loopback: late, but a debugger is not in a hurry.
+type debuggers struct {
+	mu     sync.Mutex
+	ports  []portRange  // of all programs so far: children talk to their parents' debugger
+	looked map[int]bool // processes whose command line was read
+}
+
+type portRange struct{ first, last uint16 }
+
+// maxDebuggerPorts bounds what one session remembers.
+const maxDebuggerPorts = 256
+
+func (d *debuggers) has(port uint16) bool {
+	return slices.ContainsFunc(d.ports, func(r portRange) bool { return r.first <= port && port <= r.last })
+}
+
+// forget is called when a process executes a program: it has another command line then.
+func (d *debuggers) forget(pid int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.looked, pid)
+}
+
+// isDebugger says whether the process behind c means a debugger by this port.
+func (b *Broker) isDebugger(c *net.UnixConn, port uint16) bool {
+	d := &b.debuggers
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if who, ok := peerOf(c); ok && !d.looked[who.pid] {
+		if d.looked == nil {
+			d.looked = map[int]bool{}
+		}
+		d.looked[who.pid] = true
+		for _, r := range debuggerPorts(commandOf(who.pid)) {
+			if !slices.Contains(d.ports, r) && len(d.ports) < maxDebuggerPorts {
+				d.ports = append(d.ports, r)
+			}
+		}
+	}
+	return d.has(port)
+}
+
+// connectFrom is connect, unless the program talks to its debugger.
+func (b *Broker) connectFrom(c *net.UnixConn, m *frame.ConnectRequest) answer {
+	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.isDebugger(c, m.Addr.Port()) {
+		return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
+	}
+	return b.connect(m)
+}
+
+// command is how a process was started. readFile reads a small file as the process would; what cannot be read is empty.
+type command struct {
+	exe      string // the file's path
+	argv     []string
+	env      []string
+	readFile func(name string) string
+}
+
+// variable is the value of a variable; the first one counts, as in libc.
+func (c *command) variable(name string) string {
+	for _, kv := range c.env {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// debuggerPorts finds the ports of the debuggers that people use: those of node (and what editors start it with), Python (debugpy, pydevd), Java (jdwp)
+// and .NET as Rider starts it. The variable MIRRORD_IGNORE_DEBUGGER_PORTS, which editors' extensions set, names any others: "5678,45000-45010".
+func debuggerPorts(c command) []portRange {
+	found := parseRanges(c.variable("MIRRORD_IGNORE_DEBUGGER_PORTS"))
+	if len(c.argv) == 0 {
+		return found
+	}
+	var more []string
+	switch program := path.Base(c.exe); {
+	case program == "node" || program == "nodejs":
+		more = nodePorts(&c)
+	case strings.HasPrefix(program, "python") || strings.HasPrefix(program, "pypy"):
+		more = pythonPorts(c.argv[1:])
+	case program == "java":
+		more = javaPorts(&c)
+	case program == "dotnet":
+		more = dotnetPorts(c.argv[1:])
+	}
+	for _, p := range more {
+		// [host:]port
+		if port, err := strconv.ParseUint(p[strings.LastIndexByte(p, ':')+1:], 10, 16); err == nil && port != 0 {
+			found = append(found, portRange{uint16(port), uint16(port)})
+		}
+	}
+	return found
+}
+
+func parseRanges(text string) (all []portRange) {
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			to = from
+		}
+		first, err1 := strconv.ParseUint(from, 10, 16)
+		last, err2 := strconv.ParseUint(to, 10, 16)
+		if err1 == nil && err2 == nil {
+			all = append(all, portRange{uint16(first), uint16(last)})
+		}
+	}
+	return all
+}
+
+// inspectorURL is what editors' loaders put into an environment.
+var inspectorURL = regexp.MustCompile(`"inspectorURL"\s*:\s*"ws://([^/"]*)`)
+
+// nodePorts: without a word, SIGUSR1 opens the default port (https://nodejs.org/en/learn/getting-started/debugging).
+func nodePorts(c *command) []string {
+	port := "9229"
+	words := slices.Concat(strings.Fields(c.variable("NODE_OPTIONS")), c.argv[1:])
+	for i, word := range words {
+		name, value, given := strings.Cut(word, "=")
+		switch name {
+		case "--inspect-port", "--debug-port":
+			if !given && i+1 < len(words) {
+				value, given = words[i+1], true
+			}
+		case "--inspect", "--inspect-brk", "--inspect-wait":
+		default:
+			given = false
+		}
+		if given && value != "" && strings.Trim(value[strings.LastIndexByte(value, ':')+1:], "0123456789") == "" {
+			port = value
+		}
+	}
+	found := []string{port}
+	for _, name := range []string{"NODE_INSPECTOR_INFO", "VSCODE_INSPECTOR_OPTIONS"} {
+		if m := inspectorURL.FindStringSubmatch(c.variable(name)); m != nil {
+			found = append(found, m[1])
+		}
+	}
+	return found
+}
+
+// pythonPorts: `-m debugpy --listen|--connect`, debugpy's adapter and launcher, and `pydevd.py --port`.
+func pythonPorts(argv []string) (found []string) {
+	for i, word := range argv {
+		parts := strings.Split(word, "/")
+		last := strings.TrimSuffix(parts[len(parts)-1], ".py")
+		rest := argv[i+1:]
+		switch {
+		case last == "pydevd":
+			return option(rest, "--port")
+		case !slices.Contains(parts, "debugpy"):
+			continue
+		case slices.Contains(parts, "adapter"):
+			return slices.Concat(option(rest, "--port"), option(rest, "--for-server"))
+		case slices.Contains(parts, "launcher"):
+			return rest[:min(1, len(rest))]
+		default:
+			return slices.Concat(option(rest, "--listen"), option(rest, "--connect"))
+		}
+	}
+	return nil
+}
+
+// option is the first value of an option: the word after it, or what an equals sign gives it.
+func option(argv []string, name string) []string {
+	for i, word := range argv {
+		if value, ok := strings.CutPrefix(word, name+"="); ok {
+			return []string{value}
+		}
+		if word == name && i+1 < len(argv) {
+			return argv[i+1 : i+2]
+		}
+	}
+	return nil
+}
+
+// javaPorts: the options may stand in variables and, with an @, in files, too (the JDK's java(1)).
+func javaPorts(c *command) (found []string) {
+	words := c.argv[1:]
+	for _, name := range []string{"JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"} {
+		words = append(words[:len(words):len(words)], strings.Fields(c.variable(name))...)
+	}
+	for i := 0; i < len(words); i++ {
+		word := strings.Trim(words[i], `"'`)
+		if file, ok := strings.CutPrefix(word, "@"); ok && i < len(c.argv)-1 {
+			words = append(words[:len(words):len(words)], strings.Fields(c.readFile(file))...)
+			continue
+		}
+		options, ok := strings.CutPrefix(word, "-agentlib:jdwp=")
+		if !ok {
+			options, ok = strings.CutPrefix(word, "-Xrunjdwp:")
+		}
+		for option := range strings.SplitSeq(options, ",") {
+			if address, is := strings.CutPrefix(option, "address="); ok && is {
+				found = append(found, address)
+			}
+		}
+	}
+	return found
+}
+
+func dotnetPorts(argv []string) []string {
+	if !slices.ContainsFunc(argv, func(word string) bool { return strings.Contains(word, "Debugger") }) {
+		return nil
+	}
+	return option(argv, "--frontend-port")
+}
+
+// loopbackOnly says whether only this machine can connect to what is bound to the address.
+func loopbackOnly(at netip.AddrPort) bool { return at.Addr().Unmap().IsLoopback() }
