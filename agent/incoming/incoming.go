@@ -3,7 +3,6 @@ package incoming
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -15,6 +14,9 @@ import (
 
 // answerTime limits how long the launcher may think about a connection before the target's own program gets it.
 const answerTime = 10 * time.Second
+
+// drainTime limits how long what came before a connection broke is still sent to its mirror.
+const drainTime = 5 * time.Second
 
 // subscription is one OpSubscribe while it is open, and after that while its connections are.
 type subscription struct {
@@ -114,6 +116,14 @@ func (s *subscription) play(out *wire.Stream, c *target.Copy) {
 			c.Close()
 		}
 	}()
+	// A launcher that does not read would keep us writing.
+	defer context.AfterFunc(c.Broken(), func() {
+		limit := time.Now()
+		if context.Cause(c.Broken()) != syscall.ENOBUFS {
+			limit = limit.Add(drainTime)
+		}
+		out.SetWriteDeadline(limit)
+	})()
 	for {
 		p, err := c.Next()
 		if err == nil {
@@ -127,8 +137,8 @@ func (s *subscription) play(out *wire.Stream, c *target.Copy) {
 			out.Close()
 			return
 		}
-		if errors.Is(err, syscall.ENOBUFS) {
-			s.notice(err)
+		if cause := context.Cause(c.Broken()); cause == syscall.ENOBUFS {
+			s.notice(cause)
 		}
 		wire.Refuse(out)
 		<-answers

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -29,11 +30,15 @@ type Copy struct {
 	taken  int    // bytes that Next handed out last
 	end    error  // after buf; nil while the connection goes on
 	closed bool
+
+	broken context.Context
+	sever  context.CancelCauseFunc
 }
 
 func newCopy(local, remote netip.AddrPort, held *atomic.Int64) *Copy {
 	c := &Copy{Local: local, Remote: remote, held: held}
 	c.ready.L = &c.mu
+	c.broken, c.sever = context.WithCancelCause(context.Background())
 	return c
 }
 
@@ -57,6 +62,9 @@ func (c *Copy) Next() ([]byte, error) {
 	c.buf, c.taken = nil, len(p)
 	return p, nil
 }
+
+// Broken ends when the copy is cut or its connection breaks, which may be long before Next says so; the cause is Next's error.
+func (c *Copy) Broken() context.Context { return c.broken }
 
 // Close gives the copy up. It may be called more than once, and while another goroutine is in Next.
 func (c *Copy) Close() error {
@@ -88,8 +96,10 @@ func (c *Copy) saw(p []byte, err error) {
 		c.end = io.EOF
 	case err != nil:
 		c.end = syscall.ECONNRESET
+		c.sever(c.end)
 	case len(c.buf)+c.taken+len(p) > copyLimit || c.held.Load()+int64(len(p)) > mirrorLimit:
 		c.end = syscall.ENOBUFS
+		c.sever(c.end)
 		c.drop()
 	default:
 		c.held.Add(int64(len(p)))

@@ -1,5 +1,6 @@
 // A small web server: serve PORT [v6]. Its answer names the peer of the connection and the port that it believes to have. To /self it connects to
-// itself on loopback; after /quit it ends, and after /last it ends with an answer that is far from sent.
+// itself on loopback; after /quit it ends, and after /last it ends with an answer that is far from sent. A request with /stuck in it is neither read to its
+// end nor answered. Every request is printed.
 #define _GNU_SOURCE
 #include "testprog.h"
 
@@ -67,6 +68,9 @@ int main(int argc, char **argv) {
         ssize_t n = read(fd, request, sizeof request - 1);
         if (n > 0 && getsockname(fd, &local.any, &length) == 0) {
             request[n] = 0;
+            printf("%.*s from %s\n", (int)strcspn(request, "\r\n"), request, text_of(&peer, text));
+            fflush(stdout);
+            if (strstr(request, "/stuck") != NULL) continue;
             if (strncmp(request, "GET /last ", 10) == 0) answer_last(fd);
             size_t size = strncmp(request, "GET /self ", 10) == 0
                               ? ask_self(port, body, sizeof body)
