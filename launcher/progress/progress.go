@@ -107,7 +107,7 @@ func (p *Printer) Show(ev events.Event) {
 		p.local.add(ev.Path, missingFolder(ev.Path))
 	case events.Listen:
 		if ev.ActualPort != 0 && ev.ActualPort != ev.Port {
-			p.say(fmt.Sprintf("port %d is taken on this machine: the program listens on %d instead", ev.Port, ev.ActualPort), "")
+			p.say(fmt.Sprintf("port %d: on this machine the program listens on %d instead", ev.Port, ev.ActualPort), "")
 		}
 	case events.SessionEnded:
 		p.summary(ev)

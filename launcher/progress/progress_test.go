@@ -39,7 +39,7 @@ func show(mode Mode, terminal bool, all []events.Event) string {
 }
 
 const body = `mirrord: ready: dir:pod (cart-7d9f): 2 variables, files (read)
-mirrord: port 80 is taken on this machine: the program listens on 41234 instead
+mirrord: port 80: on this machine the program listens on 41234 instead
 mirrord: warning: no
 mirrord: hint: do
 mirrord: in the pod: 12000 files opened, 1 connection made, 2 connections failed

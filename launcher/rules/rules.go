@@ -55,12 +55,10 @@ const (
 	flagHostname                    // the hostname field holds the pod's
 	flagIgnoreLocalhost             // connections to loopback stay on this machine
 	flagAskBind                     // the broker is asked before a port is bound
-	flagUDP             = 1 << 7    // connected UDP sockets are the pod's
-	flagNoIPv6          = 1 << 8    // there is no IPv6
+	flagUDP                         // connected UDP sockets are the pod's
+	flagNoIPv6                      // there is no IPv6
+	flagRelative                    // the user's patterns may reach below folders of this machine: relative paths are looked at there too
 )
-
-// flagRelative: patterns of the user's may reach below folders of this machine, so relative paths are looked at there too.
-const flagRelative = 1 << 10
 
 // class is why a path is whose it is. Lower ones win.
 type class uint

@@ -84,7 +84,7 @@ enum {
     RULE_ASK_BIND = 64,
     RULE_UDP = 128,
     RULE_NO_IPV6 = 256,
-    RULE_RELATIVE = 1024,
+    RULE_RELATIVE = 512,
 };
 
 // rules returns the session's rules, fetching them at the first call. NULL when the process is in no session. When the broker cannot be
