@@ -59,6 +59,24 @@ func (l *listeners) get(port uint16) *listener {
 	return l.ports[port]
 }
 
+// inOrder returns the sockets in the order in which a connection from there is to be offered to them: those of its family, then the others; the newest
+// first.
+func (l *listener) inOrder(from netip.Addr) []boundSock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := slices.Clone(l.at)
+	slices.Reverse(at)
+	rank := func(s boundSock) int {
+		ip := s.addr.Addr()
+		if ip.Is6() == from.Is6() || ip == netip.IPv6Unspecified() && !s.v6only {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(at, func(a, b boundSock) int { return rank(a) - rank(b) })
+	return at
+}
+
 // reach returns where a program of the session listens that is to be reached at the loopback address addr.
 func (l *listeners) reach(addr netip.AddrPort) (netip.AddrPort, bool) {
 	l.mu.Lock()
@@ -235,12 +253,10 @@ func (b *Broker) acceptIncoming() {
 func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 	port := b.network.Incoming.LocalPort(r.Port)
 	l := b.listeners.get(port)
-	l.mu.Lock()
-	at := slices.Clone(l.at)
-	l.mu.Unlock()
+	at := l.inOrder(r.Remote.Addr())
 	view := frame.EndpointReply{Local: netip.AddrPortFrom(r.Local.Addr(), port), Peer: r.Remote}
 	errno := "ECONNREFUSED"
-	for _, s := range slices.Backward(at) {
+	for _, s := range at {
 		c, err := b.dialProgram(s, view)
 		if err == nil {
 			if err := in.Accept(); err != nil {

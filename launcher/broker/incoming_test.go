@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,6 +277,26 @@ func TestMirror(t *testing.T) {
 		eventually(t, "the warning", func() bool { return len(s.emitted(events.Warning)) > 0 })
 		if w := s.emitted(events.Warning); len(w) != 1 || !strings.Contains(w[0].Message, "port 8080 of the pod were cut") {
 			t.Errorf("warnings %+v", w)
+		}
+	}
+}
+
+// TestFamilies: of two listeners the one of the client's family gets the connection, whichever is newer; the other is better than none.
+func TestFamilies(t *testing.T) {
+	s := start(t, &fakeAgent{}, nil)
+	v4 := s.program(t, "127.0.0.1:0", 8080)
+	v6 := s.program(t, "[::1]:0", 8080)
+	s.checkIncoming(v4)
+	v4.Close()
+	s.checkIncoming(v6)
+	any4, any6 := netip.MustParseAddrPort("0.0.0.0:80"), netip.MustParseAddrPort("[::]:80")
+	l := listener{at: []boundSock{{addr: any4}, {addr: any6}, {addr: any6, v6only: true}}}
+	for from, want := range map[string][]boundSock{
+		"10.0.0.1": {{addr: any6}, {addr: any4}, {addr: any6, v6only: true}},
+		"fd00::1":  {{addr: any6, v6only: true}, {addr: any6}, {addr: any4}},
+	} {
+		if got := l.inOrder(netip.MustParseAddr(from)); !slices.Equal(got, want) {
+			t.Errorf("from %s: %v, want %v", from, got, want)
 		}
 	}
 }
