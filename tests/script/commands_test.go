@@ -185,7 +185,8 @@ func fetch(url, from string) (string, error) {
 }
 
 // condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [files:N] (a
-// process may have that many open) and [there:PATH].
+// process may have that many open), [there:PATH]
+// and [python:MODULE] (the python3 that scripts find has it).
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
 	case "root":
@@ -195,6 +196,8 @@ func condition(name string) (bool, error) {
 		return err == nil, nil
 	case "mounts":
 		return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
+	case "python":
+		return exec.Command("env", "PATH="+systemPath+":"+os.Getenv("PATH"), "python3", "-c", "import "+value).Run() == nil, nil
 	case "static":
 		return linksStatically(), nil
 	case "files":
