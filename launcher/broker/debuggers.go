@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"net"
 	"net/netip"
 	"path"
 	"regexp"
@@ -38,12 +37,12 @@ func (d *debuggers) forget(pid int) {
 	delete(d.looked, pid)
 }
 
-// isDebugger says whether the process behind c means a debugger by this port.
-func (b *Broker) isDebugger(c *net.UnixConn, port uint16) bool {
+// isDebugger says whether the process that asks means a debugger by this port.
+func (b *Broker) isDebugger(from asker, port uint16) bool {
 	d := &b.debuggers
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if who, ok := peerOf(c); ok && !d.looked[who.pid] {
+	if who, ok := from(); ok && !d.looked[who.pid] {
 		if d.looked == nil {
 			d.looked = map[int]bool{}
 		}
@@ -58,8 +57,8 @@ func (b *Broker) isDebugger(c *net.UnixConn, port uint16) bool {
 }
 
 // connectFrom is connect, unless the program talks to its debugger.
-func (b *Broker) connectFrom(c *net.UnixConn, m *frame.ConnectRequest) answer {
-	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.isDebugger(c, m.Addr.Port()) {
+func (b *Broker) connectFrom(from asker, m *frame.ConnectRequest) answer {
+	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.isDebugger(from, m.Addr.Port()) {
 		return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
 	}
 	return b.connect(m)

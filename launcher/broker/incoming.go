@@ -104,7 +104,7 @@ func (l *listeners) reach(addr netip.AddrPort) (netip.AddrPort, bool) {
 
 // bind says which port a program gets for the one that it asked for. Before the kernel was asked, that is one that the user has chosen. Afterwards
 // somebody else on this machine has the port, while in the pod it is the program's: any will do.
-func (b *Broker) bind(c *net.UnixConn, m *frame.BindRequest) answer {
+func (b *Broker) bind(from asker, m *frame.BindRequest) answer {
 	errno, port := unix.Errno(m.Errno), m.Requested.Port()
 	if errno == 0 {
 		if other, ok := b.network.Incoming.ListenPort(port); ok {
@@ -112,7 +112,7 @@ func (b *Broker) bind(c *net.UnixConn, m *frame.BindRequest) answer {
 		}
 		return local
 	}
-	if errno != unix.EADDRINUSE && errno != unix.EACCES && errno != unix.EADDRNOTAVAIL || !b.wants(c, m.Requested) {
+	if errno != unix.EADDRINUSE && errno != unix.EACCES && errno != unix.EADDRNOTAVAIL || !b.wants(from, m.Requested) {
 		return failure(errno)
 	}
 	l := b.listeners.get(port)
@@ -129,16 +129,16 @@ func (b *Broker) bind(c *net.UnixConn, m *frame.BindRequest) answer {
 }
 
 // wants says whether a program that listens there is to get connections of the pod.
-func (b *Broker) wants(c *net.UnixConn, requested netip.AddrPort) bool {
+func (b *Broker) wants(from asker, requested netip.AddrPort) bool {
 	in := &b.network.Incoming
 	_, ok := in.PodPort(requested.Port())
-	return ok && !(in.IgnoreLocalhost && loopbackOnly(requested)) && !b.isDebugger(c, requested.Port())
+	return ok && !(in.IgnoreLocalhost && loopbackOnly(requested)) && !b.isDebugger(from, requested.Port())
 }
 
 // listen notes a listening socket, and has the agent send the connections to the pod's port, or copies of them. It never makes listen fail.
-func (b *Broker) listen(c *net.UnixConn, m *frame.ListenRequest) answer {
+func (b *Broker) listen(from asker, m *frame.ListenRequest) answer {
 	asked, actual := m.Requested.Port(), unmap(m.Actual)
-	wants := b.wants(c, m.Requested)
+	wants := b.wants(from, m.Requested)
 	pod, _ := b.network.Incoming.PodPort(asked)
 	if asked == 0 {
 		asked = actual.Port()

@@ -24,9 +24,9 @@ func (b *Broker) Injected(pid int) bool {
 }
 
 // hello notes a process and gives it the rules. The kernel knows its id better than itself, which may live in another pid namespace.
-func (b *Broker) hello(asker func() (peer, bool), m *frame.HelloRequest) answer {
+func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 	pid := int(m.PID)
-	if who, ok := asker(); ok {
+	if who, ok := from(); ok {
 		pid = who.pid
 	}
 	b.processes.mu.Lock()
@@ -41,9 +41,9 @@ func (b *Broker) hello(asker func() (peer, bool), m *frame.HelloRequest) answer 
 }
 
 // exec says how a program is to be executed. An exec that will fail by itself is left to do so.
-func (b *Broker) exec(asker func() (peer, bool), m *frame.ExecRequest) answer {
+func (b *Broker) exec(from asker, m *frame.ExecRequest) answer {
 	r := sip.Request{Path: m.Path, Argv0: m.Argv0, Cwd: m.Cwd, PathVar: m.PathVar, Search: m.Search != 0}
-	who, ok := asker()
+	who, ok := from()
 	if ok {
 		r.Caller = &sip.Creds{UID: who.uid, GID: who.gid}
 	}
@@ -66,6 +66,9 @@ func (b *Broker) exec(asker func() (peer, bool), m *frame.ExecRequest) answer {
 	}
 	return result(reply)
 }
+
+// asker tells who makes a request, if the kernel does.
+type asker func() (peer, bool)
 
 // peer is who made a connection or sent a datagram, as the kernel saw it.
 type peer struct{ pid, uid, gid int }

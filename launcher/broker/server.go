@@ -370,10 +370,10 @@ func (a answer) send(c *net.UnixConn, to *net.UnixAddr, h frame.Header) error {
 }
 
 // dispatch decodes a request and hands it to its handler.
-func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []byte) (answer, error) {
+func (b *Broker) dispatch(from asker, kind frame.Kind, fields []byte) (answer, error) {
 	switch kind {
 	case frame.Hello:
-		return handle(fields, func(m *frame.HelloRequest) answer { return b.hello(asker, m) })
+		return handle(fields, func(m *frame.HelloRequest) answer { return b.hello(from, m) })
 	case frame.Open:
 		return handle(fields, b.openFile)
 	case frame.Stat:
@@ -393,7 +393,7 @@ func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []b
 	case frame.Reverse:
 		return handle(fields, b.reverse)
 	case frame.Connect:
-		return handle(fields, func(m *frame.ConnectRequest) answer { return b.connectFrom(c, m) })
+		return handle(fields, func(m *frame.ConnectRequest) answer { return b.connectFrom(from, m) })
 	case frame.Connected:
 		return handle(fields, b.connected)
 	case frame.Endpoint:
@@ -401,11 +401,11 @@ func (b *Broker) dispatch(asker func() (peer, bool), kind frame.Kind, fields []b
 	case frame.SockError:
 		return handle(fields, b.sockError)
 	case frame.Bind:
-		return handle(fields, func(m *frame.BindRequest) answer { return b.bind(c, m) })
+		return handle(fields, func(m *frame.BindRequest) answer { return b.bind(from, m) })
 	case frame.Listen:
-		return handle(fields, func(m *frame.ListenRequest) answer { return b.listen(c, m) })
+		return handle(fields, func(m *frame.ListenRequest) answer { return b.listen(from, m) })
 	case frame.Exec:
-		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(asker, m) })
+		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(from, m) })
 	case frame.Datagram:
 		return handle(fields, b.datagramLocal)
 	}
