@@ -57,7 +57,7 @@ func TestVerifyConfig(t *testing.T) {
 			{"source":"bad.yaml","line":2,"column":32,"field":"feature.network.incoming.http_filter","message":"is not built yet","hint":"without a filter, ` + "`ports`" + ` chooses what is stolen"}
 			],"warnings":[],"config":null}`},
 		{"verify-config good.json --output json", 0, `{"valid":true,"file":"good.json","faults":[],"warnings":[{"message":"without effect here: telemetry"}],"config":
-			{"target":{"path":"dir:pod"},"feature":{"env":{"override":{"A":"1"}},"fs":{"mode":"read"},"network":{"incoming":{"mode":"steal"},
+			{"target":{"path":"dir:pod"},"feature":{"env":{"override":{"A":"1"}},"fs":{"mode":"read"},"network":{"incoming":{"mode":"steal","ignore_localhost":false},
 			"outgoing":{"tcp":true,"udp":true,"ignore_localhost":false},"dns":{"enabled":true},"ipv6":true},"hostname":true}}}`},
 	} {
 		got, ending := output(t, strings.Fields(tt.line)...)

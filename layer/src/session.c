@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <time.h>
 #include <sys/auxv.h>
-#include <sys/resource.h>
 #include <sys/un.h>
 
 struct session session;
@@ -23,21 +22,8 @@ static int raised(int fd) {
     return high;
 }
 
-// A program that has used up its descriptors must not be told lies for lack of one of ours: its own limit may be below the hard one.
-static NOINLINE int socket_beyond_limit(void) {
-    struct rlimit own, more;
-    if (sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&own, 0, 0) < 0 || own.rlim_max <= own.rlim_cur) return -EMFILE;
-    more = own;
-    more.rlim_cur = own.rlim_max - own.rlim_cur > 64 ? own.rlim_cur + 64 : own.rlim_max;
-    sys(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&more, 0, 0, 0);
-    int fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC);
-    sys(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&own, 0, 0, 0);
-    return fd;
-}
-
 static int dial(void) {
-    int fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC);
-    fd = unlikely(fd == -EMFILE) ? socket_beyond_limit() : raised(fd);
+    int fd = raised(sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC));
     if (fd < 0) return fd;
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     memcpy(addr.sun_path, session.socket, sizeof addr.sun_path);
