@@ -135,7 +135,14 @@ func TestOwnFailures(t *testing.T) {
 		{"exec -t dir:x", "error: no program was given\nhint: "},
 		{"exec --progress loud -- npm", "error: unknown progress mode"},
 		{"exec -t dir:x --fs-mode none -- npm", "--fs-mode"},
-		{"version x", "error: "},
+		{"version x", "error: mirrord version takes no \"x\"\nhint: "},
+		{"session ls x", "error: mirrord session ls takes no \"x\"\nhint: "},
+		{"session list", "hint: it is session ls or session stop"},
+		{"session stop", "hint: give an ID of"},
+		{"verify-config a b", "hint: give one"},
+		{"completion tcsh", "hint: there are for bash"},
+		{"exec --steal=maybe npm", "error: --steal is said alone, or with =true or =false, not with \"maybe\"\nhint: "},
+		{"exec --events /no/such/folder/log -t dir:x npm", "error: --events: open /no/such/folder/log: no such file or directory\nhint: "},
 	} {
 		var ending run.Ending
 		got := capture(t, func() { ending = Main(strings.Fields(tt.line)) })

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,13 @@ func addCompletion(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Aliases = []string{"completions"} // the leading peer's name for it
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(c *cobra.Command, words []string) error {
+				if len(words) == 0 {
+					return c.Help()
+				}
+				return fmt.Errorf("there are no completions for %q\nhint: there are for bash, zsh, fish and powershell", words[0])
+			}
 		}
 	}
 }

@@ -186,7 +186,7 @@ func openEvents(sink string) (*os.File, error) {
 	}
 	f, err := os.OpenFile(sink, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("--events: %w", err)
+		return nil, fmt.Errorf("--events: %w\nhint: name a file in a folder that you can write to, or a descriptor like fd:3", err)
 	}
 	return f, nil
 }

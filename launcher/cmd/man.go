@@ -17,7 +17,7 @@ func newMan() *cobra.Command {
 		Long:                  "Print the manual page, mirrord(1), in the language of man.",
 		Example:               "  mirrord man | man -l -\n  mirrord man > ~/.local/share/man/man1/mirrord.1",
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.NoArgs,
+		Args:                  alone,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprint(c.OutOrStdout(), manual(c.Root()))
 			return err

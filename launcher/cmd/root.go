@@ -72,10 +72,22 @@ func flagError(c *cobra.Command, err error) error {
 			hint = "did you mean --" + near + "? " + hint
 		}
 	}
+	var wrong *pflag.InvalidValueError
+	if errors.As(err, &wrong) && wrong.GetFlag().NoOptDefVal == "true" {
+		return fmt.Errorf("--%s is said alone, or with =true or =false, not with %q\nhint: %s", wrong.GetFlag().Name, wrong.GetValue(), hint)
+	}
 	if c.Name() == "exec" {
 		hint += "; flags of the program come after it, or after --"
 	}
 	return fmt.Errorf("%w\nhint: %s", err, hint)
+}
+
+// alone is for commands that take no words.
+func alone(c *cobra.Command, words []string) error {
+	if len(words) > 0 {
+		return fmt.Errorf("%s takes no %q\nhint: %s --help says what it takes", c.CommandPath(), words[0], c.CommandPath())
+	}
+	return nil
 }
 
 func unknownCommand(c *cobra.Command, word string) error {

@@ -56,7 +56,7 @@ they may hold secrets. PORTS are the pod's ports that the program listens on.
 With -o json it is a list of objects: "id", "target", "program", "arguments" (how many), "cwd", "started", "ports",
 "pid", and "state": "running", or "remaining" when only processes that the program has left keep the session open.`,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.NoArgs,
+		Args:                  alone,
 		RunE: func(c *cobra.Command, _ []string) error {
 			asJSON, err := wantsJSON(output)
 			if err != nil {

@@ -58,11 +58,10 @@ nothing left out, or null.`,
   mirrord verify-config -f other.yaml
   mirrord verify-config -o json | jq .config`,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.MaximumNArgs(1), // users of the leading peer name the file without a flag
 		ValidArgsFunction:     cobra.FixedCompletions(configFormats, cobra.ShellCompDirectiveFilterFileExt),
 		RunE: func(c *cobra.Command, words []string) error {
-			if len(words) > 0 {
-				if file != "" {
+			if len(words) > 0 { // users of the leading peer name the file without a flag
+				if file != "" || len(words) > 1 {
 					return errors.New("two files were named\nhint: give one, with -f or without")
 				}
 				file = words[0]
@@ -142,7 +141,7 @@ func newSchema() *cobra.Command {
 marks faults: save it and name it in the file as "$schema", or in the editor's settings.`,
 		Example:               "  mirrord schema > .mirrord/schema.json    and in mirrord.json: \"$schema\": \"./schema.json\"",
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.NoArgs,
+		Args:                  alone,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write(config.Schema())
 			return err

@@ -27,7 +27,7 @@ func newVersion() *cobra.Command {
 		Use:                   "version [-o json]",
 		Short:                 "Print the version",
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.NoArgs,
+		Args:                  alone,
 		RunE: func(c *cobra.Command, _ []string) error {
 			asJSON, err := wantsJSON(output)
 			if err != nil {
