@@ -122,8 +122,9 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 	if err != nil {
 		return abandon(err, show, out)
 	}
+	var warned []events.Event
 	for _, w := range warnings {
-		show.Show(events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
+		warned = append(warned, events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
 	}
 	return run.Exec(run.Options{
 		Config:   conf,
@@ -132,6 +133,7 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 		Report:   show.Show,
 		Frequent: m == progress.JSON,
 		Values:   values,
+		Warnings: warned,
 		Stderr:   os.Stderr,
 	})
 }

@@ -200,6 +200,9 @@ func (b *brokerProcess) session(open opener) {
 		started.Command = started.Command[:1] // arguments may be secrets
 	}
 	b.emit(started)
+	for _, w := range b.plan.Warnings {
+		b.emit(w)
+	}
 	err := b.openPod(open)
 	if err == nil {
 		b.census.library, b.census.injected = b.pod.library, b.pod.injected

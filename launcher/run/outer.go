@@ -32,6 +32,7 @@ type Options struct {
 	Report   func(events.Event) // shows an event to the user; never called concurrently
 	Frequent bool               // Report wants events.Type.Frequent ones too
 	Values   bool               // events carry values, not only names
+	Warnings []events.Event     // what the user should know before anything else
 	Stderr   io.Writer          // where a crash of the broker is told
 }
 
@@ -125,7 +126,7 @@ func (s *outer) startBroker() (reports *os.File, err error) {
 		Session: s.session,
 		Config:  s.Config, EnvFile: s.Config.Feature.Env.File,
 		Command: s.Command, Group: unix.Getpgrp(),
-		Events: -1, Frequent: s.Frequent, Values: s.Values,
+		Events: -1, Frequent: s.Frequent, Values: s.Values, Warnings: s.Warnings,
 	}
 	p.setTarget(s.Config.Target)
 	argv := []string{os.Args[0], BrokerCommand}
@@ -243,16 +244,19 @@ func (s *outer) collect(flags int) {
 	}
 }
 
-// Fail reports a failure of ours to the user, and to whoever reads the events (nil for nobody) as the session's end.
+// Fail reports a failure of ours, and so the session's end, to the user and to whoever reads the events (nil for nobody).
 func Fail(err error, ending Ending, report func(events.Event), out *os.File) {
-	ev := FailureEvent(err)
-	report(ev)
+	failed := FailureEvent(err)
+	failed.Time = time.Now()
+	ended := ending.event(events.Event{Type: events.SessionEnded, Time: failed.Time})
+	report(failed)
+	report(ended)
 	if out == nil {
 		return
 	}
 	e := events.NewEmitter(out)
-	e.Emit(ev)
-	e.Emit(ending.event(events.Event{Type: events.SessionEnded}))
+	e.Emit(failed)
+	e.Emit(ended)
 	e.Close(eventsPatience)
 }
 

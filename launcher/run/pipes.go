@@ -25,6 +25,7 @@ type plan struct {
 	Events   int               `json:"events"`   // an inherited descriptor, -1 for none
 	Frequent bool              `json:"frequent"` // outer wants the frequent events too
 	Values   bool              `json:"values"`   // events carry values
+	Warnings []events.Event    `json:"warnings"` // to be emitted first
 }
 
 // targetPlan is config.Target as it was parsed.

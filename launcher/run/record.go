@@ -47,7 +47,12 @@ func (m Member) Alive() bool {
 	return ok && p.start == m.Start && !p.zombie
 }
 
-func (m Member) signal(sig syscall.Signal) { signalProcess(process{pid: m.PID, start: m.Start}, sig) }
+// signal signals the process if it is alive. Numbers below 2 mean others.
+func (m Member) signal(sig syscall.Signal) {
+	if m.PID > 1 && m.Alive() {
+		signalProcess(process{pid: m.PID, start: m.Start}, sig)
+	}
+}
 
 // record is a session's file while the session runs: a line with the Session, then a line for each port. The broker holds a lock on it, which
 // the system takes away with the process, so a file without a lock is one that a killed session has left.

@@ -281,3 +281,34 @@ func TestListingWhileSessionsBegin(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever is in a record, looking at it ends with a session or without.
+func FuzzReadRecord(f *testing.F) {
+	f.Add([]byte(`{"id":"a","ports":[]}` + "\n" + `{"port":80}` + "\n"))
+	f.Add([]byte(`{"id":"a","outer":{"pid":-1,"start":18446744073709551615}}{"port":1e99}`))
+	f.Add([]byte(`{"id":"b"}`))
+	f.Add([]byte(``))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "a.session")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := readRecord(path); ok {
+			if s.ID != "a" {
+				t.Errorf("%+v", s)
+			}
+			s.Outer.Alive()
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error("the record of a running session is gone")
+		}
+	})
+}
