@@ -51,7 +51,7 @@ func newSessionList() *cobra.Command {
 		Use:   "ls [-o json]",
 		Short: "List the sessions that are running",
 		Long: `List the sessions of this user that are running. Of the program's arguments only their number is kept, because
-they may hold secrets. PORTS are the pod's ports that the program listens on.
+they may hold secrets. PORTS are the pod's ports that the program has listened on.
 
 With -o json it is a list of objects: "id", "target", "program", "arguments" (how many), "cwd", "started", "ports",
 "pid", and "state": "running", or "remaining" when only processes that the program has left keep the session open.`,
