@@ -98,7 +98,7 @@ func (s *site) startBroker(link *wire.Link) {
 	}
 	home := filepath.Join(s.dir, "home")
 	temp := t.TempDir()
-	table, err := rules.Compile(rules.Input{Mode: string(config.FSRead), Home: home, Cwd: home, ProjectRoot: home, TempDir: temp, Names: true, Outgoing: true,
+	table, err := rules.Compile(rules.Input{Mode: string(config.FSRead), Home: home, Cwd: home, ProjectRoot: home, TempDir: temp, Names: true, Outgoing: true, UDP: true,
 		LocalDirs: filepath.SplitList(os.Getenv("PATH"))})
 	if err != nil {
 		t.Fatal(err)
