@@ -28,6 +28,8 @@
 
 #include "datagrams.c"
 
+#include "resolver.c"
+
 #include "spawn.c"
 
 #include "children.c"
