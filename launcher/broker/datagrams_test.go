@@ -366,6 +366,23 @@ func TestExchange(t *testing.T) {
 			t.Errorf("status %d, %+v", status, view)
 		}
 	}
+	// Sockets that are closed make room for others.
+	buf := make([]byte, 10)
+	for i := range maxSenders + 50 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		limit := unix.NsecToTimeval((10 * time.Second).Nanoseconds())
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+		if err := unix.Sendto(fd, []byte("x"), 0, sockaddr(at.Relay)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Read(fd, buf); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		unix.Close(fd)
+	}
 	for i := range maxExchanges - 1 {
 		ask.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 53)
 		if status, _ := s.ask(t, frame.Connect, ask, &again); status != 0 {

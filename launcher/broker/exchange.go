@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// maxExchanges bounds the addresses that have an exchange, and maxAskers the sockets of programs that use one at a time.
+	// maxExchanges bounds the addresses that have an exchange, and maxSenders the sockets of programs that use one at a time.
 	maxExchanges = 64
-	maxAskers    = 256
-	// askerTime is how long an asker is kept without a datagram: no client waits that long for a name server.
-	askerTime = 60 * time.Second
-	// askerQueue is how many datagrams wait for the agent to answer the first.
-	askerQueue = 16
+	maxSenders   = 256
+	// senderTime is how long a sender is kept without a datagram: few clients wait that long for a name server.
+	senderTime = 30 * time.Second
+	// senderQueue is how many datagrams wait for the agent to answer the first.
+	senderQueue = 16
 )
 
 // exchange takes what unconnected sockets of the session send to one name server. Each sender has a connected socket in the pod.
@@ -27,8 +27,16 @@ type exchange struct {
 	to     netip.AddrPort
 	outlet *outlet
 
-	mu     sync.Mutex
-	askers map[netip.AddrPort]chan *wire.Datagram
+	mu      sync.Mutex
+	senders map[netip.AddrPort]*sender
+}
+
+// sender is one socket that sends to an exchange.
+type sender struct {
+	queue chan *wire.Datagram
+	used  time.Time
+	ctx   context.Context
+	end   context.CancelFunc
 }
 
 type exchanges struct {
@@ -59,7 +67,7 @@ func (b *Broker) exchange(addr netip.AddrPort, v6 bool) answer {
 		if err != nil {
 			return failure(unix.ENETUNREACH)
 		}
-		e = &exchange{to: addr, outlet: out, askers: map[netip.AddrPort]chan *wire.Datagram{}}
+		e = &exchange{to: addr, outlet: out, senders: map[netip.AddrPort]*sender{}}
 		if !b.spawn(func() { b.serveExchange(e) }) {
 			out.close()
 			return failure(unix.ENETUNREACH)
@@ -86,34 +94,77 @@ func (b *Broker) serveExchange(e *exchange) {
 		if err != nil {
 			return
 		}
-		e.mu.Lock()
-		queue := e.askers[from]
-		if queue == nil && len(e.askers) < maxAskers && ownsDatagrams(from.Port()) {
-			queue = make(chan *wire.Datagram, askerQueue)
-			if b.spawn(func() { b.serveAsker(e, from, queue) }) {
-				e.askers[from] = queue
+		if a := b.sender(e, from); a != nil {
+			select {
+			case a.queue <- d:
+				continue
+			default: // the agent does not keep up
 			}
 		}
-		select {
-		case queue <- d: // never for a nil one
-		default:
-			d.Release()
-		}
-		e.mu.Unlock()
+		d.Release()
 	}
 }
 
-// serveAsker carries the datagrams of one sender until it has sent none for a time.
-func (b *Broker) serveAsker(e *exchange, from netip.AddrPort, queue chan *wire.Datagram) {
+// sender returns what is known of a socket that sends, new if need be; nil for one that is not of the session.
+func (b *Broker) sender(e *exchange, from netip.AddrPort) *sender {
+	e.mu.Lock()
+	a := e.senders[from]
+	if a != nil {
+		a.used = time.Now()
+	}
+	e.mu.Unlock()
+	if a != nil || !ownsDatagrams(from.Port()) {
+		return a
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.senders) >= maxSenders {
+		e.makeRoom()
+	}
+	a = &sender{queue: make(chan *wire.Datagram, senderQueue), used: time.Now()}
+	a.ctx, a.end = context.WithCancel(b.ctx)
+	if !b.spawn(func() { b.serveSender(e, from, a) }) {
+		a.end()
+		return nil
+	}
+	e.senders[from] = a
+	return a
+}
+
+// makeRoom ends the senders whose sockets are closed, else the one that was idle longest. e.mu is held.
+func (e *exchange) makeRoom() {
+	open := map[uint16]bool{}
+	known := eachDatagramSocket(func(s udpSocket) { open[s.local.Port()] = true })
+	var oldest netip.AddrPort
+	for from, a := range e.senders {
+		if known && !open[from.Port()] {
+			e.forget(from)
+		} else if !oldest.IsValid() || a.used.Before(e.senders[oldest].used) {
+			oldest = from
+		}
+	}
+	if len(e.senders) >= maxSenders {
+		e.forget(oldest)
+	}
+}
+
+// forget ends a sender. e.mu is held.
+func (e *exchange) forget(from netip.AddrPort) {
+	e.senders[from].end()
+	delete(e.senders, from)
+}
+
+// serveSender carries the datagrams of one sender until it has sent none for a time.
+func (b *Broker) serveSender(e *exchange, from netip.AddrPort, a *sender) {
 	defer func() {
 		e.mu.Lock()
-		defer e.mu.Unlock()
-		delete(e.askers, from)
-		for len(queue) > 0 {
-			(<-queue).Release()
+		if e.senders[from] == a {
+			delete(e.senders, from)
 		}
+		e.mu.Unlock()
+		a.end()
 	}()
-	f := &flow{ctx: b.ctx, answered: make(chan struct{})}
+	f := &flow{ctx: a.ctx, answered: make(chan struct{})}
 	b.dialFlow(f, e.to)
 	if f.agent == nil {
 		return
@@ -134,20 +185,20 @@ func (b *Broker) serveAsker(e *exchange, from netip.AddrPort, queue chan *wire.D
 			d.Release()
 		}
 	})
-	idle := time.NewTimer(askerTime)
+	idle := time.NewTimer(senderTime)
 	defer idle.Stop()
 	for {
 		select {
-		case d := <-queue:
+		case d := <-a.queue:
 			err := d.Write(f.agent)
 			d.Release()
 			if err != nil {
 				return
 			}
-			idle.Reset(askerTime)
+			idle.Reset(senderTime)
 		case <-idle.C:
 			return
-		case <-b.ctx.Done():
+		case <-a.ctx.Done():
 			return
 		}
 	}
