@@ -28,8 +28,8 @@ demo: build # one program, plainly and inside a pod
 	tests/demo/run
 
 test: build vet # everything that can be tested on this machine
-	@tests/need curl python3 node npm setpriv find groff fish git rsync sqlite3 perl ruby php javac less \
-		dig host redis-server redis-cli ssh-add python3-dnspython python3-aiodns python3-uvloop
+	@tests/need curl python3 node npm setpriv find groff fish git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
+		ssh-add python3:dns python3:aiodns python3:uvloop python3:debugpy
 	go run ./tests/all -race -timeout 20m ./...
 
 vet:
