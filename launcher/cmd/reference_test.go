@@ -146,6 +146,8 @@ func valueOf(t *testing.T, path string) (value, def string) {
 		value = "list of text"
 	case "list, number":
 		value = "list of numbers"
+	case "list, list":
+		value = "list of pairs"
 	}
 	if s.Default != nil {
 		def = fmt.Sprint(s.Default)

@@ -43,7 +43,7 @@ var docs = map[string]string{
 	"feature.network": "names and connections; false leaves all of them on this machine",
 
 	"feature.network.incoming":                     "connections to the pod's ports; a string is the mode, false is off",
-	"feature.network.incoming.mode":                "who gets connections to the pod's ports that the program listens on: with steal the program, with off the pod",
+	"feature.network.incoming.mode":                "who gets connections to the pod's ports that the program listens on: with steal the program, with mirror the pod's own and the program a copy, with off the pod's own; when nothing is said it is mirror where the pod has a program",
 	"feature.network.incoming.ports":               "only these ports; others stay on this machine",
 	"feature.network.incoming.ignore_ports":        "all ports but these",
 	"feature.network.incoming.http_filter":         "only the HTTP requests that match",

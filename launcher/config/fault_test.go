@@ -89,7 +89,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{`feature: {fs: {read_write: x}}`, "1:16: field `feature.fs.read_write` is not built yet\nhint: `read_only` gives"},
 		{`feature: {network: {incoming: miror}}`, "must be one of \"mirror\", \"steal\", \"off\", not \"miror\"\nhint: did you mean \"mirror\"?"},
 		{`feature: {network: {incoming: {port_mapping: 80}}}`, "1:46: field `feature.network.incoming.port_mapping` must be a list of pairs of ports, [[local, remote], ...], not 80"},
-		{`feature: {network: {incoming: {port_mapping: [80, 81]}}}`, "1:47: field `feature.network.incoming.port_mapping` must be pairs of ports, [local, remote], not 80"},
+		{`feature: {network: {incoming: {port_mapping: [80, 81, 82]}}}`, "1:46: field `feature.network.incoming.port_mapping` must be pairs of ports, [local, remote], not a list"},
 		{`feature: {network: {incoming: {port_mapping: [[80, 81, 82]]}}}`, "must be pairs of ports, [local, remote], not a list"},
 		{`feature: {network: {incoming: {port_mapping: [[80, 0]]}}}`, "1:52: field `feature.network.incoming.port_mapping` must be pairs of ports, whole numbers from 1 to 65535, not 0"},
 		{`feature: {network: {incoming: {port_mapping: [[80, x]]}}}`, "not \"x\""},

@@ -97,8 +97,12 @@ func pairsKey(what [2]string, at func(*Config) *[][2]uint16) func(*decoder, *nod
 			d.wrong(n, fmt.Sprintf("a list of pairs of ports, [[%s, %s], ...]", what[0], what[1]))
 			return
 		}
+		items := n.items
+		if len(items) > 0 && !slices.ContainsFunc(items, func(item *node) bool { return item.kind == list }) {
+			items = []*node{n} // one pair in place of a list
+		}
 		var pairs [][2]uint16
-		for _, item := range n.items {
+		for _, item := range items {
 			pair, ok := d.pair(item, what)
 			if !ok {
 				continue

@@ -158,18 +158,19 @@ func TestDefaultsRoundTrip(t *testing.T) {
 
 func TestShorthands(t *testing.T) {
 	for content, want := range map[string]func(*Config){
-		`{"target": "dir:/pods/x"}`:                           func(c *Config) { c.Target = Target{Path: "dir:/pods/x", Kind: "dir", Name: "/pods/x"} },
-		`{"feature": {"env": false}}`:                         func(c *Config) { c.Feature.Env.Exclude = []string{"*"} },
-		`{"feature": {"fs": false}}`:                          func(c *Config) { c.Feature.FS.Mode = FSLocal },
-		`{"feature": {"fs": "local"}}`:                        func(c *Config) { c.Feature.FS.Mode = FSLocal },
-		`{"feature": {"fs": "Read"}}`:                         func(c *Config) {},
-		`{"feature": {"network": {"incoming": "steal"}}}`:     func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal },
-		`{"feature": {"network": {"incoming": "Mirror"}}}`:    func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingMirror },
-		`{"feature": {"network": {"incoming": false}}}`:       func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff },
-		`{"feature": {"network": {"outgoing": false}}}`:       func(c *Config) { c.Feature.Network.Outgoing = Outgoing{} },
-		`{"feature": {"network": {"dns": false}}}`:            func(c *Config) { c.Feature.Network.DNS.Enabled = false },
-		`{"feature": {"network": false}}`:                     func(c *Config) { c.Feature.Network = Network{Incoming: Incoming{Mode: IncomingOff}} },
-		`{"feature": {"network": {"incoming": {"ports":9}}}}`: func(c *Config) { c.Feature.Network.Incoming.Ports = []uint16{9} },
+		`{"target": "dir:/pods/x"}`:                                            func(c *Config) { c.Target = Target{Path: "dir:/pods/x", Kind: "dir", Name: "/pods/x"} },
+		`{"feature": {"env": false}}`:                                          func(c *Config) { c.Feature.Env.Exclude = []string{"*"} },
+		`{"feature": {"fs": false}}`:                                           func(c *Config) { c.Feature.FS.Mode = FSLocal },
+		`{"feature": {"fs": "local"}}`:                                         func(c *Config) { c.Feature.FS.Mode = FSLocal },
+		`{"feature": {"fs": "Read"}}`:                                          func(c *Config) {},
+		`{"feature": {"network": {"incoming": "steal"}}}`:                      func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal },
+		`{"feature": {"network": {"incoming": {"port_mapping": [3000, 80]}}}}`: func(c *Config) { c.Feature.Network.Incoming.PortMapping = [][2]uint16{{3000, 80}} },
+		`{"feature": {"network": {"incoming": "Mirror"}}}`:                     func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingMirror },
+		`{"feature": {"network": {"incoming": false}}}`:                        func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff },
+		`{"feature": {"network": {"outgoing": false}}}`:                        func(c *Config) { c.Feature.Network.Outgoing = Outgoing{} },
+		`{"feature": {"network": {"dns": false}}}`:                             func(c *Config) { c.Feature.Network.DNS.Enabled = false },
+		`{"feature": {"network": false}}`:                                      func(c *Config) { c.Feature.Network = Network{Incoming: Incoming{Mode: IncomingOff}} },
+		`{"feature": {"network": {"incoming": {"ports":9}}}}`:                  func(c *Config) { c.Feature.Network.Incoming.Ports = []uint16{9} },
 	} {
 		c := Default()
 		want(c)
