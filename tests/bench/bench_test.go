@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +62,62 @@ func TestInterleave(t *testing.T) {
 	if diff := cmp.Diff([]int{2, 1, 2}, []int{len(all[0]), len(all[1]), len(all[2])}); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestInterleaveGivesUp: what takes too long in the round before the others is measured by it alone.
+func TestInterleaveGivesUp(t *testing.T) {
+	slow := way{do: func() (sample, error) { return sample{took: tooLong + 1}, nil }}
+	all, err := interleave(3, slow, way{do: func() (sample, error) { return sample{took: 1}, nil }})
+	if err != nil || len(all[0]) != 1 || len(all[1]) != 3 {
+		t.Errorf("measured %d and %d times, %v", len(all[0]), len(all[1]), err)
+	}
+}
+
+// TestRelay: what is sent comes back, the end of either side is passed on, and nothing is cut by it.
+func TestRelay(t *testing.T) {
+	for _, trip := range []time.Duration{0, time.Millisecond} {
+		p, err := startPeers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		l, err := startRelay(p.server.Addr().String(), trip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		got, err := io.ReadAll(c) // the server closes after a byte
+		c.Close()
+		if string(got) != "x" || err != nil || time.Since(start) < trip {
+			t.Errorf("round trip %s: %q after %s, %v", trip, got, time.Since(start), err)
+		}
+	}
+}
+
+// TestBulk: the inner programs' peer takes and gives what it is told to.
+func TestBulk(t *testing.T) {
+	const size = 1 << 20
+	head := binary.LittleEndian.AppendUint64([]byte{'d'}, size)
+	near, far := net.Pipe()
+	go serveBulk(far)
+	near.Write(head)
+	if n, err := io.CopyN(io.Discard, near, size); n != size || err != nil {
+		t.Errorf("%d bytes down, %v", n, err)
+	}
+	near.Close()
+	near, far = net.Pipe()
+	go serveBulk(far)
+	near.Write(append([]byte{'u'}, head[1:]...))
+	near.Write(make([]byte, size))
+	if n, err := near.Read(head); n != 1 || err != nil {
+		t.Errorf("%d bytes after the upload, %v", n, err)
+	}
+	near.Close()
 }
 
 // TestRemote counts the comparison's round trips: stat, open, reads up to a short one, close.

@@ -43,9 +43,8 @@ func (s series) middle(of func(sample) time.Duration) time.Duration {
 	return of(sorted[len(sorted)/2])
 }
 
-func p50(one sample) time.Duration  { return one.p50 }
-func p99(one sample) time.Duration  { return one.p99 }
-func most(one sample) time.Duration { return one.most }
+func p50(one sample) time.Duration { return one.p50 }
+func p99(one sample) time.Duration { return one.p99 }
 
 func (s series) total() (d time.Duration) {
 	for _, one := range s {

@@ -26,8 +26,9 @@ func newReport(s *stage, o options) *report {
 	r.say("* date: %s", time.Now().UTC().Format("2006-01-02 15:04 MST"))
 	r.say("* commit: %s", output("git", "describe", "--always", "--dirty"))
 	r.say("* machine: %s; %d CPUs%s", output("uname", "-srm"), runtime.NumCPU(), cpuModel())
-	r.say("* versions: %s; %s; %s; %s; node %s; %s", output(s.mirrord, "version"), runtime.Version(), output("cc", "--version"),
-		output("bash", "--version"), output("node", "--version"), output("find", "--version"))
+	r.say("* versions: %s; %s; %s; %s; node %s; %s; %s; %s; %s", output(s.mirrord, "version"), runtime.Version(), output("cc", "--version"),
+		output("bash", "--version"), output("node", "--version"), output("find", "--version"),
+		output("sshfs", "--version"), output("rclone", "version"), output("danted", "-v"))
 	r.say("* load at the start: %s", load())
 	r.say("\nThe ways of each row are measured in turn (A B C A B C …), %d times after one round that is not counted, and their best and median are\n"+
 		"given as `best / median`. `$D` is a temporary directory. Work is done and timed by one program that was started as\n", o.repeat)
