@@ -85,6 +85,20 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
+// A file up to fileWindow is sent without waiting for its reader.
+func TestFileWindow(t *testing.T) {
+	accepted := make(chan *Stream)
+	s, _ := sessions(t, false, MaxRequests, func(s *Stream, _ *Request) { accepted <- s })
+	near := open(t, s)
+	far := <-accepted
+	far.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	if n, err := far.Write(make([]byte, fileWindow)); n != fileWindow || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	near.Close()
+	far.Close()
+}
+
 // What was sent before a reset arrives; then there is the reset and never a clean end.
 func TestReset(t *testing.T) {
 	accepted := make(chan *Stream)
