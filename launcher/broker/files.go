@@ -177,10 +177,7 @@ func unlinkedFile(tag, dir string) (w, r int, err error) {
 func tag(kind string, st *wire.Stat) string {
 	b := append(make([]byte, 0, 232), "mirrord:"...)
 	b = append(b, kind...)
-	for i, v := range [...]uint64{
-		st.Dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
-		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
-	} {
+	for i, v := range numbers(st) {
 		b = append(b, ":-"[min(i, 1)])
 		b = strconv.AppendUint(b, v, 16)
 	}
@@ -191,24 +188,28 @@ func (b *Broker) stat(m *frame.StatRequest) answer {
 	if b.local.has(m.Path) {
 		return local
 	}
-	pod := b.mapping.pod(m.Path)
-	if a := b.known(pod); a != nil && (m.NoFollow != 0 || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
-		return statAnswer(a.stat)
+	pod, noFollow := b.mapping.pod(m.Path), m.NoFollow&frame.StatNoFollow != 0
+	if a := b.known(pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
+		reply := statReply(a.stat)
+		if m.NoFollow&frame.StatNeighbours != 0 && plainPath(m.Path) {
+			reply.Neighbours, reply.Life = b.neighbours(a, path.Dir(m.Path))
+		}
+		return result(reply)
 	}
-	return b.ask(m.Path, &wire.Request{Op: wire.OpStat, Path: pod, NoFollow: m.NoFollow != 0}, func(r *wire.Reply) answer {
+	return b.ask(m.Path, &wire.Request{Op: wire.OpStat, Path: pod, NoFollow: noFollow}, func(r *wire.Reply) answer {
 		if r.Stat == nil {
 			return failure(unix.EIO)
 		}
-		return statAnswer(r.Stat)
+		return result(statReply(r.Stat))
 	})
 }
 
-func statAnswer(st *wire.Stat) answer {
-	return result(&frame.StatReply{
-		Dev: st.Dev, Ino: st.Ino, Mode: uint64(st.Mode), Nlink: st.Nlink, UID: uint64(st.UID), GID: uint64(st.GID), Rdev: st.Rdev,
-		Size: uint64(st.Size), Blksize: uint64(st.Blksize), Blocks: uint64(st.Blocks),
-		Atime: uint64(st.Atime), Mtime: uint64(st.Mtime), Ctime: uint64(st.Ctime),
-	})
+func statReply(st *wire.Stat) *frame.StatReply {
+	v := numbers(st)
+	return &frame.StatReply{
+		Dev: v[0], Ino: v[1], Mode: v[2], Nlink: v[3], UID: v[4], GID: v[5], Rdev: v[6], Size: v[7], Blksize: v[8], Blocks: v[9],
+		Atime: v[10], Mtime: v[11], Ctime: v[12],
+	}
 }
 
 func (b *Broker) access(m *frame.AccessRequest) answer {

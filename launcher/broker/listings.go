@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"io"
 	"path"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/layer/frame"
 )
 
 // Who lists a directory mostly looks at its entries next, one by one (ls -l, find, du, rsync). Their metadata come with the listing and answer
@@ -34,13 +36,23 @@ type listing struct {
 	dir     string
 	asked   time.Time // nothing in it is older
 	entries map[string]*attributes
-	uses    int // answers given from it
+	order   []*attributes // as they were listed, which is the order in which most programs go on
+	uses    int           // entries given from it
 	again   bool
 }
 
 type attributes struct {
+	name   string
 	stat   *wire.Stat
 	target string // of a link
+	in     *listing
+	at     int // in its order
+}
+
+func (d *listing) add(name string, st *wire.Stat, target string) {
+	a := &attributes{name: name, stat: st, target: target, in: d, at: len(d.order)}
+	d.entries[name] = a
+	d.order = append(d.order, a)
 }
 
 // plainPath says whether a path is written as the listings' keys are: what stands between slashes is a name.
@@ -69,6 +81,13 @@ func (l *listings) find(p string) (a *attributes, again bool) {
 		d.again = true
 	}
 	return a, again
+}
+
+// used counts entries that were given from a listing.
+func (l *listings) used(d *listing, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.uses += n
 }
 
 // add keeps a listing in place of an older one of the same directory.
@@ -129,7 +148,7 @@ func (b *Broker) unpack(dir string, asked time.Time, body io.Reader) ([]byte, er
 			return nil, unix.EIO
 		}
 		if e.Stat != nil {
-			d.entries[string(e.Name)] = &attributes{e.Stat, string(e.Target)}
+			d.add(string(e.Name), e.Stat, string(e.Target))
 			e.Stat = nil
 		}
 		packed = wire.AppendEntry(packed, e)
@@ -145,6 +164,42 @@ func (b *Broker) known(p string) *attributes {
 		b.spawn(func() { b.listAgain(path.Dir(p)) })
 	}
 	return a
+}
+
+// neighbours packs the entries behind a for the layer, so that it need not ask for each, and for how many milliseconds they may be believed. dir is
+// the program's name for the directory.
+func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
+	life := listingLife - time.Since(a.in.asked)
+	if life < time.Millisecond {
+		return "", 0
+	}
+	var packed []byte
+	n := 0
+	for _, next := range a.in.order[a.at+1:] {
+		if len(packed)+2+len(next.name)+13*8 > frame.MaxNeighbours {
+			break
+		}
+		theirs := path.Join(dir, next.name)
+		if b.local.has(theirs) || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
+			continue
+		}
+		packed = binary.LittleEndian.AppendUint16(packed, uint16(len(next.name)))
+		packed = append(packed, next.name...)
+		for _, v := range numbers(next.stat) {
+			packed = binary.LittleEndian.AppendUint64(packed, v)
+		}
+		n++
+	}
+	b.listings.used(a.in, n)
+	return string(packed), uint32(life.Milliseconds())
+}
+
+// numbers are a file's metadata in the order in which frames and tags have them.
+func numbers(st *wire.Stat) [13]uint64 {
+	return [...]uint64{
+		st.Dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
+		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
+	}
 }
 
 // listAgain replaces a listing by a newer one; nobody waits for it.

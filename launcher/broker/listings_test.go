@@ -224,3 +224,49 @@ func TestMapping(t *testing.T) {
 		t.Error("a broken pattern is taken")
 	}
 }
+
+// TestNeighbours: a layer that asks for them gets the entries behind the one that it asks about, except those that are no longer the pod's.
+func TestNeighbours(t *testing.T) {
+	names := []string{"a", "b", "c", "d"}
+	for i := range 2000 {
+		names = append(names, fmt.Sprintf("more-%d", i))
+	}
+	s := start(t, &fakeAgent{
+		open: func(r *wire.Request, stream *wire.Stream) {
+			sendFile(stream, &wire.Stat{Mode: unix.S_IFDIR | 0o755}, listed(5, names...), cleanEnd)
+		},
+		do: func(r *wire.Request) *wire.Reply { return &wire.Reply{Stat: regular(1000)} },
+	}, func(o *Options) {
+		o.Config.Feature.FS.Mapping = map[string]string{"^/here": "/dir", "/(dir|here)/d$": "/other"}
+	})
+	for _, dir := range []string{"/dir", "/here"} {
+		s.expect(frame.StatusLocal, frame.Open, &frame.OpenRequest{Flags: unix.O_WRONLY, Path: dir + "/b"})
+		list := func() {
+			_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: dir, Flags: unix.O_DIRECTORY}, nil)
+			f.Close()
+		}
+		list()
+		var reply frame.StatReply
+		s.ask(t, frame.Stat, &frame.StatRequest{NoFollow: frame.StatNoFollow, Path: dir + "/a"}, &reply)
+		if reply.Neighbours != "" || reply.Life != 0 {
+			t.Error("neighbours for a layer that did not ask for them")
+		}
+		eventually(t, "an answer while the listing is young", func() bool {
+			s.ask(t, frame.Stat, &frame.StatRequest{NoFollow: frame.StatNoFollow | frame.StatNeighbours, Path: dir + "/a"}, &reply)
+			if reply.Life == 0 {
+				list()
+			}
+			return reply.Life > 0
+		})
+		n := len(reply.Neighbours)
+		if reply.Size != 5 || reply.Life > 1000 || n > frame.MaxNeighbours || n < frame.MaxNeighbours-200 {
+			t.Errorf("size %d, life %d, %d bytes", reply.Size, reply.Life, n)
+		}
+		if got, want := reply.Neighbours[:3]+reply.Neighbours[2+1+104:][:2+6], "\x01\x00c\x06\x00more-0"; got != want {
+			t.Errorf("the first two are %q, want %q", got, want)
+		}
+	}
+	if word(s.page.mem, offLiveLocal) != 2 {
+		t.Errorf("%d paths became local", word(s.page.mem, offLiveLocal))
+	}
+}

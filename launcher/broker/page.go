@@ -65,8 +65,8 @@ func (p *page) word(offset int) *uint32 { return (*uint32)(unsafe.Pointer(&p.mem
 // directories says that descriptors of remote directories exist from now on.
 func (p *page) directories() { atomic.StoreUint32(p.word(offLiveDirs), 1) }
 
-// written says that paths of the pod are this machine's from now on.
-func (p *page) written() { atomic.StoreUint32(p.word(offLiveLocal), 1) }
+// written says that another path of the pod is this machine's from now on.
+func (p *page) written() { atomic.AddUint32(p.word(offLiveLocal), 1) }
 
 // publish says that the program which listens on actual asked for requested. It reports false when the table is full.
 func (p *page) publish(actual, requested uint16) bool {

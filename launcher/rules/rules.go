@@ -8,7 +8,7 @@
 //	  24  live_dirs u32, live_ports_n u32
 //	  32  actions u8[16][2]: per class what a read and a write do
 //	  64  offsets of the automata u32[8], the first 0 ends them
-//	  96  live_local u32: paths of the pod were written to on this machine
+//	  96  live_local u32: counts the paths of the pod that were written to and became this machine's
 //	 128  hostname char[256], NUL-terminated
 //	 512  live_ports[256] {actual u16, requested u16}
 //	4096  the automata, each 8-aligned: states u32, classes u32, class u8[256] (of each byte), accept u32[states], next u16[states*classes]

@@ -94,6 +94,8 @@ func (m *StatReply) fields(c *codec) {
 	} {
 		c.u64(v)
 	}
+	c.u32(&m.Life)
+	c.str(&m.Neighbours)
 }
 
 func (m *StatfsReply) fields(c *codec) {

@@ -79,6 +79,15 @@ const (
 	LookupNoData   int32 = 4 // the name exists, without an address of that family
 )
 
+// Bits of StatRequest.NoFollow.
+const (
+	StatNoFollow   uint8 = 1
+	StatNeighbours uint8 = 2 // the reply may bring metadata of other entries of the same directory
+)
+
+// MaxNeighbours bounds StatReply.Neighbours in bytes, so that the reply fits into a frame.
+const MaxNeighbours = 60_000
+
 // Values of HelloRequest.How.
 const (
 	HowExec uint8 = 0 // a program that was executed
@@ -124,7 +133,7 @@ type (
 		Flags, Mode uint32
 		Path        string
 	}
-	// StatRequest: NoFollow is 1 for lstat.
+	// StatRequest: NoFollow is StatNoFollow for lstat, plus StatNeighbours.
 	StatRequest struct {
 		NoFollow uint8
 		Path     string
@@ -183,10 +192,13 @@ type (
 
 // The replies, field by field as they are written after the status.
 type (
-	// StatReply is struct stat with times in nanoseconds since 1970.
+	// StatReply is struct stat with times in nanoseconds since 1970. Neighbours, at most MaxNeighbours bytes, are entries of the same
+	// directory, which may be believed for Life milliseconds: each a u16 length, the name, and the 13 numbers above of lstat.
 	StatReply struct {
 		Dev, Ino, Mode, Nlink, UID, GID, Rdev, Size, Blksize, Blocks uint64
 		Atime, Mtime, Ctime                                          uint64
+		Life                                                         uint32
+		Neighbours                                                   string
 	}
 	// StatfsReply is struct statfs, with Linux's numbers in Type and Flags.
 	StatfsReply struct {

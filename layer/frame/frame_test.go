@@ -43,7 +43,7 @@ var golden = []struct {
 	{"stat.request", Stat, true, 0, 0, &StatRequest{NoFollow: 1, Path: "/etc/hostname"}},
 	{"stat.reply", Stat, false, 0, StatusOK, &StatReply{
 		Dev: 0x801, Ino: 0x123456789a, Mode: 0o100640, Nlink: 2, UID: 1000, GID: 1001, Rdev: 0x0503, Size: 1 << 33, Blksize: 4096, Blocks: 1 << 24,
-		Atime: 1700000000000000001, Mtime: 1700000000000000002, Ctime: 1700000000000000003,
+		Atime: 1700000000000000001, Mtime: 1700000000000000002, Ctime: 1700000000000000003, Life: 999, Neighbours: "\x01\x00x",
 	}},
 	{"access.request", Access, true, 0, 0, &AccessRequest{Mode: 4, Path: "/etc/shadow"}},
 	{"access.reply.eacces", Access, false, 0, 13, nil},

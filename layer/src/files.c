@@ -41,6 +41,9 @@ NOINLINE int remote_open(const char *path, int flags, mode_t mode) {
 }
 
 NOINLINE int remote_stat(const char *path, struct stat *st, int nofollow) {
+    int answered;
+    if (neighbour(path, st, nofollow)) return 0;
+    if (ask_with_neighbours(path, st, nofollow, &answered)) return answered;
     uint8_t buffer[PATH_FRAME];
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_STAT, session.token);
     put_u8(&f, nofollow != 0);

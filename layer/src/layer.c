@@ -8,6 +8,8 @@
 
 #include "paths.c"
 
+#include "neighbours.c"
+
 #include "files.c"
 
 #include "attributes.c"

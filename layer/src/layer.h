@@ -65,7 +65,7 @@ struct rules {
     _Atomic uint32_t live_ports_n;
     uint8_t actions[16][2];
     uint32_t automata[8];
-    _Atomic uint32_t live_local; // 1: paths of the pod were written to, and are this machine's now
+    _Atomic uint32_t live_local; // how many paths of the pod were written to, and are this machine's now
     uint8_t reserved1[28];
     char hostname[256];
     uint8_t reserved2[128];
@@ -134,6 +134,15 @@ int settle(int status);
 // remote_open opens a path of the pod: a descriptor, -1 with errno, or NOT_OURS.
 int remote_open(const char *path, int flags, mode_t mode);
 int remote_stat(const char *path, struct stat *st, int nofollow);
+
+// ---- neighbours (neighbours.c)
+
+enum { STAT_NEIGHBOURS = 2 }; // a flag of a Stat request beside 1 for lstat
+// neighbour answers stat from what came with an earlier answer; 0 if it cannot.
+int neighbour(const char *path, struct stat *st, int nofollow);
+// ask_with_neighbours is remote_stat with room for more entries of the same directory in the answer. It returns 0 without having asked when that
+// room is in use or not worth it, else 1 with *result.
+int ask_with_neighbours(const char *path, struct stat *st, int nofollow, int *result);
 
 // ---- directories (dirs.c)
 
