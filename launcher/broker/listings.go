@@ -16,19 +16,22 @@ import (
 
 // Who lists a directory mostly looks at its entries next, one by one (ls -l, find, du, rsync). Their metadata come with the listing and answer
 // stat and readlink from here, for a second after they were asked for; each of these would be a round trip otherwise. A directory that is
-// still being looked at is listed again before that.
+// still being looked at is listed again before that, or when the next entry is asked about.
 const (
 	listingLife   = time.Second
-	listingUses   = 16      // so many answers show that the entries are being looked at
-	maxListed     = 200_000 // entries of all listings together; the oldest make room
+	listingWorn   = 10 * time.Second // so long after its life a listing that was used is made anew
+	listingUses   = 16               // so many answers show that the entries are being looked at
+	maxListed     = 200_000          // entries of all listings together; the oldest make room
 	maxListedSize = 64 << 20
+	maxWorn       = 1000
 )
 
 // listings are the directories that were listed within the last listingLife.
 type listings struct {
 	mu      sync.Mutex
 	dirs    map[string]*listing
-	order   []*listing // by age, the oldest first
+	worn    map[string]time.Time // directories whose listing was used and is too old now, and since when
+	order   []*listing           // by age, the oldest first
 	entries int
 }
 
@@ -58,12 +61,13 @@ func (d *listing) add(name string, st *wire.Stat, target string) {
 // plainPath says whether a path is written as the listings' keys are: what stands between slashes is a name.
 func plainPath(p string) bool { return path.Clean(p) == p }
 
-// find answers about an entry of a listed directory, nil if that is not known. again asks the caller to list the directory once more.
+// find answers about an entry of a listed directory, nil if that is not known. again asks the caller to list the directory once more: soon, or first of
+// all where nothing is known.
 func (l *listings) find(p string) (a *attributes, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(time.Now())
-	if len(l.dirs) == 0 || !plainPath(p) {
+	if len(l.dirs)+len(l.worn) == 0 || !plainPath(p) {
 		return nil, false
 	}
 	dir, name := path.Split(p)
@@ -72,7 +76,9 @@ func (l *listings) find(p string) (a *attributes, again bool) {
 	}
 	d := l.dirs[dir]
 	if d == nil {
-		return nil, false
+		since, worn := l.worn[dir]
+		delete(l.worn, dir)
+		return nil, worn && time.Since(since) < listingWorn
 	}
 	if a = d.entries[name]; a != nil {
 		d.uses++
@@ -126,9 +132,17 @@ func (l *listings) drop() {
 	l.order[0] = nil
 	l.order = l.order[1:]
 	l.entries -= len(d.entries)
-	if l.dirs[d.dir] == d {
-		delete(l.dirs, d.dir)
+	if l.dirs[d.dir] != d {
+		return
 	}
+	delete(l.dirs, d.dir)
+	if d.uses < listingUses {
+		return
+	}
+	if len(l.worn) >= maxWorn || l.worn == nil {
+		l.worn = map[string]time.Time{}
+	}
+	l.worn[d.dir] = time.Now()
 }
 
 // unpack reads a directory's body and returns its entries as the layer reads them, without metadata; those go to the listings.
@@ -139,6 +153,9 @@ func (b *Broker) unpack(dir string, asked time.Time, body io.Reader) ([]byte, er
 	}
 	if len(raw) > maxListedSize {
 		return nil, unix.EFBIG
+	}
+	if trimmed := strings.TrimRight(dir, "/"); trimmed != "" {
+		dir = trimmed // a slash at the end only says what has turned out to be true
 	}
 	d := &listing{dir: dir, asked: asked, entries: map[string]*attributes{}}
 	var packed []byte
@@ -160,8 +177,12 @@ func (b *Broker) unpack(dir string, asked time.Time, body io.Reader) ([]byte, er
 // known answers stat (without following a link) and readlink from the listings; nil means that the pod has to be asked.
 func (b *Broker) known(p string) *attributes {
 	a, again := b.listings.find(p)
-	if again {
+	switch {
+	case again && a != nil:
 		b.spawn(func() { b.listAgain(path.Dir(p)) })
+	case again:
+		b.listAgain(path.Dir(p))
+		a, _ = b.listings.find(p)
 	}
 	return a
 }
@@ -202,7 +223,7 @@ func numbers(st *wire.Stat) [13]uint64 {
 	}
 }
 
-// listAgain replaces a listing by a newer one; nobody waits for it.
+// listAgain replaces a listing by a newer one.
 func (b *Broker) listAgain(dir string) {
 	asked := time.Now()
 	_, body, err := b.Link.Open(b.ctx, &wire.Request{Op: wire.OpOpen, Path: dir, Dir: true, Stats: true})

@@ -72,13 +72,13 @@ func TestListingAnswers(t *testing.T) {
 	if got := s.sizeOf(t, 0, "/dir/file"); got != 1000 {
 		t.Fatal("known before the directory was listed")
 	}
-	_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/dir/", Flags: unix.O_DIRECTORY}, nil)
-	f.Close()
-	if got := s.sizeOf(t, 0, "/dir/file"); got != 1000 {
-		t.Error("a directory that is named with a slash at its end is not kept")
+	for _, path := range []string{"/dir/../dir", "/dir/"} {
+		if got := s.sizeOf(t, 0, "/dir/file"); got != 1000 {
+			t.Error("kept under a name that may lead elsewhere")
+		}
+		_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: path, Flags: unix.O_DIRECTORY}, nil)
+		f.Close()
 	}
-	_, f = s.ask(t, frame.Open, &frame.OpenRequest{Path: "/dir", Flags: unix.O_DIRECTORY}, nil)
-	f.Close()
 	before, _ := c.asked()
 	// Answered from the listing: the entry itself, and through a link only what is none.
 	for _, q := range []struct {
@@ -133,7 +133,16 @@ func TestListingAges(t *testing.T) {
 	if l.entries != 2 || len(l.dirs) != 1 {
 		t.Errorf("%d entries, %d directories", l.entries, len(l.dirs))
 	}
+	for range listingUses {
+		l.find("/d/x")
+	}
 	l.expire(time.Now().Add(listingLife))
+	if a, again := l.find("/d/y"); a != nil || !again {
+		t.Error("a listing that was used is not made anew")
+	}
+	if _, again := l.find("/d/y"); again {
+		t.Error("it is made anew twice")
+	}
 	if l.entries != 0 || len(l.dirs) != 0 || len(l.order) != 0 {
 		t.Errorf("left: %+v", &l)
 	}
