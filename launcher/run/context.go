@@ -67,7 +67,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 			}
 			emit(changed)
 		}
-		return fmt.Sprintf("%d variables", fromPod), nil
+		return variables(fromPod), nil
 	}); err != nil {
 		return nil, err
 	}
@@ -252,12 +252,9 @@ func different(local, env []string) events.Event {
 }
 
 // summary is what the program gets, in one line.
-func summary(p *plan, agent wire.Hello, variables int) string {
+func summary(p *plan, agent wire.Hello, fromPod int) string {
 	f := p.Config.Feature
-	parts := []string{fmt.Sprintf("%d variables", variables)}
-	if variables == 1 {
-		parts[0] = "1 variable"
-	}
+	parts := []string{variables(fromPod)}
 	for _, part := range []struct {
 		name string
 		on   bool
@@ -273,6 +270,13 @@ func summary(p *plan, agent wire.Hello, variables int) string {
 		}
 	}
 	return fmt.Sprintf("%s (%s): %s", p.Target.Path, agent.Name, strings.Join(parts, ", "))
+}
+
+func variables(n int) string {
+	if n == 1 {
+		return "1 variable"
+	}
+	return fmt.Sprintf("%d variables", n)
 }
 
 func firstLine(err error) string {
