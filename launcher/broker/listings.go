@@ -33,6 +33,14 @@ type listings struct {
 	worn    map[string]time.Time // directories whose listing was used and is too old now, and since when
 	order   []*listing           // by age, the oldest first
 	entries int
+	clock   func() time.Time // nil is time.Now; tests have their own
+}
+
+func (l *listings) now() time.Time {
+	if l.clock != nil {
+		return l.clock()
+	}
+	return time.Now()
 }
 
 type listing struct {
@@ -66,7 +74,7 @@ func plainPath(p string) bool { return path.Clean(p) == p }
 func (l *listings) find(p string) (a *attributes, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire(time.Now())
+	l.expire()
 	if len(l.dirs)+len(l.worn) == 0 || !plainPath(p) {
 		return nil, false
 	}
@@ -78,12 +86,12 @@ func (l *listings) find(p string) (a *attributes, again bool) {
 	if d == nil {
 		since, worn := l.worn[dir]
 		delete(l.worn, dir)
-		return nil, worn && time.Since(since) < listingWorn
+		return nil, worn && l.now().Sub(since) < listingWorn
 	}
 	if a = d.entries[name]; a != nil {
 		d.uses++
 	}
-	if again = d.uses >= listingUses && !d.again && time.Since(d.asked) > listingLife/2; again {
+	if again = d.uses >= listingUses && !d.again && l.now().Sub(d.asked) > listingLife/2; again {
 		d.again = true
 	}
 	return a, again
@@ -106,7 +114,7 @@ func (l *listings) add(d *listing) {
 	if l.dirs == nil {
 		l.dirs = map[string]*listing{}
 	}
-	l.expire(time.Now())
+	l.expire()
 	for l.entries+len(d.entries) > maxListed {
 		l.drop()
 	}
@@ -116,12 +124,12 @@ func (l *listings) add(d *listing) {
 	time.AfterFunc(listingLife, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.expire(time.Now())
+		l.expire()
 	})
 }
 
-func (l *listings) expire(now time.Time) {
-	for len(l.order) > 0 && now.Sub(l.order[0].asked) >= listingLife {
+func (l *listings) expire() {
+	for len(l.order) > 0 && l.now().Sub(l.order[0].asked) >= listingLife {
 		l.drop()
 	}
 }
@@ -142,7 +150,7 @@ func (l *listings) drop() {
 	if len(l.worn) >= maxWorn || l.worn == nil {
 		l.worn = map[string]time.Time{}
 	}
-	l.worn[d.dir] = time.Now()
+	l.worn[d.dir] = l.now()
 }
 
 // unpack reads a directory's body and returns its entries as the layer reads them, without metadata; those go to the listings.
