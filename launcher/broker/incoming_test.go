@@ -281,6 +281,24 @@ func TestMirror(t *testing.T) {
 	}
 }
 
+// TestListening: both ways of finding out agree.
+func TestListening(t *testing.T) {
+	for _, at := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"} {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := boundSock{addr: addrOf(l.Addr())}
+		if !s.listening() || !s.occupied() {
+			t.Errorf("%v: listening %v, occupied %v", s.addr, s.listening(), s.occupied())
+		}
+		l.Close()
+		if s.listening() || s.occupied() {
+			t.Errorf("%v is closed: listening %v, occupied %v", s.addr, s.listening(), s.occupied())
+		}
+	}
+}
+
 // TestFamilies: of two listeners the one of the client's family gets the connection, whichever is newer; the other is better than none.
 func TestFamilies(t *testing.T) {
 	s := start(t, &fakeAgent{}, nil)

@@ -8,11 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listening reports whether a socket listens there: it asks the kernel for all that do (sock_diag(7)), which disturbs nobody. What cannot be known is
-// taken for listening; it shows when a connection comes.
+// listening reports whether a socket listens there: it asks the kernel for all that do (sock_diag(7)), which disturbs nobody. Not every kernel answers.
 func (s boundSock) listening() bool {
 	found, err := findListener(s.addr)
-	return found || err != nil
+	if err != nil {
+		return s.occupied()
+	}
+	return found
 }
 
 const (
