@@ -37,12 +37,12 @@ func (d *debuggers) forget(pid int) {
 	delete(d.looked, pid)
 }
 
-// isDebugger says whether the process that asks means a debugger by this port.
-func (b *Broker) isDebugger(from asker, port uint16) bool {
+// isDebugger says whether the process that asks means a debugger by this port. Its command line is read once, or anew.
+func (b *Broker) isDebugger(from asker, port uint16, anew bool) bool {
 	d := &b.debuggers
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if who, ok := from(); ok && !d.looked[who.pid] {
+	if who, ok := from(); ok && (anew || !d.looked[who.pid]) {
 		if d.looked == nil {
 			d.looked = map[int]bool{}
 		}
@@ -58,7 +58,7 @@ func (b *Broker) isDebugger(from asker, port uint16) bool {
 
 // connectFrom is connect, unless the program talks to its debugger.
 func (b *Broker) connectFrom(from asker, m *frame.ConnectRequest) answer {
-	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.isDebugger(from, m.Addr.Port()) {
+	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.isDebugger(from, m.Addr.Port(), false) {
 		return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
 	}
 	return b.connect(m)

@@ -132,7 +132,7 @@ func (b *Broker) bind(from asker, m *frame.BindRequest) answer {
 func (b *Broker) wants(from asker, requested netip.AddrPort) bool {
 	in := &b.network.Incoming
 	_, ok := in.PodPort(requested.Port())
-	return ok && !(in.IgnoreLocalhost && loopbackOnly(requested)) && !b.isDebugger(from, requested.Port())
+	return ok && !(in.IgnoreLocalhost && loopbackOnly(requested)) && !b.isDebugger(from, requested.Port(), true)
 }
 
 // listen notes a listening socket, and has the agent send the connections to the pod's port, or copies of them. It never makes listen fail.
@@ -210,13 +210,20 @@ func (b *Broker) watchListeners() {
 	}
 }
 
+// checkListeners asks once for all; who seems gone is looked at again with the lock held, since who listens anew is noted before that or after.
 func (b *Broker) checkListeners() {
 	b.listeners.mu.Lock()
 	all := maps.Clone(b.listeners.ports)
 	b.listeners.mu.Unlock()
+	if len(all) == 0 {
+		return
+	}
+	found, err := listeningAddrs(0)
 	for port, l := range all {
-		l.mu.Lock() // whoever listens anew is noted before or after
-		b.forgetClosed(l, port)
+		l.mu.Lock()
+		if err != nil || slices.ContainsFunc(l.at, func(s boundSock) bool { return !found[s.addr] }) {
+			b.forgetClosed(l, port)
+		}
 		l.mu.Unlock()
 	}
 }

@@ -8,13 +8,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listening reports whether a socket listens there: it asks the kernel for all that do (sock_diag(7)), which disturbs nobody. Not every kernel answers.
+// listening reports whether a socket listens there: it asks the kernel for those that do (sock_diag(7)), which disturbs nobody. Not every kernel answers.
 func (s boundSock) listening() bool {
-	found, err := findListener(s.addr)
+	found, err := listeningAddrs(s.addr.Port())
 	if err != nil {
 		return s.occupied()
 	}
-	return found
+	return found[s.addr]
+}
+
+// listeningAddrs are the addresses at which sockets of this network namespace listen on a port; 0 is any.
+func listeningAddrs(port uint16) (map[netip.AddrPort]bool, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	found := map[netip.AddrPort]bool{}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
+		binary.NativeEndian.PutUint32(request, uint32(len(request)))
+		binary.NativeEndian.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
+		binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+		request[unix.NLMSG_HDRLEN], request[unix.NLMSG_HDRLEN+1] = family, unix.IPPROTO_TCP
+		binary.NativeEndian.PutUint32(request[unix.NLMSG_HDRLEN+4:], 1<<tcpListen)
+		binary.BigEndian.PutUint16(request[unix.NLMSG_HDRLEN+8:], port)
+		if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return nil, err
+		}
+		if err := readListeners(fd, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 const (
@@ -23,59 +49,31 @@ const (
 	diagReplySize   = 72 // struct inet_diag_msg
 )
 
-func findListener(addr netip.AddrPort) (bool, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
-		return false, err
-	}
-	defer unix.Close(fd)
-	families := []uint8{unix.AF_INET6} // a socket of IPv6 may have an IPv4 address, too
-	if addr.Addr().Is4() {
-		families = append(families, unix.AF_INET)
-	}
-	for _, family := range families {
-		request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
-		binary.NativeEndian.PutUint32(request, uint32(len(request)))
-		binary.NativeEndian.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
-		binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-		request[unix.NLMSG_HDRLEN], request[unix.NLMSG_HDRLEN+1] = family, unix.IPPROTO_TCP
-		binary.NativeEndian.PutUint32(request[unix.NLMSG_HDRLEN+4:], 1<<tcpListen)
-		binary.BigEndian.PutUint16(request[unix.NLMSG_HDRLEN+8:], addr.Port())
-		if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-			return false, err
-		}
-		if found, err := readListeners(fd, addr); found || err != nil {
-			return found, err
-		}
-	}
-	return false, nil
-}
-
-// readListeners reads an answer to its end, and says whether addr is in it.
-func readListeners(fd int, addr netip.AddrPort) (found bool, err error) {
+// readListeners reads an answer to its end.
+func readListeners(fd int, found map[netip.AddrPort]bool) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
 		if err == unix.EINTR {
 			continue
 		} else if err != nil {
-			return false, err
+			return err
 		}
 		messages, err := syscall.ParseNetlinkMessage(buf[:n])
 		if err != nil {
-			return false, err
+			return err
 		}
 		for _, m := range messages {
 			switch {
 			case m.Header.Type == unix.NLMSG_DONE:
-				return found, nil
+				return nil
 			case m.Header.Type == unix.NLMSG_ERROR:
 				if len(m.Data) < 4 {
-					return false, unix.EIO
+					return unix.EIO
 				}
-				return false, unix.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
+				return unix.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
 			case len(m.Data) >= diagReplySize:
-				found = found || listenerOf(m.Data) == addr
+				found[listenerOf(m.Data)] = true
 			}
 		}
 	}
