@@ -70,6 +70,20 @@ func Answer(ctx context.Context, t target.Target, query []byte, room int) []byte
 	return r.pack(limit)
 }
 
+// Question returns the name that a query asks about, with its final dot; false for what is no query with one question.
+func Question(query []byte) (name string, ok bool) {
+	var p dnsmessage.Parser
+	asked, err := p.Start(query)
+	if err != nil || asked.Response {
+		return "", false
+	}
+	questions, err := p.AllQuestions()
+	if err != nil || len(questions) != 1 {
+		return "", false
+	}
+	return questions[0].Name.String(), true
+}
+
 // clientRoom reads how long an answer the client takes as a datagram.
 func clientRoom(p *dnsmessage.Parser) (room int, edns bool, err error) {
 	if err := errors.Join(p.SkipAllAnswers(), p.SkipAllAuthorities()); err != nil {

@@ -150,7 +150,9 @@ func (b *Broker) toPod(f *flow, program netip.AddrPort) {
 		}
 		if from == program {
 			b.flows.touch(f)
-			err = d.Write(f.agent)
+			if !b.answerHere(f.view.Peer, d, func(reply []byte) { f.outlet.send(reply, program) }) {
+				err = d.Write(f.agent)
+			}
 		}
 		d.Release()
 		if err != nil {

@@ -394,6 +394,45 @@ func TestExchange(t *testing.T) {
 	s.expect(int32(unix.ENOBUFS), frame.Connect, ask)
 }
 
+// Names that are this machine's are answered here, whichever way they are asked for.
+func TestQueriesAnsweredHere(t *testing.T) {
+	asked := make(chan string, 8)
+	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *wire.Stream) {
+		wire.WriteHeader(s, &wire.Reply{Local: podLocal, Remote: r.Addr})
+		for {
+			d, err := wire.ReadDatagram(s)
+			if err != nil {
+				return
+			}
+			asked <- string(d.Payload())
+			d.Release()
+		}
+	}}, func(o *Options) { o.Config.Feature.Network.DNS.Filter.Local = rules(t, "localhost") })
+	var at frame.ConnectReply
+	s.ask(t, frame.Connect, &frame.ConnectRequest{Flags: frame.ConnectDatagram | frame.ConnectNever, Addr: server}, &at)
+	connected, unconnected := newUDP(t, unix.AF_INET), newUDP(t, unix.AF_INET)
+	s.connectUDP(t, connected, server, 0)
+	const question = "\x00\x00\x01\x00\x01" // the root, type A, class IN
+	const localhost, pods = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost" + question, "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02db" + question
+	for name, p := range map[string]socket{"connected": connected, "unconnected": unconnected} {
+		for _, query := range []string{localhost, pods} {
+			var to unix.Sockaddr
+			if name == "unconnected" {
+				to = sockaddr(at.Relay)
+			}
+			if err := unix.Sendto(p.fd, []byte(query), 0, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := p.receive(); !strings.HasSuffix(got, "\x7f\x00\x00\x01") {
+			t.Errorf("%s: %q", name, got)
+		}
+		if got := <-asked; got != pods {
+			t.Errorf("%s: the pod was asked %q", name, got)
+		}
+	}
+}
+
 func TestDatagramReported(t *testing.T) {
 	s := start(t, &fakeAgent{}, func(o *Options) {
 		o.Config.Feature.Network.Outgoing.Filter.Local = rules(t, "10.96.0.9")

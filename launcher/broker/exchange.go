@@ -190,7 +190,10 @@ func (b *Broker) serveSender(e *exchange, from netip.AddrPort, a *sender) {
 	for {
 		select {
 		case d := <-a.queue:
-			err := d.Write(f.agent)
+			var err error
+			if !b.answerHere(e.to, d, func(reply []byte) { e.outlet.send(reply, from) }) {
+				err = d.Write(f.agent)
+			}
 			d.Release()
 			if err != nil {
 				return

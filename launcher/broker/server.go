@@ -57,6 +57,7 @@ type Broker struct {
 	flows     flows
 	exchanges exchanges
 	leaving   leaving
+	queries   chan struct{} // holds one for each query that is being answered here
 	listeners listeners
 	debuggers debuggers
 
@@ -77,7 +78,8 @@ var frameTimeout = 10 * time.Second
 
 // Start opens the socket and serves until Close.
 func Start(o Options) (*Broker, error) {
-	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{}}
+	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{},
+		queries: make(chan struct{}, maxQueries)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.spare, _ = os.Open(os.DevNull)
 	ok := false
