@@ -55,6 +55,9 @@ func (b *Broker) connect(m *frame.ConnectRequest) answer {
 	if !b.carries("tcp", addr) {
 		return here
 	}
+	if b.crowded() {
+		return failure(unix.ENOBUFS)
+	}
 	v6 := m.Flags&frame.ConnectV6Only != 0
 	fixed := b.relays.fixed(v6)
 	if !fixed.IsValid() {

@@ -66,6 +66,9 @@ func (b *Broker) connectDatagrams(m *frame.ConnectRequest) answer {
 	if !b.carries("udp", addr) {
 		return connectHere()
 	}
+	if b.crowded() {
+		return failure(unix.ENOBUFS)
+	}
 	if m.Flags&frame.ConnectNever != 0 {
 		return b.exchange(addr, m.Flags&frame.ConnectV6Only != 0)
 	}

@@ -262,6 +262,10 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 	l := b.listeners.get(port)
 	at := l.inOrder(r.Remote.Addr())
 	view := frame.EndpointReply{Local: netip.AddrPortFrom(r.Local.Addr(), port), Peer: r.Remote}
+	if len(at) > 0 && b.crowded() {
+		in.Refuse("ENOBUFS")
+		return
+	}
 	errno := "ECONNREFUSED"
 	for _, s := range at {
 		c, err := b.dialProgram(s, view)

@@ -216,6 +216,29 @@ func (b *Broker) acceptLayers() {
 	}
 }
 
+// crowded reports whether descriptors run out, of which a new relay takes several and holds them for as long as the program likes. The rest is kept for
+// requests, which end by themselves: a program that waits for an answer closes nothing.
+func (b *Broker) crowded() bool {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return false
+	}
+	// The kernel gives the lowest number that is free.
+	next, err := unix.FcntlInt(uintptr(b.page.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(next)
+	}
+	if err == nil && uint64(next) < limit.Cur-min(64, limit.Cur/3) {
+		return false
+	}
+	b.warnCrowded()
+	return true
+}
+
+func (b *Broker) warnCrowded() {
+	b.warn("the broker has no descriptors left: what needs one fails", "raise the limit of open files (ulimit -Hn)")
+}
+
 // shed is called when accept failed, and returns whether to go on. Unless the listener was closed, descriptors have run out. Who waits for an answer
 // may hold what uses them up, so it must not be left waiting: it is accepted with the spare one and hung up on. The kernel complains of descriptors
 // before it looks whether anybody waits.
@@ -223,7 +246,7 @@ func (b *Broker) shed(err error, l deadlineListener) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false
 	}
-	b.warn("the broker has no descriptors left: what needs one fails", "raise the limit of open files (ulimit -Hn)")
+	b.warnCrowded()
 	b.shedding.Lock()
 	defer b.shedding.Unlock()
 	if b.spare == nil {
