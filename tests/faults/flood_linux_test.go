@@ -21,7 +21,7 @@ import (
 const (
 	flood = 1 << 30
 	// held is how much more memory a flood may bind at any time, in bytes: far less than the flood.
-	held = 256 << 20
+	held = 400 << 20
 )
 
 // memory is how much this process holds in its heap, in bytes.
