@@ -33,6 +33,63 @@ func TestReferenceIsFresh(t *testing.T) {
 	}
 }
 
+// The README's table has every key that users of the leading peer know.
+func TestReadmeTableIsFresh(t *testing.T) {
+	const file, begin, end = "../../README.md", "<!-- keys: made by `go test ./launcher/cmd -update` -->\n", "<!-- end of keys -->\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no %q and %q", file, begin, end)
+	}
+	want := readmeTable()
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got = want
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s is stale, `go test ./launcher/cmd -update` writes it (-want +got):\n%s", file, diff)
+	}
+}
+
+// readmeTable has a row for each section of the configuration that holds keys, and a column for each class.
+func readmeTable() string {
+	var b strings.Builder
+	b.WriteString("| below | works | one warning | not built: an error |\n| --- | --- | --- | --- |\n")
+	classes := map[string]int{"works": 0, "ignored": 1, "unbuilt": 2}
+	var sections []string
+	rows := map[string]*[3][]string{}
+	for _, k := range config.Keys() {
+		section, name := "", k.Path
+		if i := strings.LastIndexByte(k.Path, '.'); i >= 0 {
+			section, name = k.Path[:i], k.Path[i+1:]
+		}
+		if k.Section && k.Class == "works" {
+			continue // its row says so
+		}
+		if rows[section] == nil {
+			rows[section] = new([3][]string)
+			sections = append(sections, section)
+		}
+		column := &rows[section][classes[k.Class]]
+		*column = append(*column, "`"+name+"`")
+	}
+	for _, section := range sections {
+		row := rows[section]
+		title := "`" + section + "`"
+		if section == "" {
+			title = "the top"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", title, strings.Join(row[0], " "), strings.Join(row[1], " "), strings.Join(row[2], " "))
+	}
+	return b.String()
+}
+
 // reference is the page about all keys, their variables and flags.
 func reference(t *testing.T) string {
 	var b strings.Builder
