@@ -29,7 +29,7 @@ demo: build # one program, plainly and inside a pod
 
 test: build vet # everything that can be tested on this machine
 	@tests/need curl python3 node npm setpriv find groff fish git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
-		ssh-add python3:dns python3:aiodns python3:uvloop python3:debugpy
+		ssh-add npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop python3:debugpy
 	go run ./tests/all -race -timeout 20m ./...
 
 vet:

@@ -85,9 +85,13 @@ func (d *Dir) Name() string { return d.pod.name }
 // Hostname is pod.yaml's hostname, or the name.
 func (d *Dir) Hostname() string { return d.pod.hostname }
 
-// Capabilities is everything.
+// Capabilities is everything, and certificates if rootfs has any.
 func (d *Dir) Capabilities() []string {
-	return []string{"env", "files", "names", "outgoing", "steal", "mirror"}
+	all := []string{"env", "files", "names", "outgoing", "steal", "mirror"}
+	if _, err := os.Lstat(filepath.Join(d.path, "rootfs/etc/ssl/certs")); err == nil {
+		all = append(all, "certs")
+	}
+	return all
 }
 
 // Env is pod.yaml's env.

@@ -86,7 +86,7 @@ type Hello struct {
 	Version      uint     `cbor:"1,keyasint"`
 	Session      string   `cbor:"2,keyasint,omitempty"` // the launcher's session id, the same on both sessions of a link
 	Bulk         bool     `cbor:"3,keyasint,omitempty"` // this session is the bulk one
-	Capabilities []string `cbor:"4,keyasint,omitempty"` // the agent's: env, files, names, outgoing, steal, mirror
+	Capabilities []string `cbor:"4,keyasint,omitempty"` // the agent's: env, files, names, outgoing, steal, mirror; certs: the target has /etc/ssl/certs
 	Name         string   `cbor:"5,keyasint,omitempty"` // the agent's: the target's name
 	Hostname     string   `cbor:"6,keyasint,omitempty"` // the agent's: the target's host name
 }

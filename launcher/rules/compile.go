@@ -22,6 +22,7 @@ type Input struct {
 	LocalDirs   []string // further folders that are local with all they hold: of script and interpreter, of the layer's library
 
 	Names, Outgoing, Incoming, IgnoreLocalhost bool
+	LocalCerts                                 bool // the pod has no certificates of authorities
 	AskBind                                    bool // some ports are bound elsewhere than they were asked for
 	UDP, NoIPv6                                bool
 
@@ -182,7 +183,9 @@ func (in Input) places() (*automaton, error) {
 		t.below(dir, defaultLocal)
 	}
 	for _, p := range remoteFiles {
-		t.below(p, defaultRemote)
+		if p != certs || !in.LocalCerts {
+			t.below(p, defaultRemote)
+		}
 	}
 	t.exactly("/", defaultLocal)
 

@@ -9,7 +9,10 @@ var localDirs = []string{
 }
 
 // remoteFiles are the exceptions below localDirs, for reading: what the pod's network needs to be believed.
-var remoteFiles = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/etc/ssl/certs"}
+var remoteFiles = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/hostname", certs}
+
+// certs are whom the pod trusts.
+const certs = "/etc/ssl/certs"
 
 // notFoundInHome would give the program the developer's own identity in the cloud.
 var notFoundInHome = []string{".config/gcloud", ".kube", ".azure"}

@@ -121,6 +121,8 @@ func TestOwnPlaces(t *testing.T) {
 		{"the root as working directory makes nothing local", Input{Cwd: "/"}, "/app/x", Remote},
 		{"nor as the project", Input{ProjectRoot: "/"}, "/app/x", Remote},
 		{"nor as the home", Input{Home: "/"}, "/app/x", Remote},
+		{"the pod's certificates", Input{}, "/etc/ssl/certs/ca.pem", Remote},
+		{"of which it has none", Input{LocalCerts: true}, "/etc/ssl/certs/ca.pem", Local},
 		{"nor as a folder of the program", Input{LocalDirs: []string{"/", "/.", "//"}}, "/app/x", Remote},
 		{"hidden entries of the root as home are local", Input{Home: "/"}, "/.npmrc", Local},
 		{"credentials in the root as home are not found", Input{Home: "/"}, "/.kube/config", NotFound},

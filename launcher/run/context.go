@@ -208,6 +208,7 @@ func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Ver
 		LocalDirs: localDirs,
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
 		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
+		LocalCerts:      !slices.Contains(agent.Capabilities, "certs"),
 		AskBind:         len(f.Network.Incoming.ListenPorts) > 0,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
 		UDP:             f.Network.Outgoing.UDP, NoIPv6: !f.Network.IPv6,
