@@ -1,0 +1,320 @@
+package codesign
+
+import (
+	"bytes"
+	"debug/macho"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func sign(b []byte) ([]byte, error) {
+	var out bytes.Buffer
+	err := Sign(&out, bytes.NewReader(b), int64(len(b)), Options{Identifier: "mirrord.test"})
+	return out.Bytes(), err
+}
+
+func TestSign(t *testing.T) {
+	entitled := signing{hashes: []uint8{1, 2}, pageShift: 14, flags: 0x10000, team: "TEAM123456", platform: 16, entitlements: plistHead + "<dict><key>a</key><true/></dict></plist>",
+		der: derBlob(map[string]any{"a": true}), constraint: derBlob(map[string]any{}), cms: []byte("certificates")}
+	signed := func(pages int) string {
+		return fmt.Sprintf(" mirrord.test flags=adhoc [0x20400 SHA-256 %d*4096 bad=[] requirements=right]", pages)
+	}
+	for _, tt := range []struct {
+		name string
+		file []byte
+		want string
+	}{
+		{"unsigned", x86_64.bytes(), "x86_64 executable" + signed(13)},
+		{"signed", with(arm64, entitled).bytes(), "arm64 executable" + signed(13)},
+		{"linker-signed", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, flags: 0x20002}).bytes(), "arm64 executable" + signed(13)},
+		{"arm64e dylib", image{cpu: cpuARM64, subtype: 0x80000002, kind: typeDylib, code: 1}.bytes(), "arm64e dylib" + signed(9)},
+		{"large", image{cpu: cpuARM64, kind: typeBundle, code: 3 << 20}.bytes(), "arm64 bundle" + signed(777)},
+		{"no room is needed", with(image{cpu: cpuX86, subtype: 3, kind: typeExecute, full: true}, entitled).bytes(), "x86_64 executable" + signed(13)},
+		{"fat", fatFixture(false, x86_64.bytes(), with(arm64e, entitled).bytes()), "x86_64 executable" + signed(13) + "\narm64e executable" + signed(13)},
+		{"fat64", fatFixture(true, arm64.bytes(), with(arm64e, entitled).bytes()), "arm64 executable" + signed(13) + "\narm64e executable" + signed(13)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, err := sign(tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := verify(t, out)
+			if diff := cmp.Diff(tt.want, sketch(r)); diff != "" || !r.Valid() {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			for _, s := range r.Slices {
+				if s.Team != "" || s.Platform != 0 || s.Entitlements != nil || s.Constraints != nil || s.CMS != 0 || s.Notes != nil {
+					t.Errorf("something of the old signature was kept: %+v", s)
+				}
+				want := ExecSegment{Limit: s.Directories[0].ExecSegment.Limit, Flags: 1}
+				if s.Kind != "executable" {
+					want.Flags = 0
+				}
+				if got := *s.Directories[0].ExecSegment; got != want || got.Limit%0x4000 != 0 || got.Limit == 0 {
+					t.Errorf("exec segment %+v", got)
+				}
+			}
+			// The same bytes again, also from its own output.
+			if again, err := sign(tt.file); err != nil || !bytes.Equal(again, out) {
+				t.Errorf("signing twice gives other bytes: %v", err)
+			}
+			if again, err := sign(out); err != nil || !bytes.Equal(again, out) {
+				t.Errorf("signing the copy gives other bytes: %v", err)
+			}
+			checkCopy(t, tt.file, out)
+			for _, flip := range []int{0x5000, len(out) / 2} {
+				broken := slices.Clone(out)
+				broken[flip] ^= 1
+				if r, err := Verify(bytes.NewReader(broken), int64(len(broken))); err == nil && r.Valid() && len(r.Slices) == 1 {
+					t.Errorf("a flipped bit at byte %d is not found", flip)
+				}
+			}
+			judge(t, out)
+		})
+	}
+}
+
+// checkCopy says what a signed copy may differ in: the signature, where it is, and the sizes of __LINKEDIT.
+func checkCopy(t *testing.T, original, out []byte) {
+	t.Helper()
+	before, err := read(bytes.NewReader(original), int64(len(original)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := read(bytes.NewReader(out), int64(len(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.magic != after.magic || len(before.slices) != len(after.slices) {
+		t.Fatalf("%x with %d slices became %x with %d", before.magic, len(before.slices), after.magic, len(after.slices))
+	}
+	for i, old := range before.slices {
+		now := after.slices[i]
+		if now.offset&(1<<now.align-1) != 0 || now.align != old.align {
+			t.Errorf("slice %d at byte %d, aligned to 2^%d", i, now.offset, now.align)
+		}
+		end := old.size
+		if old.signature != nil {
+			end = int64(old.signature.offset)
+		}
+		a, b := original[old.offset:][:end], slices.Clone(out[now.offset:][:end])
+		heads := old.headerSize() + int64(len(old.commands)) + 16
+		for _, at := range differences(a[:heads], b[:heads]) {
+			linkedit, signature := int(old.headerSize())+old.find("__LINKEDIT").command, int(now.headerSize())+now.signature.command
+			switch {
+			case at >= linkedit+32 && at < linkedit+40, at >= linkedit+48 && at < linkedit+56, at >= signature && at < signature+16:
+			case old.signature == nil && at >= 16 && at < 24:
+			default:
+				t.Errorf("slice %d: byte %d of the header is another", i, at)
+			}
+		}
+		if !bytes.Equal(a[heads:], b[heads:]) {
+			t.Errorf("slice %d: its content is another", i)
+		}
+		for rule := range dyldRules(now) {
+			if !dyldRules(old)[rule] {
+				t.Errorf("slice %d: dyld would find a new fault: %s", i, rule)
+			}
+		}
+	}
+}
+
+func differences(a, b []byte) (at []int) {
+	for i := range a {
+		if a[i] != b[i] {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// dyldRules are what dyld demands of files for the newest SDK, and this file breaks (dyld mach_o/Policy.cpp, UnsafeHeader.cpp).
+func dyldRules(s *slice) map[string]bool {
+	broken := map[string]bool{}
+	seen := map[string]bool{}
+	uuid, dylibs := false, 0
+	for at := 0; at < len(s.commands); {
+		size := int(s.order.Uint32(s.commands[at+4:]))
+		c := s.commands[at : at+size]
+		switch kind := s.order.Uint32(c); kind {
+		case 0x1b:
+			uuid = true
+		case 0xc, 0x80000018, 0x8000001f, 0x8000001c:
+			name, _ := text(c, s.order.Uint32(c[8:]))
+			if key := fmt.Sprint(kind == 0x8000001c, name); seen[key] {
+				broken["duplicate "+name] = true
+			} else {
+				seen[key] = true
+			}
+			if kind != 0x8000001c {
+				dylibs++
+			}
+		}
+		at += size
+	}
+	broken["missing LC_UUID"] = !uuid
+	broken["missing LC_LOAD_DYLIB"] = dylibs == 0
+	for i, seg := range s.segments {
+		if i > 0 && (seg.address < s.segments[i-1].address+s.segments[i-1].vmsize) {
+			broken["segments out of order"] = true
+		}
+		if seg.filesize > seg.vmsize {
+			broken["segment "+seg.name+" has more in the file than in memory"] = true
+		}
+		if !s.within(seg.offset, seg.filesize) {
+			broken["segment "+seg.name+" is not within the file"] = true
+		}
+	}
+	if sig := s.signature; sig != nil && (sig.offset%16 != 0 || uint64(sig.offset)+uint64(sig.size) != s.find("__LINKEDIT").offset+s.find("__LINKEDIT").filesize) {
+		broken["mis-aligned code signature"] = true
+	}
+	for rule, is := range broken {
+		if !is {
+			delete(broken, rule)
+		}
+	}
+	return broken
+}
+
+// judge asks readers that we did not write: Go's own, and llvm-objdump where there is one.
+func judge(t *testing.T, b []byte) {
+	t.Helper()
+	f, err := macho.NewFile(bytes.NewReader(b))
+	if err == nil {
+		f.Close()
+	} else if fat, fatErr := macho.NewFatFile(bytes.NewReader(b)); fatErr == nil {
+		fat.Close()
+	} else if !bytes.HasPrefix(b, []byte("\xca\xfe\xba\xbf")) { // debug/macho knows no 64-bit fat files
+		t.Errorf("debug/macho: %v, %v", err, fatErr)
+	}
+	for _, name := range []string{"llvm-objdump-19", "llvm-objdump"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		file := filepath.Join(t.TempDir(), "copy")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(path, "--macho", "--private-headers", "--arch=all", file).CombinedOutput()
+		if text := string(out); err != nil || !strings.Contains(text, "LC_CODE_SIGNATURE") || strings.Contains(text, "truncated or malformed") {
+			t.Errorf("%s: %v\n%.1000s", name, err, text)
+		}
+		return
+	}
+	t.Log("llvm-objdump is not installed: it was not asked")
+}
+
+func TestSignRefuses(t *testing.T) {
+	change := func(b []byte, f func(b []byte)) []byte {
+		f(b)
+		return b
+	}
+	for _, tt := range []struct {
+		name   string
+		file   []byte
+		want   string
+		noRoom bool
+	}{
+		{"no room", image{cpu: cpuX86, subtype: 3, kind: typeExecute, full: true}.bytes(), "the x86_64 slice cannot be signed: there is no room for LC_CODE_SIGNATURE", true},
+		{"something in the gap", change(arm64.bytes(), func(b []byte) {
+			b[0xfff] = 0
+			copy(b[32+int(b[20])|int(b[21])<<8:], "note")
+			b[32+(int(b[20])|int(b[21])<<8)] = 1
+		}), "there is no room", true},
+		{"encrypted", image{cpu: cpuARM64, kind: typeExecute, encrypted: true}.bytes(), "the arm64 slice cannot be signed: it is encrypted", false},
+		{"object", image{cpu: cpuARM64, kind: 1}.bytes(), "it is no program or library but a file of kind object", false},
+		{"data at the end", image{cpu: cpuARM64, kind: typeExecute, trailing: 9}.bytes(), "9 bytes follow segment __LINKEDIT", false},
+		{"no __LINKEDIT", change(arm64.bytes(), func(b []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "it has no segment __LINKEDIT", false},
+		{"32 bits", append([]byte{0xce, 0xfa, 0xed, 0xfe, 7, 0, 0, 0, 3, 0, 0, 0, 2}, make([]byte, 100)...), "the i386 slice cannot be signed: no Mac of today", false},
+		{"bogus entry", change(fatFixture(false, x86_64.bytes()), func(b []byte) { b[11] = 5 }), "the x86_64 slice cannot be signed: the fat header calls it cpu 0x1000005/0x3", false},
+		{"one slice of two", fatFixture(false, arm64.bytes(), []byte("something else")), "not a Mach-O file", false},
+		{"text", []byte("#!/bin/sh\n"), "not a Mach-O file", false},
+	} {
+		out, err := sign(tt.file)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || errors.Is(err, ErrNoRoom) != tt.noRoom || len(out) > 0 {
+			t.Errorf("%s: %v, %d bytes", tt.name, err, len(out))
+		}
+	}
+	for _, id := range []string{"", "a\x00b", strings.Repeat("x", 1025)} {
+		if err := Sign(&bytes.Buffer{}, bytes.NewReader(arm64.bytes()), int64(len(arm64.bytes())), Options{Identifier: id}); err == nil {
+			t.Errorf("identifier %.10q is taken", id)
+		}
+	}
+	// A source that shrinks meanwhile, and a disk that is full.
+	b := arm64.bytes()
+	if err := Sign(&bytes.Buffer{}, bytes.NewReader(b[:0x4800]), int64(len(b)), Options{Identifier: "x"}); err == nil {
+		t.Error("a source that shrinks is no error")
+	}
+	if err := Sign(full{}, bytes.NewReader(b), int64(len(b)), Options{Identifier: "x"}); !errors.Is(err, errBroken) {
+		t.Error(err)
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errBroken }
+
+// A large program is never in memory.
+func TestMemory(t *testing.T) {
+	const size = 150 << 20
+	large := &sparse{image{cpu: cpuARM64, kind: typeExecute, code: 1 << 16}.bytes(), size}
+	large.grow()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	file, err := os.Create(filepath.Join(t.TempDir(), "copy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := Sign(file, large, size, Options{Identifier: "large"}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Verify(file, info.Size())
+	runtime.ReadMemStats(&after)
+	if err != nil || !r.Valid() {
+		t.Errorf("%v %+v", err, r)
+	}
+	// All that was ever allocated is more than what was held at any time.
+	if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+		t.Errorf("%d bytes were allocated", used)
+	}
+}
+
+// sparse is a program whose __LINKEDIT goes on with zeros.
+type sparse struct {
+	begin []byte
+	size  int64
+}
+
+func (s *sparse) grow() {
+	f, err := read(bytes.NewReader(s.begin), int64(len(s.begin)))
+	if err != nil {
+		panic(err)
+	}
+	seg := f.slices[0].find("__LINKEDIT")
+	f.slices[0].order.PutUint64(s.begin[32+seg.command+48:], uint64(s.size)-seg.offset)
+}
+
+func (s *sparse) ReadAt(b []byte, off int64) (int, error) {
+	n := 0
+	if off < int64(len(s.begin)) {
+		n = copy(b, s.begin[off:])
+	}
+	clear(b[n:])
+	return len(b), nil
+}
