@@ -201,9 +201,9 @@ func (c *check) code(b blob, d *directory, name string, out *Directory) error {
 	limit := d.limit()
 	if end := uint64(c.slice.signature.offset); limit != end {
 		c.faults.add(b.offset, "the %s covers %d bytes, and the signature begins at byte %d", name, limit, end)
-		if limit > end {
-			return nil
-		}
+	}
+	if limit > uint64(c.size) {
+		return nil
 	}
 	if d.ScatterOffset != 0 {
 		c.faults.add(b.offset, "the %s has a scatter list, which only readers of macOS 10.6 understood", name)
