@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -104,7 +105,11 @@ func (p plist) value(start xml.StartElement, depth int) (any, error) {
 	case "integer":
 		return strconv.ParseInt(strings.TrimSpace(s), 0, 64)
 	case "real":
-		return strconv.ParseFloat(strings.TrimSpace(s), 64)
+		f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if math.IsNaN(f) || math.IsInf(f, 0) { // neither equals itself in both forms, nor can it be said in JSON
+			return nil, fmt.Errorf("has %.20q for a number", s)
+		}
+		return f, err
 	case "data":
 		return base64.StdEncoding.DecodeString(strings.Join(strings.Fields(s), ""))
 	}

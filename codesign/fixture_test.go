@@ -9,6 +9,7 @@ import (
 // image describes a Mach-O file that the tests make themselves.
 type image struct {
 	cpu, subtype, kind uint32
+	page               int    // segments begin at its multiples; 16 KiB when 0, at least 1 KiB
 	code               int    // bytes of __TEXT,__text; 20,000 when 0
 	info               string // section __TEXT,__info_plist
 	full               bool   // the first section begins right after the load commands
@@ -35,10 +36,13 @@ func (i image) bytes() []byte {
 	return i.build(i.signature(i, unsigned[:len(unsigned)-i.trailing-size]))
 }
 
-// build lays out __TEXT (with the header), __DATA and __LINKEDIT, each from a multiple of 16 KiB. A signature that is not nil gets its
+// build lays out __TEXT (with the header), __DATA and __LINKEDIT, each from a multiple of a page. A signature that is not nil gets its
 // load command.
 func (i image) build(signature []byte) []byte {
-	const page = 0x4000
+	page := i.page
+	if page == 0 {
+		page = 0x4000
+	}
 	le, random := binary.LittleEndian, rand.New(rand.NewPCG(1, 2))
 	noise := func(n int) []byte {
 		b := make([]byte, n)
@@ -116,7 +120,7 @@ func (i image) build(signature []byte) []byte {
 			command(cmdSignature, le.AppendUint32(le.AppendUint32(nil, uint32(end+page+1008)), uint32(len(signature))))
 		}
 	}
-	text := 0x1000
+	text := min(0x1000, page)
 	layout(text)
 	if i.full {
 		text = 32 + len(commands)

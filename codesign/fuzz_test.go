@@ -10,9 +10,9 @@ func FuzzVerify(f *testing.F) {
 	full := signing{hashes: []uint8{1, 2}, pageShift: 14, team: "T", entitlements: plistHead + "<dict><key>a</key><true/></dict></plist>",
 		der: derBlob(map[string]any{"a": true}), constraint: derBlob(map[string]any{"ccat": int64(1)}), cms: []byte("cms")}
 	small := arm64
-	small.code = 100
+	small.code, small.page = 100, 1<<10 // the smaller, the faster
 	seeds := [][]byte{
-		small.bytes(), with(small, full).bytes(), with(image{cpu: cpuX86, subtype: 3, kind: typeDylib, code: 100, info: "<plist/>"}, signing{hashes: []uint8{3, 4}}).bytes(),
+		small.bytes(), with(small, full).bytes(), with(image{cpu: cpuX86, subtype: 3, kind: typeDylib, code: 100, page: 1 << 10, info: "<plist/>"}, signing{hashes: []uint8{3, 4}}).bytes(),
 		append([]byte{0xce, 0xfa, 0xed, 0xfe, 7, 0, 0, 0, 3, 0, 0, 0, 2}, make([]byte, 100)...), []byte("\xca\xfe\xba\xbe\x00\x00\x00\x41"),
 	}
 	seeds = append(seeds, fatFixture(false, seeds[0], seeds[1]), fatFixture(true, seeds[1], seeds[2]))

@@ -167,7 +167,7 @@ func (s *slice) plan(o Options) (*plan, error) {
 	vmsize := uint64(roundUp(int64(filesize), s.pageSize()))
 	for _, other := range s.segments {
 		if other.address > linkedit.address && other.address-linkedit.address < vmsize {
-			return nil, s.refuse("segment __LINKEDIT cannot grow: %s follows it in memory", other.name)
+			return nil, s.refuse("segment __LINKEDIT cannot grow: %q follows it in memory", other.name)
 		}
 	}
 	if err := p.header(linkedit, filesize, vmsize); err != nil {
@@ -187,7 +187,7 @@ func (s *slice) linkedit() (*segment, error) {
 	}
 	for _, other := range s.segments {
 		if other.command != seg.command && other.filesize > 0 && (!s.within(other.offset, other.filesize) || other.offset+other.filesize > seg.offset) {
-			return nil, s.refuse("segment %s is not within the file before __LINKEDIT", other.name)
+			return nil, s.refuse("segment %q is not within the file before __LINKEDIT", other.name)
 		}
 	}
 	if end := seg.offset + seg.filesize; end != uint64(s.size) {

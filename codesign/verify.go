@@ -112,7 +112,7 @@ func (c *check) contents(super blob) error {
 	var directories []blob
 	for _, b := range index(super, &c.faults) {
 		if want := slotMagic(b.slot); want != 0 && b.magic() != want {
-			c.faults.add(b.offset, "the %s has magic %#08x, not %#08x", slotName(b.slot), b.magic(), want)
+			c.faults.add(b.offset, "%s: magic %#08x, not %#08x", slotName(b.slot), b.magic(), want)
 			continue
 		}
 		if slotMagic(b.slot) == magicDirectory {
@@ -297,7 +297,7 @@ func (c *check) specials(b blob, d *directory, name string, out map[string]strin
 			c.faults.add(of.offset, "the %s has another hash for the %s", name, slotName(slot))
 		case slot == slotInfo || slot == slotResources || slot == slotApplication || slot == slotRepresentation:
 			out[slotName(slot)] = "unchecked"
-			c.note("the %s is outside of the file, and not checked", slotName(slot))
+			c.note("outside of the file, and not checked: %s", slotName(slot))
 		default:
 			out[slotName(slot)] = "missing"
 			c.faults.add(b.offset, "the %s has a hash for the %s, which is not there", name, slotName(slot))

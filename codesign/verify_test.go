@@ -230,7 +230,7 @@ func TestVerifyFindsFaults(t *testing.T) {
 		{"offset", change(with(arm64, sound), func(_, signature []byte) { signature[16] = 1 }), "the blob begins at byte 16777252 of"},
 		{"magic of a blob", change(with(arm64, sound), func(_, signature []byte) {
 			signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x01})+3] = 9
-		}), "the requirements has magic 0xfade0c09, not 0xfade0c01"},
+		}), "requirements: magic 0xfade0c09, not 0xfade0c01"},
 		{"hash type", change(with(arm64, sound), func(_, signature []byte) {
 			signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x02})+37] = 1
 		}), "the CodeDirectory: hash type 1 with 32 bytes is not known"},
@@ -305,6 +305,7 @@ func TestEntitlements(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{`<plist><dict><key>a</key><real>1.5</real><key>b</key><data> aGk= </data><key>c</key><integer>0x10</integer></dict></plist>`, "map[a:1.5 b:[104 105] c:16] <nil>"},
 		{`<dict/>`, "map[] <nil>"},
+		{`<dict><key>a</key><real>nan</real></dict>`, `map[] has "nan" for a number`},
 		{`<plist><array/></plist>`, "map[] is not a property list with a dictionary"},
 		{`<plist><dict><key>a</key></dict></plist>`, `map[] has no value for "a"`},
 		{`<plist><dict><true/></dict></plist>`, `map[] has "true" where a key should be`},
