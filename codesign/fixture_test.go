@@ -113,6 +113,12 @@ func (i image) build(signature []byte) []byte {
 			dylib(0xd, "@rpath/fixture.dylib")
 		}
 		dylib(0xc, "/usr/lib/libSystem.B.dylib")
+		symbols := le.AppendUint32(le.AppendUint32(nil, uint32(end+page)), 0)
+		command(0x2, le.AppendUint32(le.AppendUint32(symbols, uint32(end+page)), 1000)) // LC_SYMTAB: no symbols, all of __LINKEDIT is their names
+		command(0xb, make([]byte, 72))                                                  // LC_DYSYMTAB
+		if i.kind == typeExecute {
+			command(0x80000028, le.AppendUint64(le.AppendUint64(nil, uint64(text)), 0)) // LC_MAIN
+		}
 		if i.encrypted {
 			command(cmdEncryption64, []byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0})
 		}

@@ -2,11 +2,9 @@ package codesign
 
 import (
 	"bytes"
-	"debug/macho"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -183,35 +181,6 @@ func dyldRules(s *slice) map[string]bool {
 		}
 	}
 	return broken
-}
-
-// judge asks readers that we did not write: Go's own, and llvm-objdump where there is one.
-func judge(t *testing.T, b []byte) {
-	t.Helper()
-	f, err := macho.NewFile(bytes.NewReader(b))
-	if err == nil {
-		f.Close()
-	} else if fat, fatErr := macho.NewFatFile(bytes.NewReader(b)); fatErr == nil {
-		fat.Close()
-	} else if !bytes.HasPrefix(b, []byte("\xca\xfe\xba\xbf")) { // debug/macho knows no 64-bit fat files
-		t.Errorf("debug/macho: %v, %v", err, fatErr)
-	}
-	for _, name := range []string{"llvm-objdump-19", "llvm-objdump"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		file := filepath.Join(t.TempDir(), "copy")
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.Command(path, "--macho", "--private-headers", "--arch=all", file).CombinedOutput()
-		if text := string(out); err != nil || !strings.Contains(text, "LC_CODE_SIGNATURE") || strings.Contains(text, "truncated or malformed") {
-			t.Errorf("%s: %v\n%.1000s", name, err, text)
-		}
-		return
-	}
-	t.Log("llvm-objdump is not installed: it was not asked")
 }
 
 func TestSignRefuses(t *testing.T) {
