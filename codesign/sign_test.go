@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -286,4 +287,41 @@ func (s *sparse) ReadAt(b []byte, off int64) (int, error) {
 	}
 	clear(b[n:])
 	return len(b), nil
+}
+
+// What Go's own linker writes: signed for arm64, unsigned for x86_64.
+func TestSignGoProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out: it builds programs for macOS")
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{"go.mod": "module hello\n", "main.go": "package main\n\nfunc main() { println(1) }\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		build := exec.Command("go", "build", "-o", arch, ".")
+		build.Dir = dir
+		build.Env = append(build.Environ(), "GOOS=darwin", "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=-mod=mod")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, arch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := verify(t, b).Slices[0]; !s.Valid() || s.Signed != (arch == "arm64") || s.Signed && s.Flags != 0x20002 {
+			t.Errorf("%s as Go made it: %+v", arch, s)
+		}
+		out, err := sign(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := verify(t, out); !r.Valid() || r.Slices[0].Flags != flagAdHoc {
+			t.Errorf("%s", sketch(r))
+		}
+		checkCopy(t, b, out)
+		judge(t, out)
+	}
 }
