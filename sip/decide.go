@@ -8,6 +8,7 @@ package sip
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -16,11 +17,15 @@ import (
 type Request struct {
 	Path    string   // as given to exec; with Search a name that holds no slash is looked up in PathVar
 	Argv0   string   // the program's argv[0]; may differ from Path
-	Args    []string // argv[1:]; may be nil: nothing on Linux depends on it
+	Args    []string // argv[1:]; may be nil on Linux: only Trace and Env depend on it there
 	Cwd     string   // absolute; relative paths start here
 	PathVar string   // the caller's PATH; empty means the system's default, as execvp has it
 	Search  bool     // execvp's manner: look the name up, and give a file of unknown format to /bin/sh
-	Caller  *Creds   // who executes; nil means this process
+	Caller  *Creds   // who executes; nil means the host's own user
+	Env     []string // the program's environment; may be nil on Linux
+	Trace   bool     // fill in Hops and Argv of the verdict, for people
+
+	turns int // how many programs have been put in place of the one asked for
 }
 
 // Creds are the real user and group of a process.
@@ -31,9 +36,12 @@ type Kind uint8
 
 // The kinds. Numbers travel to the layer.
 const (
-	Fails   Kind = 0 // the exec will fail by itself: Verdict.Err says how
-	Inject  Kind = 1 // the layer loads into the program
-	Outside Kind = 2 // the program runs, but outside the pod's context: Verdict.Reason says why
+	Fails    Kind = 0 // the exec will fail by itself: Verdict.Err says how
+	Inject   Kind = 1 // the layer loads into the program
+	Outside  Kind = 2 // the program runs, but outside the pod's context: Verdict.Reason says why
+	ExecOnly Kind = 3 // the layer loads, and only follows the programs that this one starts
+	Copy     Kind = 4 // a copy of one slice, signed anew, is executed in the program's place; then as Inject, or as ExecOnly with Verdict.Light
+	Resolve  Kind = 5 // of a Hop: another program is decided about in its place
 )
 
 // String is the kind as events name it.
@@ -43,6 +51,12 @@ func (k Kind) String() string {
 		return "inject"
 	case Outside:
 		return "outside"
+	case ExecOnly:
+		return "exec-only"
+	case Copy:
+		return "copy"
+	case Resolve:
+		return "resolve"
 	}
 	return "fails"
 }
@@ -50,12 +64,36 @@ func (k Kind) String() string {
 // Verdict answers a Request.
 type Verdict struct {
 	Kind    Kind
-	Path    string   // the file to execute, relative where the request or its PATH are; empty with Fails
+	Path    string   // the file to execute (with Copy: to copy), relative where the request or its PATH are; empty with Fails
 	Words   []string // replace argv[0] when not nil: a file of unknown format is given to /bin/sh
+	Argv    []string // all words of the exec; nil on Linux without Trace: the caller's, with Words
 	Chain   []string // every file on the way, absolute: scripts, then Program
 	Program string   // the last of Chain: the program that really runs
-	Reason  string   // why Outside, for people
+	Slice   string   // with Copy: the architecture
+	Light   bool     // with Copy: only the hooks that follow programs, as in ExecOnly
+	Reason  string   // why the verdict is what it is, for people; empty where nothing stands in the way
+	Notes   []string // what else the user should know of this program
+	Edits   []Edit   // what becomes of the environment besides the layer's own variables
 	Err     error    // with Fails: wraps ErrNotFound or ErrNotExecutable, and the errno that exec gives
+
+	Hops []Hop    // with Trace: how Program was reached, one for each of Chain; also with Fails
+	Next *Verdict // with Trace: what the program, an env, executes then; nil if it is none or nothing can be said
+}
+
+// Hop is one file on the way from what was asked for to what runs.
+type Hop struct {
+	Path   string   // as its predecessor names it
+	Real   string   // without symbolic links, where that differs
+	Kind   Kind     // Resolve, but for the last
+	Slice  string   // with Copy
+	Light  bool     // with Copy
+	Reason string   // a sentence for people; may be empty with Inject
+	Notes  []string // further sentences
+}
+
+// Edit changes one variable of the environment.
+type Edit struct {
+	Name, Value string
 }
 
 // The two ways for an exec to fail, which a shell reports as 127 and 126.
@@ -67,11 +105,18 @@ var (
 // Error is what Verdict.Err holds.
 type Error struct {
 	Path  string
-	Errno syscall.Errno
+	Errno syscall.Errno // as this system numbers it
+	Why   string        // instead of the errno's text; may be empty
+	Hint  string        // what to do; may be empty
 }
 
 // Error says which file and why.
-func (e *Error) Error() string { return e.Path + ": " + e.Errno.Error() }
+func (e *Error) Error() string {
+	if e.Why != "" {
+		return e.Path + ": " + e.Why
+	}
+	return e.Path + ": " + e.Errno.Error()
+}
 
 // Unwrap gives the errno, and the sentinel that it falls under.
 func (e *Error) Unwrap() []error {
@@ -90,15 +135,16 @@ const defaultPath = "/bin:/usr/bin"
 // maxDepth is how many interpreters may follow each other (fs/exec.c: exec_binprm gives ELOOP beyond).
 const maxDepth = 5
 
-// Decide answers r. It is safe for concurrent use and reads a file only when it is new or has changed.
+// Decide answers r. It reads a file of this machine only when it is new or has changed.
 func (e *Engine) Decide(r Request) Verdict {
 	if !r.Search || strings.Contains(r.Path, "/") {
 		return e.decide(r, r.Path)
 	}
 	denied := false
+	var reached *Verdict // a script that is there, but not its interpreter
 	path := r.PathVar
 	if path == "" {
-		path = defaultPath
+		path = e.rules.path
 	}
 	for dir := range strings.SplitSeq(path, ":") {
 		if r.Path == "" {
@@ -112,15 +158,20 @@ func (e *Engine) Decide(r Request) Verdict {
 		if !errors.As(v.Err, &failed) {
 			return v
 		}
-		switch failed.Errno {
-		case syscall.EACCES:
+		switch {
+		case failed.Errno == syscall.EACCES:
 			denied = true
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.ESTALE, syscall.ENODEV, syscall.ETIMEDOUT:
-		default:
+		case !slices.Contains(e.rules.goOn, failed.Errno):
 			return v
 		}
+		if reached == nil && len(v.Hops) > 0 {
+			reached = &v
+		}
 	}
-	if denied {
+	switch {
+	case reached != nil:
+		return *reached
+	case denied:
 		return fails(r.Path, syscall.EACCES)
 	}
 	return fails(r.Path, syscall.ENOENT)
@@ -130,34 +181,76 @@ func (e *Engine) Decide(r Request) Verdict {
 func (e *Engine) decide(r Request, path string) Verdict {
 	v := Verdict{Path: path}
 	next := path
+	argv := words(r)
 	for depth := 0; ; depth++ {
-		if depth > maxDepth {
-			return fails(path, syscall.ELOOP)
+		if depth > e.rules.depth {
+			return v.failed(path, syscall.ELOOP)
 		}
 		at := absolute(r.Cwd, next)
-		f, errno := e.look(at)
+		f, errno := e.host.look(at)
 		if errno != 0 {
-			return fails(next, errno)
+			return v.failed(next, errno)
 		}
 		v.Chain = append(v.Chain, at)
-		switch f.format {
-		case formatScript:
-			next = f.interpreter
+		switch {
+		case f.format == formatScript && (depth == 0 || e.rules.nested):
+			if r.Trace {
+				v.hop(Hop{Path: next, Real: f.differs(at), Kind: Resolve, Reason: scriptReason(f)})
+			}
+			if e.kernel == Darwin {
+				v.Path = f.words[0] // never a copy of a script: the interpreter is executed in its place
+			}
+			if argv != nil {
+				argv = slices.Concat(f.words, []string{next}, argv[1:])
+			}
+			next = f.words[0]
 			continue
-		case formatUnknown:
+		case f.format != formatBinary:
 			// Only the file itself is given to the shell: a script whose interpreter is unknown to the kernel fails with ENOEXEC like the
 			// script, and it is again the script that execvp hands over.
 			if !r.Search || v.Words != nil {
-				return fails(next, syscall.ENOEXEC)
+				return v.failed(next, syscall.ENOEXEC)
 			}
 			v.Words = []string{shell, path}
+			if e.rules.keepArg0 && r.Argv0 != "" {
+				v.Words[0] = r.Argv0
+			}
+			if argv != nil {
+				argv = slices.Concat(v.Words, words(r)[1:])
+			}
+			if r.Trace {
+				v.Hops = v.Hops[:min(len(v.Hops), 1)]
+				if len(v.Hops) == 0 {
+					v.hop(Hop{Path: next, Real: f.differs(at)})
+				}
+				v.Hops[0].Kind, v.Hops[0].Reason = Resolve, reasonUnknown
+			}
 			v.Path, v.Chain, depth, next = shell, v.Chain[:1], -1, shell
 			continue
 		}
-		v.Program = at
+		v.Program, v.Argv = at, argv
+		if e.kernel == Darwin {
+			return e.decideMac(r, v, next, f)
+		}
 		v.Kind, v.Reason = judge(f, e.host.privilege(at, f, r.Caller))
+		if r.Trace {
+			v.hop(Hop{Path: next, Real: f.differs(at), Kind: v.Kind, Reason: v.Reason})
+			v.Argv = words(r) // what the kernel makes of them is its own
+			if v.Words != nil {
+				v.Argv = slices.Concat(v.Words, r.Args)
+			}
+			v.Next = e.next(r, argv, at)
+		}
 		return v
 	}
+}
+
+// words is argv, or nil when nobody wants to know.
+func words(r Request) []string {
+	if r.Args == nil && !r.Trace && r.Env == nil {
+		return nil
+	}
+	return append([]string{r.Argv0}, r.Args...)
 }
 
 // judge turns what is known of a binary into a verdict.

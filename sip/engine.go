@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -8,9 +10,32 @@ import (
 // maxCached bounds the number of remembered files; then the memory starts afresh.
 const maxCached = 4096
 
-// Engine decides and remembers what it read of each file. It holds no descriptor between calls.
+// Engine decides for one host. It is safe for concurrent use.
 type Engine struct {
-	host host
+	host   Host
+	kernel Kernel
+	rules  *chainRules
+}
+
+// New gives an engine for this machine. It remembers what it read of each file, and holds no descriptor between calls.
+func New() *Engine {
+	return For(&local{host: newHost(), files: map[fileID]*file{}})
+}
+
+// For gives an engine for h.
+func For(h Host) *Engine {
+	k := h.System().Kernel
+	return &Engine{host: h, kernel: k, rules: &chains[k]}
+}
+
+// Host is the one that the engine decides for.
+func (e *Engine) Host() Host { return e.host }
+
+func (e *Engine) look(path string) (*file, syscall.Errno) { return e.host.look(path) }
+
+// local is this machine.
+type local struct {
+	host
 
 	mu    sync.Mutex
 	files map[fileID]*file
@@ -32,42 +57,53 @@ const (
 	formatBinary
 )
 
-// file is what its content and rights say, whoever executes it.
-type file struct {
-	format      format
-	interpreter string // of a script
-	reason      string // of a binary: why it is outside; "" when it can be injected
-	mode        uint32 // st_mode
-	uid, gid    int
-	caps        bool // file capabilities that take effect
+// System is this process's view of the machine.
+func (l *local) System() System {
+	s := l.system()
+	s.Cwd, _ = os.Getwd()
+	s.Env = os.Environ()
+	return s
 }
 
-// New gives an engine for this machine.
-func New() *Engine {
-	return &Engine{host: newHost(), files: map[fileID]*file{}}
+func (l *local) readlink(path string) (string, bool) {
+	to, err := os.Readlink(path)
+	return to, err == nil
 }
 
-// look reads what is at path, or remembers it. The errno is the one that exec would give.
-func (e *Engine) look(path string) (*file, syscall.Errno) {
-	id, errno := e.host.executable(path)
+func (l *local) exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// look reads what is at path, or remembers it.
+func (l *local) look(path string) (*file, syscall.Errno) {
+	id, errno := l.executable(path)
 	if errno != 0 {
 		return nil, errno
 	}
-	e.mu.Lock()
-	f := e.files[id]
-	e.mu.Unlock()
+	l.mu.Lock()
+	f := l.files[id]
+	l.mu.Unlock()
 	if f != nil {
 		return f, 0
 	}
-	f, id, errno = e.host.inspect(path)
+	f, id, errno = l.inspect(path)
 	if errno != 0 {
 		return nil, errno
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.files) >= maxCached {
-		clear(e.files)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.files) >= maxCached {
+		clear(l.files)
 	}
-	e.files[id] = f
+	l.files[id] = f
 	return f, 0
+}
+
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return syscall.EIO
 }

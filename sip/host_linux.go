@@ -10,12 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reasons for the loader to ignore LD_PRELOAD (ld.so(8), "secure-execution mode").
-const (
-	reasonSetuid = "setuid: the system drops injected libraries"
-	reasonSetgid = "setgid: the system drops injected libraries"
-	reasonCaps   = "has file capabilities: the system drops injected libraries"
-)
+// reasonCaps is the one that only Linux has (ld.so(8), "secure-execution mode").
+const reasonCaps = "has file capabilities: the system drops injected libraries"
 
 // host is what the verdict depends on besides files.
 type host struct {
@@ -26,6 +22,10 @@ type host struct {
 func newHost() host {
 	nnp, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	return host{uid: os.Getuid(), gid: os.Getgid(), noNewPrivilege: nnp == 1}
+}
+
+func (host) system() System {
+	return System{Kernel: Linux, Arch: arch}
 }
 
 // executable checks what execve checks before it reads: a regular file that may be executed (the mount too: access(2) looks at noexec).
@@ -76,8 +76,8 @@ func (host) inspect(path string) (*file, fileID, syscall.Errno) {
 			return nil, fileID{}, syscall.ENOEXEC
 		}
 		f.format, f.reason = formatBinary, reason
-	} else if name, _, _, ok := interpreterOf(head[:n]); ok {
-		f.format, f.interpreter = formatScript, name
+	} else if words, ok := linuxWords(head[:n]); ok {
+		f.format, f.words, f.crlf = formatScript, words, endsInCRLF(head[:n])
 	}
 	return f, idOf(&st), 0
 }
@@ -140,12 +140,4 @@ func (h host) privilege(path string, f *file, caller *Creds) string {
 
 func idOf(st *unix.Stat_t) fileID {
 	return fileID{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}
-}
-
-func errnoOf(err error) syscall.Errno {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return syscall.EIO
 }

@@ -1,0 +1,104 @@
+package cmd
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mirrord/sip"
+)
+
+// commands are what is explained on every described Mac.
+var commands = []string{
+	"npm start",
+	"/Users/ann/.nvm/bin/npm start",
+	"/Users/ann/.nvm/bin/tool --version",
+	"/bin/sh start.sh --port 80",
+	"./start.sh",
+	".git/hooks/pre-commit",
+	"python3 -m http.server",
+	"git commit",
+	"ls -l",
+	"/Applications/Shop.app/Contents/MacOS/Shop",
+	"sudo -n true",
+	"security find-identity",
+	"./windows.sh",
+	"./outer now",
+	"./bare",
+	"./lost",
+	"./notes.txt",
+	"sandbox-exec -n no true",
+	"/usr/libexec/keeper",
+	"/Applications/Reader.app/Contents/MacOS/Reader",
+	"validating",
+	"sealed",
+	"sectioned",
+	"bought",
+	"aa",
+	"elder",
+	"fetch",
+	"curl http://cart/",
+	"env -i PATH=/bin ls",
+	"env",
+	"nothing",
+}
+
+func TestExplain(t *testing.T) {
+	hosts, err := filepath.Glob("../../sip/testdata/mac*.yaml")
+	if err != nil || len(hosts) < 6 {
+		t.Fatal(hosts, err)
+	}
+	for _, file := range hosts {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			host, err := sip.ReadHost(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			for _, command := range commands {
+				got.WriteString("$ ")
+				explain(sip.For(host), strings.Fields(command)).print(&got)
+				got.WriteString("\n")
+			}
+			golden(t, "testdata/explain-"+name+".txt", got.Bytes())
+		})
+	}
+}
+
+func TestExplainJSON(t *testing.T) {
+	host, err := sip.ReadHost("../../sip/testdata/mac15-apple.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	for _, command := range []string{"npm start", "/Users/ann/.nvm/bin/npm start", "python3", "./windows.sh"} {
+		if err := printJSON(&got, explain(sip.For(host), strings.Fields(command))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "testdata/explain.json", got.Bytes())
+}
+
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s, `go test ./launcher/cmd -update` writes it (-want +got):\n%s", file, diff)
+	}
+}

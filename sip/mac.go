@@ -1,0 +1,276 @@
+package sip
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Entitlements that decide whether a hardened program takes libraries (developer.apple.com, "Hardened Runtime").
+const (
+	allowDyld   = "com.apple.security.cs.allow-dyld-environment-variables"
+	disableLV   = "com.apple.security.cs.disable-library-validation"
+	appleInside = "com.apple.private."
+)
+
+// errBadArch is EBADARCH of macOS, which other systems do not have.
+const errBadArch = syscall.Errno(86)
+
+// needEntitlements are Apple's tools that are of no use without the entitlements that a copy loses, and what they are entitled to.
+var needEntitlements = map[string]string{
+	"/bin/launchctl":     "talk to launchd",
+	"/usr/bin/log":       "read the system's log",
+	"/usr/bin/open":      "have programs started by launchd",
+	"/usr/bin/osascript": "control other programs",
+	"/usr/bin/security":  "use the keychain",
+	"/usr/bin/ssh-add":   "use the keychain",
+	"/usr/bin/ssh-agent": "use the keychain",
+	"/usr/sbin/dtrace":   "trace the system",
+	"/usr/bin/codesign":  "use the keychain",
+}
+
+// buildTools work on this machine's files alone; only what they start may belong into the pod (git runs hooks, make runs anything).
+var buildTools = map[string]bool{}
+
+func init() {
+	for name := range strings.FieldsSeq(`ar as c++ cargo cc clang clang++ cmake compile dsymutil dlv g++ gcc git gmake go ld libtool link lipo make
+		ninja nm ranlib rustc strip swift swiftc xcodebuild`) {
+		buildTools[name] = true
+	}
+}
+
+// networkLibraries are those of the system whose own calls into the system pass no hook in native programs of Apple silicon: the shared cache
+// of libraries has its calls of connect and socket resolved (dyld cache_builder/Optimizers.cpp).
+var networkLibraries = []struct{ prefix, name string }{
+	{"/usr/lib/libcurl.", "libcurl"},
+	{"/System/Library/Frameworks/CFNetwork.framework/", "CFNetwork"},
+	{"/System/Library/Frameworks/Network.framework/", "Network"},
+}
+
+// decideMac ends v, whose program f was reached as name. Order: what stands in for it, rights, what cannot be changed, protection, copy.
+func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
+	if f.image == nil {
+		return v.failed(name, syscall.ENOSYS)
+	}
+	real := f.real
+	to, ok := e.replace(r, v, f)
+	if ok && r.turns < maxTurns && to.request.Path != "" {
+		next := e.Decide(to.request)
+		if next.Err == nil {
+			if r.Trace {
+				v.hop(Hop{Path: name, Real: f.differs(v.Program), Kind: Resolve, Reason: to.reason})
+				next.Hops = append(v.Hops, next.Hops...)
+			}
+			next.Chain = append(v.Chain, next.Chain...)
+			next.Edits = append(to.edits, next.Edits...)
+			return next
+		}
+		to.missing = fmt.Sprintf("it will not find what it is asked for (%v)", next.Err)
+	}
+	v.Path = name
+	sys := e.host.System()
+	s := sys.runs(f.image)
+	switch {
+	case s == nil:
+		archs := strings.Join(f.image.archs(), ", ")
+		failed := &Error{Path: name, Errno: errBadArch, Why: "bad CPU type: it is built for " + archs + ", this Mac is " + sys.Arch}
+		if sys.needsRosetta(f.image) {
+			failed.Why = "bad CPU type: it is built for x86_64, and Rosetta is not installed"
+			failed.Hint = "softwareupdate --install-rosetta"
+		}
+		return Verdict{Err: failed, Hops: v.Hops}
+	case ok && to.outside != "":
+		v.outside(to.outside)
+	case e.host.privilege(v.Program, f, r.Caller) != "":
+		v.outside(e.host.privilege(v.Program, f, r.Caller))
+	case needEntitlements[real] != "":
+		v.outside("Apple entitles it to " + needEntitlements[real] + ", and a copy would not be")
+	case path.Base(real) == "debugserver":
+		v.outside("Apple entitles it to debug other programs, and a copy would not be")
+	case s.Platform != PlatformMacOS:
+		v.outside("built for " + platformName(s.Platform) + ", which the layer is not")
+	case s.Encrypted:
+		v.outside("encrypted (from the App Store): it neither takes libraries nor can be copied")
+	default:
+		sys.strategy(&v, f, s)
+	}
+	if to.missing != "" {
+		v.Notes = append(v.Notes, to.missing)
+	}
+	if r.Trace {
+		v.hop(Hop{Path: name, Real: f.differs(v.Program), Kind: v.Kind, Slice: v.Slice, Light: v.Light, Reason: v.Reason, Notes: v.Notes})
+		if v.Argv != nil && real == "/usr/bin/env" {
+			v.Next = e.next(r, v.Argv, real)
+		}
+	}
+	return v
+}
+
+func (v *Verdict) outside(reason string) { v.Kind, v.Reason = Outside, reason }
+
+// strategy decides between the program itself and a copy. s is the slice that the kernel would run.
+func (sys System) strategy(v *Verdict, f *file, s *Slice) {
+	light := buildTools[path.Base(f.real)]
+	why, uncertain := protection(s, f, sys.SIP)
+	if why != "" {
+		c, refused := sys.copyOf(f.image)
+		if c == nil {
+			v.outside(why + "; " + refused)
+			return
+		}
+		v.Kind, v.Slice, v.Light = Copy, c.Arch(), light
+		v.Reason = fmt.Sprintf("%s: a copy of its %s slice runs%s", why, v.Slice, map[bool]string{true: " under Rosetta"}[sys.Arch == "arm64" && c.CPUType == CPUTypeX86_64])
+		if app := bundle(f.real); app != "" {
+			v.Notes = append(v.Notes, "the copy lies in a folder "+path.Base(app)+" with links to the original's Frameworks, Resources and Info.plist")
+		}
+		if lost := s.private(); len(lost) > 0 {
+			v.Notes = append(v.Notes, "the copy loses what Apple entitles the original to: "+strings.Join(lost, ", "))
+		}
+		s = c
+	} else {
+		v.Kind = Inject
+		if light {
+			v.Kind = ExecOnly
+		}
+		switch {
+		case uncertain:
+			v.Reason = "signed as a part of the system, but not guarded"
+			v.Notes = append(v.Notes, "not certain: it is known to be injected when it has reported, and a warning says so if it does not")
+			if s.Arch() == "arm64e" {
+				v.Notes = append(v.Notes, "it gets the layer's arm64e variant")
+			}
+		case s.Flags&FlagRuntime != 0:
+			v.Reason = "hardened, and entitled to be given libraries"
+		default:
+			v.Reason = "nothing protects it"
+		}
+	}
+	if light {
+		v.Notes = append(v.Notes, "a build tool: its own files and connections stay this machine's, what it starts is followed")
+	}
+	if lib := s.network(); lib != "" && sys.Arch == "arm64" && s.CPUType == CPUTypeARM64 {
+		v.Notes = append(v.Notes, "network of "+lib+" not covered: the system's own library makes the connections, beyond the reach of hooks in a native program")
+	}
+}
+
+// protection says why the system would keep the layer out of slice s, or "". uncertain: it is not known whether it would.
+func protection(s *Slice, f *file, sip bool) (why string, uncertain bool) {
+	switch {
+	case f.flags&sfRestricted != 0 && sip:
+		return "System Integrity Protection guards it", false
+	case s.RestrictSegment:
+		return "its section __RESTRICT,__restrict keeps libraries out", false
+	case s.Flags&FlagRestrict != 0:
+		return "its signature has the flag restrict", false
+	case s.Flags&FlagRuntime != 0 && !s.Entitlements[allowDyld]:
+		if _, ok := s.Entitlements[allowDyld]; ok {
+			return "hardened, and its entitlement to be given libraries is false", false
+		}
+		return "hardened, without the entitlement to be given libraries", false
+	case s.Flags&(FlagRuntime|FlagLibraryValidation) != 0 && !s.Entitlements[disableLV]:
+		return "takes only libraries of its own team (library validation)", false
+	}
+	return "", s.PlatformByte != 0 && sip
+}
+
+// runs is the slice that the kernel picks (xnu bsd/dev/arm/kern_machdep.c grade_binary), nil when there is none. arm64e.x1 needs hardware
+// that no Mac has.
+func (sys System) runs(image *Image) *Slice {
+	order := []string{"arm64e", "arm64e.v1", "arm64e.old", "arm64v8", "arm64"}
+	switch {
+	case sys.Arch == "x86_64":
+		order = []string{"x86_64h", "x86_64"}
+	case sys.Rosetta && sys.Affinity == "x86_64":
+		order = slices.Insert(order, 0, "x86_64")
+	case sys.Rosetta:
+		order = append(order, "x86_64")
+	}
+	return image.first(order...)
+}
+
+// copyOf is the slice that a copy is made of, or why there is none. Arm64e slices are of use only with Apple's own signature; one that is
+// converted to arm64 would come between the two that are tried here.
+func (sys System) copyOf(image *Image) (*Slice, string) {
+	if sys.Arch == "x86_64" {
+		return sys.runs(image), ""
+	}
+	native := image.first("arm64v8", "arm64")
+	intel := image.first("x86_64")
+	switch {
+	case intel != nil && sys.Rosetta && (native == nil || intel.network() != ""):
+		return intel, ""
+	case native != nil:
+		return native, ""
+	case intel != nil:
+		return nil, "it has no arm64 slice, and a copy of its x86_64 slice needs Rosetta, which is not installed (softwareupdate --install-rosetta)"
+	}
+	return nil, "a copy of an arm64e program is not let run, and it has no slice but " + strings.Join(image.archs(), ", ")
+}
+
+func (sys System) needsRosetta(image *Image) bool {
+	return sys.Arch == "arm64" && !sys.Rosetta && image.first("x86_64") != nil
+}
+
+// first is the slice of the first of these architectures that there is.
+func (m *Image) first(archs ...string) *Slice {
+	for _, arch := range archs {
+		for i := range m.Slices {
+			if m.Slices[i].Arch() == arch {
+				return &m.Slices[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Image) archs() []string {
+	var names []string
+	for i := range m.Slices {
+		names = append(names, m.Slices[i].Arch())
+	}
+	return names
+}
+
+// network is the system's library through which the slice connects, "" when there is none.
+func (s *Slice) network() string {
+	for _, lib := range s.Libraries {
+		for _, known := range networkLibraries {
+			if strings.HasPrefix(lib, known.prefix) {
+				return known.name
+			}
+		}
+	}
+	return ""
+}
+
+// private are the entitlements that only Apple gives, sorted.
+func (s *Slice) private() []string {
+	var names []string
+	for name, granted := range s.Entitlements {
+		if granted && strings.HasPrefix(name, appleInside) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// bundle is the application that a program is the executable of, or "".
+func bundle(file string) string {
+	if dir := path.Dir(file); strings.HasSuffix(dir, ".app/Contents/MacOS") {
+		return strings.TrimSuffix(dir, "/Contents/MacOS")
+	}
+	return ""
+}
+
+func platformName(p uint32) string {
+	switch p {
+	case PlatformMacCatalyst:
+		return "Mac Catalyst"
+	case PlatformIOS:
+		return "iOS"
+	}
+	return fmt.Sprintf("platform %d", p)
+}
