@@ -67,7 +67,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 			next.Edits = append(to.edits, next.Edits...)
 			return next
 		}
-		to.missing = fmt.Sprintf("it will not find what it is asked for (%v)", next.Err)
+		to.missing = fmt.Sprintf("it will not find what it is to execute (%v)", next.Err)
 	}
 	v.Path = name
 	sys := e.host.System()
@@ -101,7 +101,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 	}
 	if r.Trace {
 		v.hop(Hop{Path: name, Real: f.differs(v.Program), Kind: v.Kind, Slice: v.Slice, Light: v.Light, Reason: v.Reason, Notes: v.Notes})
-		if v.Argv != nil && real == "/usr/bin/env" {
+		if real == macEnv && to.missing == "" {
 			v.Next = e.next(r, v.Argv, real)
 		}
 	}
@@ -121,7 +121,7 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice) {
 			return
 		}
 		v.Kind, v.Slice, v.Light = Copy, c.Arch(), light
-		v.Reason = fmt.Sprintf("%s: a copy of its %s slice runs%s", why, v.Slice, map[bool]string{true: " under Rosetta"}[sys.Arch == "arm64" && c.CPUType == CPUTypeX86_64])
+		v.Reason = fmt.Sprintf("%s; a copy of its %s slice runs%s", why, v.Slice, map[bool]string{true: " under Rosetta"}[sys.Arch == "arm64" && c.CPUType == CPUTypeX86_64])
 		if app := bundle(f.real); app != "" {
 			v.Notes = append(v.Notes, "the copy lies in a folder "+path.Base(app)+" with links to the original's Frameworks, Resources and Info.plist")
 		}

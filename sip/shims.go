@@ -12,7 +12,7 @@ type replacement struct {
 	reason  string
 	edits   []Edit
 	outside string // why the program itself runs outside when there is nothing
-	missing string
+	missing string // why the program itself runs although it was to be replaced
 }
 
 const (
@@ -42,6 +42,9 @@ func (e *Engine) replace(r Request, v Verdict, f *file) (replacement, bool) {
 			to = bash
 		}
 		r.Path, r.Search = to, false
+		if name := strings.TrimPrefix(path.Base(r.Argv0), "-"); name != "sh" {
+			r.Argv0 = "sh" // by its name a shell knows that it is to be POSIX's
+		}
 		return replacement{request: r, reason: "only starts the shell that " + shellLink + " names"}, true
 	case f.real == macEnv:
 		plan, err := planEnv(Darwin, r.Args, r.Env)
@@ -93,6 +96,7 @@ func (e *Engine) shim(r Request, f *file) replacement {
 				continue
 			}
 			r.Path, r.Search = dir+sub+name, false
+			r.Argv0 = r.Path // the tool's own place, by which some find what belongs to them
 			to := replacement{request: r, reason: "a shim of the developer tools: " + name + " of " + dir + " does the work"}
 			if sdk := dir + sdkOf(dir); variable(r.Env, "SDKROOT") == "" && e.host.exists(sdk) {
 				to.edits = []Edit{{"SDKROOT", sdk}}
