@@ -51,7 +51,7 @@ func parseHost(raw []byte, folder string) (*Described, []Fault) {
 		d.add("/private"+name, &entry{folder: true})
 	}
 	root := p.document(raw)
-	if root == nil {
+	if root == nil || p.mapping(root, "the file") == nil {
 		return nil, p.sorted()
 	}
 	p.fields(root, "the file", map[string]func(ast.Node){
@@ -130,18 +130,13 @@ func (p *describer) place(n ast.Node, name string, e *entry) {
 		return
 	}
 	p.keys[clean] = n
-	if old := p.d.entries[clean]; old != nil && old.folder && !e.folder {
-		for other := range p.keys {
-			if strings.HasPrefix(other, clean+"/") {
-				p.fault(n, "", "%s is not a folder, but %s is below it", clean, other)
-				break
-			}
-		}
-	}
 	p.d.add(clean, e)
 }
 
 func (p *describer) file(key, value ast.Node, name string) {
+	if p.mapping(value, "a file") == nil {
+		return
+	}
 	e := &entry{mode: 0o755}
 	var kinds []string
 	is := func(kind string, read func(ast.Node)) func(ast.Node) {

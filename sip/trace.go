@@ -55,6 +55,7 @@ func (e *Engine) next(r Request, argv []string, at string) *Verdict {
 	if err != nil || len(plan.words) == 0 {
 		return nil
 	}
+	r.turns++
 	v := e.Decide(plan.request(r))
 	return &v
 }
@@ -64,7 +65,6 @@ func isEnv(path string) bool { return path == "/usr/bin/env" || path == "/bin/en
 
 // request is the exec that env makes of the one that started it.
 func (p *envPlan) request(r Request) Request {
-	r.turns++
 	r.Path, r.Argv0, r.Args = p.words[0], p.words[0], p.words[1:]
 	if p.argv0 != "" {
 		r.Argv0 = p.argv0
