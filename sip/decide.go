@@ -25,7 +25,8 @@ type Request struct {
 	Env     []string // the program's environment; may be nil on Linux
 	Trace   bool     // fill in Hops and Argv of the verdict, for people
 
-	turns int // how many programs have been put in place of the one asked for
+	turns  int  // how many programs have been put in place of the one asked for, or are executed by it
+	inside bool // another program was asked for
 }
 
 // Creds are the real user and group of a process.
@@ -65,8 +66,8 @@ func (k Kind) String() string {
 type Verdict struct {
 	Kind    Kind
 	Path    string   // the file to execute (with Copy: to copy), relative where the request or its PATH are; empty with Fails
-	Words   []string // replace argv[0] when not nil: a file of unknown format is given to /bin/sh
-	Argv    []string // all words of the exec; nil on Linux without Trace: the caller's, with Words
+	Words   []string // of Linux: replace argv[0] when not nil: a file of unknown format is given to /bin/sh
+	Argv    []string // all words of the exec; nil on Linux without Trace, where it is the caller's, with Words
 	Chain   []string // every file on the way, absolute: scripts, then Program
 	Program string   // the last of Chain: the program that really runs
 	Slice   string   // with Copy: the architecture
@@ -77,7 +78,7 @@ type Verdict struct {
 	Err     error    // with Fails: wraps ErrNotFound or ErrNotExecutable, and the errno that exec gives
 
 	Hops []Hop    // with Trace: how Program was reached, one for each of Chain; also with Fails
-	Next *Verdict // with Trace: what the program, an env, executes then; nil if it is none or nothing can be said
+	Next *Verdict // with Trace: what the program, an env, executes then; nil if it is none, runs outside, or nothing can be said
 }
 
 // Hop is one file on the way from what was asked for to what runs.
@@ -181,7 +182,7 @@ func (e *Engine) Decide(r Request) Verdict {
 func (e *Engine) decide(r Request, path string) Verdict {
 	v := Verdict{Path: path}
 	next := path
-	argv := words(r)
+	argv := e.words(r)
 	for depth := 0; ; depth++ {
 		if depth > e.rules.depth {
 			return v.failed(path, syscall.ELOOP)
@@ -216,7 +217,7 @@ func (e *Engine) decide(r Request, path string) Verdict {
 				v.Words[0] = r.Argv0
 			}
 			if argv != nil {
-				argv = slices.Concat(v.Words, words(r)[1:])
+				argv = slices.Concat(v.Words, r.Args)
 			}
 			if r.Trace {
 				v.Hops = v.Hops[:min(len(v.Hops), 1)]
@@ -230,27 +231,43 @@ func (e *Engine) decide(r Request, path string) Verdict {
 		}
 		v.Program, v.Argv = at, argv
 		if e.kernel == Darwin {
-			return e.decideMac(r, v, next, f)
+			return e.asAsked(r, path, v.Words, e.decideMac(r, v, next, f))
 		}
 		v.Kind, v.Reason = judge(f, e.host.privilege(at, f, r.Caller))
 		if r.Trace {
 			v.hop(Hop{Path: next, Real: f.differs(at), Kind: v.Kind, Reason: v.Reason})
-			v.Argv = words(r) // what the kernel makes of them is its own
+			v.Argv = e.words(r) // what the kernel makes of them is its own
 			if v.Words != nil {
 				v.Argv = slices.Concat(v.Words, r.Args)
 			}
-			v.Next = e.next(r, argv, at)
+			if v.Kind == Inject {
+				v.Next = e.next(r, argv, at)
+			}
 		}
 		return v
 	}
 }
 
-// words is argv, or nil when nobody wants to know.
-func words(r Request) []string {
-	if r.Args == nil && !r.Trace && r.Env == nil {
+// words is argv, or nil when nobody wants to know: on Linux the kernel does what there is to do.
+func (e *Engine) words(r Request) []string {
+	if e.kernel == Linux && !r.Trace {
 		return nil
 	}
 	return append([]string{r.Argv0}, r.Args...)
+}
+
+// asAsked leaves an exec of macOS as its caller asked for it when nothing can be done for the program that it leads to. given are the words
+// for the shell that got a file of unknown format.
+func (e *Engine) asAsked(r Request, path string, given []string, v Verdict) Verdict {
+	v.Words = nil // Argv says it all
+	if v.Kind != Outside || r.inside {
+		return v
+	}
+	v.Path, v.Argv, v.Edits = path, e.words(r), nil
+	if given != nil {
+		v.Path, v.Argv = shell, slices.Concat(given, r.Args)
+	}
+	return v
 }
 
 // judge turns what is known of a binary into a verdict.

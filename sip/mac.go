@@ -101,7 +101,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 	}
 	if r.Trace {
 		v.hop(Hop{Path: name, Real: f.differs(v.Program), Kind: v.Kind, Slice: v.Slice, Light: v.Light, Reason: v.Reason, Notes: v.Notes})
-		if real == macEnv && to.missing == "" {
+		if real == macEnv && to.missing == "" && v.Kind != Outside {
 			v.Next = e.next(r, v.Argv, real)
 		}
 	}

@@ -141,6 +141,20 @@ func TestMacExec(t *testing.T) {
 	}
 }
 
+// TestOutsideIsAsAsked: what is not followed anyway is executed as its caller asked for it.
+func TestOutsideIsAsAsked(t *testing.T) {
+	d, err := ReadHost("testdata/mac27-clean.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{"start.sh": {"start.sh", "1"}, "/bin/sh": {"/bin/sh", "1"}, "bare": {"bare", "./bare", "1"}} {
+		v := For(d).Decide(Request{Path: path, Argv0: path, Args: []string{"1"}, Cwd: d.system.Cwd, Env: d.system.Env, PathVar: ".", Search: true})
+		if diff := cmp.Diff(want, v.Argv); v.Kind != Outside || v.Program != "/bin/bash" || diff != "" {
+			t.Errorf("%s: %v %s: -want +got\n%s", path, v.Kind, v.Program, diff)
+		}
+	}
+}
+
 // TestTraceChangesNothing: what people are told is what happens.
 func TestTraceChangesNothing(t *testing.T) {
 	files, err := filepath.Glob("testdata/mac*.yaml")

@@ -30,7 +30,7 @@ const (
 // replace finds what does a program's work: /bin/sh only executes another shell (sh(1)), env another program, and a shim of xcode-select the
 // developer tool of its name. ok is false for every other program.
 func (e *Engine) replace(r Request, v Verdict, f *file) (replacement, bool) {
-	r.turns++
+	r.turns, r.inside = r.turns+1, true
 	r.Argv0, r.Args = "", []string{}
 	if len(v.Argv) > 0 {
 		r.Argv0, r.Args = v.Argv[0], v.Argv[1:]

@@ -55,7 +55,7 @@ func (e *Engine) next(r Request, argv []string, at string) *Verdict {
 	if err != nil || len(plan.words) == 0 {
 		return nil
 	}
-	r.turns++
+	r.turns, r.inside = r.turns+1, false
 	v := e.Decide(plan.request(r))
 	return &v
 }

@@ -15,7 +15,7 @@ import (
 
 // Bounds of a description, in bytes and levels: the parser recurses.
 const (
-	maxDescription = 4 << 20
+	maxDescription = 1 << 20
 	maxNesting     = 200
 )
 

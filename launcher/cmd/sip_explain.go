@@ -65,7 +65,7 @@ executed in the end. Nothing is started.
   inject      the layer loads into the program
   exec-only   the layer loads, and only follows the programs that this one starts
   copy        a copy of one architecture, signed anew, is executed in the program's place
-  outside     the program runs, but without the pod
+  outside     the program runs, but without the pod, and so does what it starts
   fails       the program cannot be executed
 
 With --host the command is one of the Mac that FILE describes: only what it names exists. The status is 1 for a command
@@ -80,8 +80,12 @@ that cannot be executed.`,
 			engine := sip.New()
 			if host != "" {
 				described, err := sip.ReadHost(host)
-				if err != nil {
+				var faults *sip.FileError
+				switch {
+				case errors.As(err, &faults):
 					return err
+				case err != nil:
+					return fmt.Errorf("the description of a Mac: %w\nhint: --host names a yaml file with the keys mac and files", err)
 				}
 				engine = sip.For(described)
 			}
