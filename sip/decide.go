@@ -142,7 +142,7 @@ func (e *Engine) Decide(r Request) Verdict {
 		return e.decide(r, r.Path)
 	}
 	denied := false
-	var reached *Verdict // a script that is there, but not its interpreter
+	var reached Verdict // a script that is there, but not its interpreter
 	path := r.PathVar
 	if path == "" {
 		path = e.rules.path
@@ -165,13 +165,13 @@ func (e *Engine) Decide(r Request) Verdict {
 		case !slices.Contains(e.rules.goOn, failed.Errno):
 			return v
 		}
-		if reached == nil && len(v.Hops) > 0 {
-			reached = &v
+		if reached.Err == nil && len(v.Hops) > 0 {
+			reached = v
 		}
 	}
 	switch {
-	case reached != nil:
-		return *reached
+	case reached.Err != nil:
+		return reached
 	case denied:
 		return fails(r.Path, syscall.EACCES)
 	}

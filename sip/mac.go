@@ -32,14 +32,8 @@ var needEntitlements = map[string]string{
 }
 
 // buildTools work on this machine's files alone; only what they start may belong into the pod (git runs hooks, make runs anything).
-var buildTools = map[string]bool{}
-
-func init() {
-	for name := range strings.FieldsSeq(`ar as c++ cargo cc clang clang++ cmake compile dsymutil dlv g++ gcc git gmake go ld libtool link lipo make
-		ninja nm ranlib rustc strip swift swiftc xcodebuild`) {
-		buildTools[name] = true
-	}
-}
+var buildTools = strings.Fields(`ar as c++ cargo cc clang clang++ cmake compile dsymutil dlv g++ gcc git gmake go ld libtool link lipo make
+	ninja nm ranlib rustc strip swift swiftc xcodebuild`)
 
 // networkLibraries are those of the system whose own calls into the system pass no hook in native programs of Apple silicon: the shared cache
 // of libraries has its calls of connect and socket resolved (dyld cache_builder/Optimizers.cpp).
@@ -70,6 +64,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		to.missing = fmt.Sprintf("it will not find what it is to execute (%v)", next.Err)
 	}
 	v.Path = name
+	privilege := e.host.privilege(v.Program, f, r.Caller)
 	sys := e.host.System()
 	s := sys.runs(f.image)
 	switch {
@@ -83,14 +78,16 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		return Verdict{Err: failed, Hops: v.Hops}
 	case ok && to.outside != "":
 		v.outside(to.outside)
-	case e.host.privilege(v.Program, f, r.Caller) != "":
-		v.outside(e.host.privilege(v.Program, f, r.Caller))
+	case privilege != "":
+		v.outside(privilege)
 	case needEntitlements[real] != "":
 		v.outside("Apple entitles it to " + needEntitlements[real] + ", and a copy would not be")
 	case path.Base(real) == "debugserver":
 		v.outside("Apple entitles it to debug other programs, and a copy would not be")
 	case s.Platform != PlatformMacOS:
 		v.outside("built for " + platformName(s.Platform) + ", which the layer is not")
+	case s.Arch() == "arm64e" && s.PlatformByte == 0 && f.flags&sfRestricted == 0:
+		v.outside("an arm64e program that is not of the system: the kernel ends it at its start (bsd/kern/kern_exec.c, preview ABI)")
 	case s.Encrypted:
 		v.outside("encrypted (from the App Store): it neither takes libraries nor can be copied")
 	default:
@@ -112,7 +109,7 @@ func (v *Verdict) outside(reason string) { v.Kind, v.Reason = Outside, reason }
 
 // strategy decides between the program itself and a copy. s is the slice that the kernel would run.
 func (sys System) strategy(v *Verdict, f *file, s *Slice) {
-	light := buildTools[path.Base(f.real)]
+	light := slices.Contains(buildTools, path.Base(f.real))
 	why, uncertain := protection(s, f, sys.SIP)
 	if why != "" {
 		c, refused := sys.copyOf(f.image)
@@ -121,7 +118,10 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice) {
 			return
 		}
 		v.Kind, v.Slice, v.Light = Copy, c.Arch(), light
-		v.Reason = fmt.Sprintf("%s; a copy of its %s slice runs%s", why, v.Slice, map[bool]string{true: " under Rosetta"}[sys.Arch == "arm64" && c.CPUType == CPUTypeX86_64])
+		v.Reason = why + "; a copy of its " + v.Slice + " slice runs"
+		if sys.Arch == "arm64" && c.CPUType == CPUTypeX86_64 {
+			v.Reason += " under Rosetta"
+		}
 		if app := bundle(f.real); app != "" {
 			v.Notes = append(v.Notes, "the copy lies in a folder "+path.Base(app)+" with links to the original's Frameworks, Resources and Info.plist")
 		}

@@ -39,6 +39,7 @@ func TestMacRules(t *testing.T) {
 		{"native for another libcurl", "restricted: true, macho: {slices: [x86_64, arm64], libraries: [/opt/lib/libcurl.4.dylib]}", Copy, "arm64", ""},
 		{"only arm64e", "restricted: true, macho: {slices: [arm64e, arm64e.x1]}", Outside, "", "arm64e"},
 		{"of the system, not guarded", "macho: {slices: [arm64e], platform_byte: 15}", Inject, "", "not guarded"},
+		{"arm64e of others", "macho: {slices: [arm64e, arm64]}", Outside, "", "the kernel ends it"},
 		{"encrypted", "macho: {slices: [arm64], encrypted: true}", Outside, "", "encrypted"},
 		{"Catalyst", "macho: {slices: [arm64], platform: catalyst}", Outside, "", "Catalyst"},
 		{"iOS", "macho: {slices: [arm64], platform: ios}", Outside, "", "iOS"},

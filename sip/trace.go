@@ -27,12 +27,16 @@ func (v *Verdict) failed(path string, errno syscall.Errno) Verdict {
 	return Verdict{Err: failed, Hops: v.Hops}
 }
 
-// differs is the file's own path where that is another than at.
+// differs is the file's own path where that is another than at. This machine's files are asked for it only here.
 func (f *file) differs(at string) string {
-	if f.real == at {
+	real := f.real
+	if real == "" {
+		real, _ = filepath.EvalSymlinks(at)
+	}
+	if real == at {
 		return ""
 	}
-	return f.real
+	return real
 }
 
 func scriptReason(f *file) string {
@@ -55,9 +59,26 @@ func (e *Engine) next(r Request, argv []string, at string) *Verdict {
 	if err != nil || len(plan.words) == 0 {
 		return nil
 	}
+	if plan.altPath && !strings.Contains(plan.words[0], "/") {
+		e.searched(r.Cwd, plan)
+	}
 	r.turns, r.inside = r.turns+1, false
 	v := e.Decide(plan.request(r))
 	return &v
+}
+
+// searched gives the program of env -P the name under which it is found.
+func (e *Engine) searched(cwd string, p *envPlan) {
+	for dir := range strings.SplitSeq(p.path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		name := dir + "/" + p.words[0]
+		if _, errno := e.host.look(absolute(cwd, name)); errno == 0 {
+			p.words = append([]string{name}, p.words[1:]...)
+			return
+		}
+	}
 }
 
 // isEnv tells by the path: other programs of that name may understand other options.

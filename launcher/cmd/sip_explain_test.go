@@ -44,6 +44,7 @@ var commands = []string{
 	"curl http://cart/",
 	"env -i PATH=/bin ls",
 	"env",
+	"env -P /usr/local/bin:/bin ls",
 	"nothing",
 }
 
