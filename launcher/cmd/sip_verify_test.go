@@ -73,7 +73,7 @@ arm64 executable, 16 KiB at byte 0
 			t.Errorf("%s: status %d\n%s", tt.file, ending.Status, got)
 		}
 	}
-	for _, line := range []string{"sip verify", "sip verify a b", "sip explain x"} {
+	for _, line := range []string{"sip verify", "sip verify a b", "sip sing x"} {
 		if _, ending := output(t, strings.Fields(line)...); ending.Status != run.OwnFailure {
 			t.Errorf("%s: status %d", line, ending.Status)
 		}
