@@ -71,6 +71,26 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// The README shows what is printed.
+func TestReadmeExplains(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const typed = "$ mirrord sip explain --host sip/testdata/mac15-apple.yaml ./start.sh\n"
+	_, want, _ := strings.Cut(string(text), typed)
+	want, _, _ = strings.Cut(want, "```")
+	host, err := sip.ReadHost("../../sip/testdata/mac15-apple.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	explain(sip.For(host), []string{"./start.sh"}).print(&got)
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("-README +printed\n%s", diff)
+	}
+}
+
 func TestExplainJSON(t *testing.T) {
 	host, err := sip.ReadHost("../../sip/testdata/mac15-apple.yaml")
 	if err != nil {
