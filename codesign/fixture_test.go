@@ -153,6 +153,7 @@ type signing struct {
 	version      uint32 // 0x20400 when 0
 	hashes       []uint8
 	pageShift    uint8
+	long         bool // the limit is in codeLimit64
 	flags        uint32
 	platform     uint8
 	team         string
@@ -261,6 +262,10 @@ func (g signing) directory(kind uint8, special map[uint32][]byte, content []byte
 		be.PutUint32(b[k*4:], v)
 	}
 	copy(b[28:], []byte{uint8(h.size), kind, g.platform, g.pageShift})
+	if g.long {
+		be.PutUint32(b[24:], 0)
+		be.PutUint64(b[48:], uint64(len(content)))
+	}
 	if version >= versionTeam {
 		be.PutUint32(b[40:], uint32(team))
 	}

@@ -119,6 +119,9 @@ func checkCopy(t *testing.T, original, out []byte) {
 		if !bytes.Equal(a[heads:], b[heads:]) {
 			t.Errorf("slice %d: its content is another", i)
 		}
+		if gap := out[now.offset+end : now.offset+int64(now.signature.offset)]; len(gap) > 15 || len(bytes.Trim(gap, "\x00")) > 0 {
+			t.Errorf("slice %d: %x before the signature", i, gap)
+		}
 		for rule := range dyldRules(now) {
 			if !dyldRules(old)[rule] {
 				t.Errorf("slice %d: dyld would find a new fault: %s", i, rule)

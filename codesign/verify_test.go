@@ -123,6 +123,8 @@ func TestVerify(t *testing.T) {
 			"x86_64 executable fixture flags= [0x20001 SHA-256/20 13*4096 bad=[] requirements=right] [0x20001 SHA-384 13*4096 bad=[] requirements=right]"},
 		{"pages of 16 KiB", with(arm64e, signing{version: 0x20500, hashes: sha256, pageShift: 14, flags: 0x10000}).bytes(),
 			"arm64e executable fixture flags=runtime [0x20500 SHA-256 4*16384 bad=[] requirements=right]"},
+		{"a limit of 64 bits", with(arm64, signing{hashes: sha256, pageShift: 12, long: true}).bytes(),
+			"arm64 executable fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]"},
 		{"one hash for all", with(arm64, signing{version: 0x20100, hashes: sha256}).bytes(),
 			"arm64 executable fixture flags= [0x20100 SHA-256 1*0 bad=[] requirements=right]"},
 		{"all special slots", with(image{cpu: cpuARM64, kind: typeDylib, info: "<plist/>"}, signing{hashes: sha256, pageShift: 12, entitlements: xml, der: derBlob(allowed), constraint: derBlob(map[string]any{"ccat": int64(0)})}).bytes(),
@@ -165,6 +167,18 @@ func pageHash(signature []byte, nth, page int) []byte {
 			return signature[int(binary.BigEndian.Uint32(signature[16:]))+page*int(signature[36]):]
 		}
 		signature = signature[4:]
+	}
+}
+
+// The kernel knows a program by the strongest hash, wherever that stands.
+func TestCDHash(t *testing.T) {
+	hash := func(kinds ...uint8) string {
+		return verify(t, with(arm64, signing{hashes: kinds, pageShift: 12}).bytes()).Slices[0].CDHash
+	}
+	for _, kinds := range [][2]uint8{{1, 2}, {2, 3}, {2, 4}} {
+		if a, b := hash(kinds[0], kinds[1]), hash(kinds[1], kinds[0]); a != b {
+			t.Errorf("hash types %v: %s, and in the other order %s", kinds, a, b)
+		}
 	}
 }
 
@@ -277,6 +291,11 @@ func TestVerifyRefuses(t *testing.T) {
 		}
 	}
 	if got := sketch(verify(t, overlapping)); !strings.Contains(got, "arm64 unreadable: malformed at byte 16384: slice 1 overlaps slice 0") {
+		t.Error(got)
+	}
+	steep := fatFixture(false, x86_64.bytes(), arm64.bytes())
+	steep[8+20+19] = 16
+	if got := sketch(verify(t, steep)); !strings.Contains(got, "arm64 unreadable: malformed at byte 28: slice 1 is to be aligned to 2^16 bytes") {
 		t.Error(got)
 	}
 	// An error of the file itself is not a fault of its signature.
