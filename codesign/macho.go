@@ -87,6 +87,7 @@ type slice struct {
 	kind         uint32 // MH_EXECUTE and so on
 	commands     []byte // the load commands; they follow the header of headerSize() bytes
 	ncmds        uint32
+	used         int // bytes of commands that ncmds of them fill; files that linkers write have no more
 	segments     []segment
 	signature    *linkedit // nil when there is no LC_CODE_SIGNATURE
 	encrypted    bool
@@ -271,6 +272,7 @@ func (s *slice) walk() error {
 		}
 		at += int(size)
 	}
+	s.used = at
 	return nil
 }
 

@@ -215,6 +215,9 @@ func (p *plan) header(linkedit *segment, filesize, vmsize uint64) error {
 	le.PutUint64(p.head[at+32:], vmsize)
 	le.PutUint64(p.head[at+48:], filesize)
 	if s.signature == nil {
+		if s.used < len(s.commands) {
+			return s.refuse("something follows its %d load commands", s.ncmds)
+		}
 		if err := p.room(commandSize); err != nil {
 			return err
 		}

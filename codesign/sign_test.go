@@ -204,6 +204,7 @@ func TestSignRefuses(t *testing.T) {
 			copy(b[32+int(b[20])|int(b[21])<<8:], "note")
 			b[32+(int(b[20])|int(b[21])<<8)] = 1
 		}), "there is no room", true},
+		{"something after the commands", change(arm64.bytes(), func(b []byte) { b[20] += 8 }), "something follows its 10 load commands", false},
 		{"encrypted", image{cpu: cpuARM64, kind: typeExecute, encrypted: true}.bytes(), "the arm64 slice cannot be signed: it is encrypted", false},
 		{"object", image{cpu: cpuARM64, kind: 1}.bytes(), "it is no program or library but a file of kind object", false},
 		{"data at the end", image{cpu: cpuARM64, kind: typeExecute, trailing: 9}.bytes(), "9 bytes follow segment __LINKEDIT", false},
