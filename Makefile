@@ -48,12 +48,7 @@ soak: build # the long counts; hours
 	tests/soak/run
 
 fuzz: # every fuzz target, FUZZTIME each
-	@set -e; for package in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
-			echo "fuzz $$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' -fuzzminimizetime 10x "$$package"; \
-		done; \
-	done
+	FUZZTIME='$(FUZZTIME)' tests/fuzz/run
 
 clean:
 	rm -rf bin layer/lib/*.so layer/lib/*.so.new
