@@ -80,7 +80,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 	}
 	var b *broker.Broker
 	if err := phase(phaseBroker, func() (string, error) {
-		table, err := compileRules(p, link.Agent(), append(programDirs(lookup(env, "PATH")), filepath.Dir(library)), sip.New().Decide(firstRequest(p, env)))
+		table, err := compileRules(p, link.Agent(), env, library, sip.New().Decide(firstRequest(p, env)))
 		if err != nil {
 			return "", err
 		}
@@ -194,8 +194,8 @@ func programDirs(pathVar string) (dirs []string) {
 	return dirs
 }
 
-// compileRules says which paths are the pod's; those below localDirs are not.
-func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Verdict) ([]byte, error) {
+// compileRules says which paths are the pod's, for a program with this environment.
+func compileRules(p *plan, agent wire.Hello, env []string, library string, program sip.Verdict) ([]byte, error) {
 	cwd, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("the working directory is gone: %w", err)
@@ -205,7 +205,7 @@ func compileRules(p *plan, agent wire.Hello, localDirs []string, program sip.Ver
 	in := rules.Input{
 		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: slices.Concat(f.FS.ReadOnly, f.FS.MappedPatterns()), Local: f.FS.Local,
 		Home: home, TempDir: os.TempDir(), Cwd: cwd, ProjectRoot: rules.ProjectRoot(cwd, home),
-		LocalDirs: localDirs,
+		LocalDirs: append(programDirs(lookup(env, "PATH")), filepath.Dir(library)),
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
 		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
 		LocalCerts:      !slices.Contains(agent.Capabilities, "certs"),

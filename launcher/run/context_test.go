@@ -10,7 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mirrord/agent/wire"
+	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/rules"
+	"mirrord/sip"
 )
 
 func TestInject(t *testing.T) {
@@ -24,6 +28,34 @@ func TestInject(t *testing.T) {
 	} {
 		if diff := cmp.Diff(tt.want, inject(tt.env, "/l.so", "s:t")); diff != "" {
 			t.Errorf("%s: -want +got\n%s", tt.name, diff)
+		}
+	}
+}
+
+// What is this machine's depends on where programs are looked for, and on what the pod has.
+func TestCompileRules(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		capabilities []string
+		env          []string
+		path         string
+		want         rules.Action
+	}{
+		{"a folder that is nobody's", nil, nil, "/var/lib/x", rules.Remote},
+		{"in which programs are looked for", nil, []string{"PATH=/usr/bin:/var/lib"}, "/var/lib/x", rules.Local},
+		{"certificates of the pod", []string{"certs"}, nil, "/etc/ssl/certs/ca.pem", rules.Remote},
+		{"of which it has none", nil, nil, "/etc/ssl/certs/ca.pem", rules.Local},
+	} {
+		raw, err := compileRules(&plan{Config: config.Default()}, wire.Hello{Capabilities: tt.capabilities}, tt.env, "/var/cache/mirrord/layer.so", sip.Verdict{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := rules.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := file.Classify(tt.path, false); got != tt.want {
+			t.Errorf("%s: %s is %v, want %v", tt.name, tt.path, got, tt.want)
 		}
 	}
 }
