@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,14 @@ func TestHelloAndEnv(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"DB": "db.internal", "ON": "on"}, do(t, link, &wire.Request{Op: wire.OpEnv}).Env); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Whether the pod has certificates is told at once: it decides whose the program reads.
+func TestCertificates(t *testing.T) {
+	link, _ := newLink(t, "name: cart", map[string]string{"etc/ssl/certs/ca.pem": "x"})
+	if !slices.Contains(link.Agent().Capabilities, "certs") {
+		t.Errorf("capabilities %q", link.Agent().Capabilities)
 	}
 }
 

@@ -137,7 +137,7 @@ func TestReadHeaderHostile(t *testing.T) {
 		{"half a header", good[:len(good)-1], io.ErrUnexpectedEOF},
 		{"only a length", good[:4], io.ErrUnexpectedEOF},
 		{"no payload", framed(nil), ErrMalformed},
-		{"over MaxHeader", binary.LittleEndian.AppendUint32(nil, MaxHeader+1), ErrMalformed},
+		{"over MaxRequest", binary.LittleEndian.AppendUint32(nil, MaxRequest+1), ErrMalformed},
 		{"huge length", []byte{255, 255, 255, 255}, ErrMalformed},
 		{"no map", unhex("01"), ErrMalformed},
 		{"key twice", unhex("a201040105"), ErrMalformed},
@@ -157,6 +157,16 @@ func TestReadHeaderHostile(t *testing.T) {
 	}
 }
 
+// A reply may be as large as a request may not.
+func TestReadReplyTooLarge(t *testing.T) {
+	for size, want := range map[uint32]error{MaxRequest + 1: io.ErrUnexpectedEOF, MaxHeader: io.ErrUnexpectedEOF, MaxHeader + 1: ErrMalformed} {
+		raw := append(binary.LittleEndian.AppendUint32(nil, size), 0xa1)
+		if err := ReadHeader(bytes.NewReader(raw), new(Reply)); !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v, want %v", size, err, want)
+		}
+	}
+}
+
 // A length is cheap to send: it must not be expensive to receive.
 func TestReadHeaderAllocatesAsBytesArrive(t *testing.T) {
 	raw := append(binary.LittleEndian.AppendUint32(nil, MaxHeader), 0xa1)
@@ -164,7 +174,7 @@ func TestReadHeaderAllocatesAsBytesArrive(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range times {
-		ReadHeader(bytes.NewReader(raw), new(Request))
+		ReadHeader(bytes.NewReader(raw), new(Reply))
 	}
 	runtime.ReadMemStats(&after)
 	if got := (after.TotalAlloc - before.TotalAlloc) / times; got > 64<<10 {
@@ -173,11 +183,16 @@ func TestReadHeaderAllocatesAsBytesArrive(t *testing.T) {
 }
 
 func TestWriteHeaderTooLarge(t *testing.T) {
-	var b bytes.Buffer
-	var failure *Error
-	err := WriteHeader(&b, &Request{Op: OpStat, Path: strings.Repeat("x", MaxHeader)})
-	if !errors.As(err, &failure) || failure.Errno != "E2BIG" || b.Len() != 0 {
-		t.Errorf("got %v and %d bytes, want E2BIG and none", err, b.Len())
+	for _, message := range []any{&Request{Op: OpStat, Path: strings.Repeat("x", MaxRequest)}, &Reply{Path: strings.Repeat("x", MaxHeader)}} {
+		var b bytes.Buffer
+		var failure *Error
+		err := WriteHeader(&b, message)
+		if !errors.As(err, &failure) || failure.Errno != "E2BIG" || b.Len() != 0 {
+			t.Errorf("%T: got %v and %d bytes, want E2BIG and none", message, err, b.Len())
+		}
+	}
+	if err := WriteHeader(io.Discard, &Reply{Path: strings.Repeat("x", MaxRequest)}); err != nil {
+		t.Errorf("a reply has the bound of a request: %v", err)
 	}
 }
 
