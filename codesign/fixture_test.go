@@ -4,25 +4,28 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+
+	"mirrord/codesign/macho"
 )
 
 // image describes a Mach-O file that the tests make themselves.
 type image struct {
-	cpu, subtype, kind uint32
-	page               int    // segments begin at its multiples; 16 KiB when 0, at least 1 KiB
-	code               int    // bytes of __TEXT,__text; 20,000 when 0
-	info               string // section __TEXT,__info_plist
-	full               bool   // the first section begins right after the load commands
-	noUUID             bool
-	encrypted          bool
-	trailing           int // bytes after __LINKEDIT
-	signature          func(i image, covered []byte) []byte
+	cpu, subtype uint32
+	kind         macho.FileType
+	page         int    // segments begin at its multiples; 16 KiB when 0, at least 1 KiB
+	code         int    // bytes of __TEXT,__text; 20,000 when 0
+	info         string // section __TEXT,__info_plist
+	full         bool   // the first section begins right after the load commands
+	noUUID       bool
+	encrypted    bool
+	trailing     int // bytes after __LINKEDIT
+	signature    func(i image, covered []byte) []byte
 }
 
 var (
-	x86_64 = image{cpu: cpuX86, subtype: 3, kind: typeExecute}
-	arm64  = image{cpu: cpuARM64, subtype: 0, kind: typeExecute}
-	arm64e = image{cpu: cpuARM64, subtype: 0x80000002, kind: typeExecute}
+	x86_64 = image{cpu: macho.CPUX86_64, subtype: 3, kind: macho.Execute}
+	arm64  = image{cpu: macho.CPUARM64, subtype: 0, kind: macho.Execute}
+	arm64e = image{cpu: macho.CPUARM64, subtype: 0x80000002, kind: macho.Execute}
 )
 
 // bytes makes the file. With a signature it is made twice: the second time its length is known.
@@ -82,7 +85,7 @@ func (i image) build(signature []byte) []byte {
 			b = le.AppendUint32(b, uint32(s.at))
 			b = append(b, make([]byte, 28)...)
 		}
-		command(cmdSegment64, b)
+		command(macho.LCSegment64, b)
 	}
 	round := func(n int) int { return (n + page - 1) &^ (page - 1) }
 	const base = 1 << 32
@@ -109,21 +112,21 @@ func (i image) build(signature []byte) []byte {
 			b := le.AppendUint32(le.AppendUint32(le.AppendUint32(le.AppendUint32(nil, 24), 2), 0x10000), 0x10000)
 			command(kind, append(append(b, path...), make([]byte, 8-len(path)%8)...))
 		}
-		if i.kind == typeDylib {
+		if i.kind == macho.Dylib {
 			dylib(0xd, "@rpath/fixture.dylib")
 		}
 		dylib(0xc, "/usr/lib/libSystem.B.dylib")
 		symbols := le.AppendUint32(le.AppendUint32(nil, uint32(end+page)), 0)
 		command(0x2, le.AppendUint32(le.AppendUint32(symbols, uint32(end+page)), 1000)) // LC_SYMTAB: no symbols, all of __LINKEDIT is their names
 		command(0xb, make([]byte, 72))                                                  // LC_DYSYMTAB
-		if i.kind == typeExecute {
+		if i.kind == macho.Execute {
 			command(0x80000028, le.AppendUint64(le.AppendUint64(nil, uint64(text)), 0)) // LC_MAIN
 		}
 		if i.encrypted {
-			command(cmdEncryption64, []byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0})
+			command(macho.LCEncryptionInfo64, []byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0})
 		}
 		if signature != nil {
-			command(cmdSignature, le.AppendUint32(le.AppendUint32(nil, uint32(end+page+1008)), uint32(len(signature))))
+			command(macho.LCCodeSignature, le.AppendUint32(le.AppendUint32(nil, uint32(end+page+1008)), uint32(len(signature))))
 		}
 	}
 	text := min(0x1000, page)
@@ -133,7 +136,7 @@ func (i image) build(signature []byte) []byte {
 		layout(text)
 	}
 	var out []byte
-	for _, v := range []uint32{magic64, i.cpu, i.subtype, i.kind, count, uint32(len(commands)), 0x200085, 0} {
+	for _, v := range []uint32{macho.Magic64, i.cpu, i.subtype, uint32(i.kind), count, uint32(len(commands)), 0x200085, 0} {
 		out = le.AppendUint32(out, v)
 	}
 	out = append(out, commands...)
@@ -278,9 +281,9 @@ func (g signing) directory(kind uint8, special map[uint32][]byte, content []byte
 // fatFixture joins files at multiples of 16 KiB.
 func fatFixture(wide bool, slices ...[]byte) []byte {
 	be, le := binary.BigEndian, binary.LittleEndian
-	magic := uint32(magicFat)
+	magic := uint32(macho.MagicFat)
 	if wide {
-		magic = magicFat64
+		magic = macho.MagicFat64
 	}
 	head := be.AppendUint32(be.AppendUint32(nil, magic), uint32(len(slices)))
 	at, offsets := 0x4000, []int{}

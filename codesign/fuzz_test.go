@@ -3,6 +3,8 @@ package codesign
 import (
 	"bytes"
 	"testing"
+
+	"mirrord/codesign/macho"
 )
 
 // FuzzVerify: any bytes give a report or an error, and what can be signed is valid afterwards.
@@ -12,7 +14,7 @@ func FuzzVerify(f *testing.F) {
 	small := arm64
 	small.code, small.page = 100, 1<<10 // the smaller, the faster
 	seeds := [][]byte{
-		small.bytes(), with(small, full).bytes(), with(image{cpu: cpuX86, subtype: 3, kind: typeDylib, code: 100, page: 1 << 10, info: "<plist/>"}, signing{hashes: []uint8{3, 4}}).bytes(),
+		small.bytes(), with(small, full).bytes(), with(image{cpu: macho.CPUX86_64, subtype: 3, kind: macho.Dylib, code: 100, page: 1 << 10, info: "<plist/>"}, signing{hashes: []uint8{3, 4}}).bytes(),
 		append([]byte{0xce, 0xfa, 0xed, 0xfe, 7, 0, 0, 0, 3, 0, 0, 0, 2}, make([]byte, 100)...), []byte("\xca\xfe\xba\xbe\x00\x00\x00\x41"),
 	}
 	seeds = append(seeds, fatFixture(false, seeds[0], seeds[1]), fatFixture(true, seeds[1], seeds[2]))

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
+
+	"mirrord/codesign/macho"
 )
 
 // Options say what a signature is to hold.
@@ -47,8 +50,8 @@ var emptyRequirements = []byte{0xfa, 0xde, 0x0c, 0x01, 0, 0, 0, 12, 0, 0, 0, 0}
 var emptyCMS = []byte{0xfa, 0xde, 0x0b, 0x01, 0, 0, 0, 8}
 
 // Sign writes a copy of the file in r, size bytes, to w, in which every slice is signed ad hoc: no certificate, no entitlements, no team, no
-// launch constraints, no flags but adhoc. A signature that is there is replaced. The same input gives the same bytes. The error is ErrNotMachO,
-// a *FormatError, a *RefusedError (before anything is written), or what r or w say; then w has a part of a file.
+// launch constraints, no flags but adhoc. A signature that is there is replaced. The same input gives the same bytes. The error is
+// macho.ErrNotMachO, a *macho.FormatError, a *RefusedError (before anything is written), or what r or w say; then w has a part of a file.
 //
 // The copy is as acceptable to dyld's checks as the original (Policy.cpp: they depend on the SDK stamped in the file): load commands keep
 // their order, none is added but LC_CODE_SIGNATURE, and the signature is aligned to 16 bytes at the end of __LINKEDIT.
@@ -56,20 +59,20 @@ func Sign(w io.Writer, r io.ReaderAt, size int64, o Options) error {
 	if o.Identifier == "" || len(o.Identifier) > 1024 || strings.ContainsRune(o.Identifier, 0) {
 		return fmt.Errorf("identifier %.80q of %d bytes: it has to have 1 to 1024, and no zero byte", o.Identifier, len(o.Identifier))
 	}
-	f, err := read(r, size)
+	f, err := macho.Read(r, size)
 	if err != nil {
 		return err
 	}
-	plans := make([]*plan, len(f.slices))
-	for i, s := range f.slices {
-		if plans[i], err = s.plan(o); err != nil {
+	plans := make([]*plan, len(f.Slices))
+	for i, s := range f.Slices {
+		if plans[i], err = planFor(s, o); err != nil {
 			return err
 		}
 	}
-	if f.magic == 0 {
+	if f.Magic == 0 {
 		return plans[0].write(w)
 	}
-	head, err := f.layout(plans)
+	head, err := layout(f.Magic, plans)
 	if err != nil {
 		return err
 	}
@@ -90,35 +93,35 @@ func Sign(w io.Writer, r io.ReaderAt, size int64, o Options) error {
 }
 
 // layout says where the slices go, and makes the fat header.
-func (f *file) layout(plans []*plan) ([]byte, error) {
-	be, width := binary.BigEndian, fatEntrySize(f.magic)
-	head := be.AppendUint32(nil, f.magic)
+func layout(magic uint32, plans []*plan) ([]byte, error) {
+	be, width := binary.BigEndian, macho.FatEntrySize(magic)
+	head := be.AppendUint32(nil, magic)
 	head = be.AppendUint32(head, uint32(len(plans)))
 	at := int64(8 + len(plans)*width)
 	for _, p := range plans {
-		p.offset = roundUp(at, 1<<p.align)
+		p.offset = roundUp(at, 1<<p.Align)
 		at = p.offset + p.length()
-		head = be.AppendUint32(head, p.cpu)
-		head = be.AppendUint32(head, p.subtype)
-		if f.magic == magicFat64 {
+		head = be.AppendUint32(head, p.Arch.CPU)
+		head = be.AppendUint32(head, p.Arch.Subtype)
+		if magic == macho.MagicFat64 {
 			head = be.AppendUint64(head, uint64(p.offset))
 			head = be.AppendUint64(head, uint64(p.length()))
-			head = be.AppendUint64(head, uint64(p.align)<<32)
+			head = be.AppendUint64(head, uint64(p.Align)<<32)
 			continue
 		}
 		if at > math.MaxUint32 {
-			return nil, p.refuse("it would be beyond the 4 GiB of a fat file")
+			return nil, refuse(p.Slice, "it would be beyond the 4 GiB of a fat file")
 		}
 		head = be.AppendUint32(head, uint32(p.offset))
 		head = be.AppendUint32(head, uint32(p.length()))
-		head = be.AppendUint32(head, p.align)
+		head = be.AppendUint32(head, p.Align)
 	}
 	return head, nil
 }
 
 // plan is how the signed copy of a slice will be.
 type plan struct {
-	*slice
+	*macho.Slice
 	offset     int64  // of the copy, in the file that is written
 	head       []byte // header and load commands
 	keep       int64  // bytes taken over from the slice, those of head included
@@ -129,45 +132,45 @@ type plan struct {
 
 func (p *plan) length() int64 { return p.at + p.size }
 
-func (s *slice) refuse(format string, args ...any) error {
-	return &RefusedError{archName(s.cpu, s.subtype), fmt.Errorf(format, args...)}
+func refuse(s *macho.Slice, format string, args ...any) error {
+	return &RefusedError{s.Arch.String(), fmt.Errorf(format, args...)}
 }
 
-func (s *slice) plan(o Options) (*plan, error) {
-	if s.fault != nil {
-		return nil, s.fault
+func planFor(s *macho.Slice, o Options) (*plan, error) {
+	if s.Err != nil {
+		return nil, s.Err
 	}
 	switch {
-	case s.entry != nil && *s.entry != [2]uint32{s.cpu, s.subtype}:
-		return nil, s.refuse("the fat header calls it %s", archName(s.entry[0], s.entry[1]))
-	case !s.wide || s.order != binary.LittleEndian:
-		return nil, s.refuse("no Mac of today runs 32-bit or big-endian programs")
-	case s.kind != typeExecute && s.kind != typeDylib && s.kind != typeBundle && s.kind != typeDylinker:
-		return nil, s.refuse("it is no program or library but a file of kind %s", kindName(s.kind))
-	case s.encrypted:
-		return nil, s.refuse("it is encrypted")
-	case s.size > math.MaxUint32:
-		return nil, s.refuse("it has more than 4 GiB")
+	case s.Entry != nil && *s.Entry != s.Arch:
+		return nil, refuse(s, "the fat header calls it %s", s.Entry)
+	case !s.Wide || s.Order != binary.LittleEndian:
+		return nil, refuse(s, "no Mac of today runs 32-bit or big-endian programs")
+	case s.Type != macho.Execute && s.Type != macho.Dylib && s.Type != macho.Bundle && s.Type != macho.Dylinker:
+		return nil, refuse(s, "it is no program or library but a file of kind %s", s.Type)
+	case s.Encrypted:
+		return nil, refuse(s, "it is encrypted")
+	case s.Size > math.MaxUint32:
+		return nil, refuse(s, "it has more than 4 GiB")
 	}
-	p := &plan{slice: s, identifier: o.Identifier}
-	linkedit, err := s.linkedit()
+	p := &plan{Slice: s, identifier: o.Identifier}
+	linkedit, err := linkeditOf(s)
 	if err != nil {
 		return nil, err
 	}
-	p.keep = s.size
-	if s.signature != nil {
-		p.keep = int64(s.signature.offset)
+	p.keep = s.Size
+	if s.Signature != nil {
+		p.keep = int64(s.Signature.Offset)
 	}
 	p.at = roundUp(p.keep, 16)
 	p.size = roundUp(int64(p.superSize()), 16)
 	if p.length() > math.MaxUint32 {
-		return nil, s.refuse("with its signature it would have more than 4 GiB")
+		return nil, refuse(s, "with its signature it would have more than 4 GiB")
 	}
-	filesize := uint64(p.length()) - linkedit.offset
-	vmsize := uint64(roundUp(int64(filesize), s.pageSize()))
-	for _, other := range s.segments {
-		if other.address > linkedit.address && other.address-linkedit.address < vmsize {
-			return nil, s.refuse("segment __LINKEDIT cannot grow: %q follows it in memory", other.name)
+	filesize := uint64(p.length()) - linkedit.Offset
+	vmsize := uint64(roundUp(int64(filesize), pageSize(s)))
+	for _, other := range s.Segments {
+		if other.Address > linkedit.Address && other.Address-linkedit.Address < vmsize {
+			return nil, refuse(s, "segment __LINKEDIT cannot grow: %q follows it in memory", other.Name)
 		}
 	}
 	if err := p.header(linkedit, filesize, vmsize); err != nil {
@@ -177,95 +180,66 @@ func (s *slice) plan(o Options) (*plan, error) {
 }
 
 // linkedit gives the segment that a signature belongs in, when it is the last in the file and the signature, if any, its end.
-func (s *slice) linkedit() (*segment, error) {
-	seg := s.find("__LINKEDIT")
+func linkeditOf(s *macho.Slice) (*macho.Segment, error) {
+	seg := s.Segment("__LINKEDIT")
 	if seg == nil {
-		return nil, s.refuse("it has no segment __LINKEDIT")
+		return nil, refuse(s, "it has no segment __LINKEDIT")
 	}
-	if !s.within(seg.offset, seg.filesize) {
-		return nil, s.refuse("segment __LINKEDIT is not within the file")
+	if !s.Within(seg.Offset, seg.FileSize) {
+		return nil, refuse(s, "segment __LINKEDIT is not within the file")
 	}
-	for _, other := range s.segments {
-		if other.command != seg.command && other.filesize > 0 && (!s.within(other.offset, other.filesize) || other.offset+other.filesize > seg.offset) {
-			return nil, s.refuse("segment %q is not within the file before __LINKEDIT", other.name)
+	for _, other := range s.Segments {
+		if other.Command != seg.Command && other.FileSize > 0 && (!s.Within(other.Offset, other.FileSize) || other.Offset+other.FileSize > seg.Offset) {
+			return nil, refuse(s, "segment %q is not within the file before __LINKEDIT", other.Name)
 		}
 	}
-	if end := seg.offset + seg.filesize; end != uint64(s.size) {
-		return nil, s.refuse("%d bytes follow segment __LINKEDIT", uint64(s.size)-end)
+	if end := seg.Offset + seg.FileSize; end != uint64(s.Size) {
+		return nil, refuse(s, "%d bytes follow segment __LINKEDIT", uint64(s.Size)-end)
 	}
-	if sig := s.signature; sig != nil && (uint64(sig.offset) < seg.offset || uint64(sig.offset)+uint64(sig.size) != uint64(s.size)) {
-		return nil, s.refuse("its signature is not at the end of segment __LINKEDIT")
+	if sig := s.Signature; sig != nil && (uint64(sig.Offset) < seg.Offset || uint64(sig.Offset)+uint64(sig.Size) != uint64(s.Size)) {
+		return nil, refuse(s, "its signature is not at the end of segment __LINKEDIT")
 	}
-	if int64(seg.offset) < s.headerSize()+int64(len(s.commands)) {
-		return nil, s.refuse("segment __LINKEDIT is over the load commands")
+	if int64(seg.Offset) < int64(len(s.Head)) {
+		return nil, refuse(s, "segment __LINKEDIT is over the load commands")
 	}
 	return seg, nil
 }
 
 // header makes the new header and load commands.
-func (p *plan) header(linkedit *segment, filesize, vmsize uint64) error {
+func (p *plan) header(linkedit *macho.Segment, filesize, vmsize uint64) error {
 	const commandSize = 16
-	s, le := p.slice, binary.LittleEndian
-	p.head = make([]byte, s.headerSize(), s.headerSize()+int64(len(s.commands))+commandSize)
-	if err := readFull(s.r, p.head, 0); err != nil {
-		return err
-	}
-	p.head = append(p.head, s.commands...)
-	at := int(s.headerSize()) + linkedit.command
+	s, le := p.Slice, binary.LittleEndian
+	p.head = slices.Clone(s.Head)
+	at := int(s.Commands[linkedit.Command].Offset)
 	le.PutUint64(p.head[at+32:], vmsize)
 	le.PutUint64(p.head[at+48:], filesize)
-	if s.signature == nil {
-		if s.used < len(s.commands) {
-			return s.refuse("something follows its %d load commands", s.ncmds)
+	if s.Signature == nil {
+		if s.Used < int64(len(s.Head)) {
+			return refuse(s, "something follows its %d load commands", len(s.Commands))
 		}
-		if err := p.room(commandSize); err != nil {
+		switch room, err := s.Room(); {
+		case err != nil:
 			return err
+		case room < commandSize:
+			return &RefusedError{s.Arch.String(), ErrNoRoom}
 		}
-		le.PutUint32(p.head[16:], s.ncmds+1)
-		le.PutUint32(p.head[20:], uint32(len(s.commands)+commandSize))
+		le.PutUint32(p.head[16:], uint32(len(s.Commands)+1))
+		le.PutUint32(p.head[20:], uint32(len(s.Head)+commandSize)-uint32(s.HeaderSize()))
 		at = len(p.head)
 		p.head = append(p.head, make([]byte, commandSize)...)
-		le.PutUint32(p.head[at:], cmdSignature)
+		le.PutUint32(p.head[at:], macho.LCCodeSignature)
 		le.PutUint32(p.head[at+4:], commandSize)
 	} else {
-		at = int(s.headerSize()) + s.signature.command
+		at = int(s.Commands[s.Signature.Command].Offset)
 	}
 	le.PutUint32(p.head[at+8:], uint32(p.at))
 	le.PutUint32(p.head[at+12:], uint32(p.size))
 	return nil
 }
 
-// room makes sure that the bytes after the load commands are nobody's.
-func (p *plan) room(need int) error {
-	end := uint64(len(p.head) + need)
-	if end > uint64(p.keep) {
-		return &RefusedError{archName(p.cpu, p.subtype), ErrNoRoom}
-	}
-	for _, seg := range p.segments {
-		if seg.filesize > 0 && seg.offset > 0 && seg.offset < end {
-			return &RefusedError{archName(p.cpu, p.subtype), ErrNoRoom}
-		}
-		for _, sec := range seg.sections {
-			if !sec.zero && sec.size > 0 && sec.offset > 0 && uint64(sec.offset) < end {
-				return &RefusedError{archName(p.cpu, p.subtype), ErrNoRoom}
-			}
-		}
-	}
-	gap := make([]byte, need)
-	if err := readFull(p.r, gap, int64(len(p.head))); err != nil {
-		return err
-	}
-	for _, c := range gap {
-		if c != 0 {
-			return &RefusedError{archName(p.cpu, p.subtype), ErrNoRoom}
-		}
-	}
-	return nil
-}
-
 // pageSize is that of memory, in which segments are counted.
-func (s *slice) pageSize() int64 {
-	if s.cpu == cpuX86 {
+func pageSize(s *macho.Slice) int64 {
+	if s.Arch.CPU == macho.CPUX86_64 {
 		return 4 << 10
 	}
 	return 16 << 10
@@ -309,7 +283,7 @@ func (p *plan) write(w io.Writer) error {
 // fill gives what the copy has at an offset before its signature.
 func (p *plan) fill(buf []byte, off int64) error {
 	old := buf[:max(0, min(int64(len(buf)), p.keep-off))]
-	if err := readFull(p.r, old, off); err != nil {
+	if err := p.ReadFull(old, off); err != nil {
 		return err
 	}
 	clear(buf[len(old):])
@@ -333,10 +307,10 @@ func (p *plan) super(hashes []byte) []byte {
 		slotDirectory, directory, slotRequirements, requirements, slotCMS, requirements+uint32(len(emptyRequirements)))
 
 	base, limit, flags := uint64(0), uint64(0), uint64(0)
-	if seg := p.find("__TEXT"); seg != nil {
-		base, limit = seg.offset, seg.filesize
+	if seg := p.Segment("__TEXT"); seg != nil {
+		base, limit = seg.Offset, seg.FileSize
 	}
-	if p.kind == typeExecute {
+	if p.Type == macho.Execute {
 		flags = execSegMain
 	}
 	hashOffset := p.directorySize() - len(hashes)

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mirrord/codesign/macho"
 )
 
 func sign(b []byte) ([]byte, error) {
@@ -35,9 +37,9 @@ func TestSign(t *testing.T) {
 		{"unsigned", x86_64.bytes(), "x86_64 executable" + signed(13)},
 		{"signed", with(arm64, entitled).bytes(), "arm64 executable" + signed(13)},
 		{"linker-signed", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, flags: 0x20002}).bytes(), "arm64 executable" + signed(13)},
-		{"arm64e dylib", image{cpu: cpuARM64, subtype: 0x80000002, kind: typeDylib, code: 1}.bytes(), "arm64e dylib" + signed(9)},
-		{"large", image{cpu: cpuARM64, kind: typeBundle, code: 3 << 20}.bytes(), "arm64 bundle" + signed(777)},
-		{"no room is needed", with(image{cpu: cpuX86, subtype: 3, kind: typeExecute, full: true}, entitled).bytes(), "x86_64 executable" + signed(13)},
+		{"arm64e dylib", image{cpu: macho.CPUARM64, subtype: 0x80000002, kind: macho.Dylib, code: 1}.bytes(), "arm64e dylib" + signed(9)},
+		{"large", image{cpu: macho.CPUARM64, kind: macho.Bundle, code: 3 << 20}.bytes(), "arm64 bundle" + signed(777)},
+		{"no room is needed", with(image{cpu: macho.CPUX86_64, subtype: 3, kind: macho.Execute, full: true}, entitled).bytes(), "x86_64 executable" + signed(13)},
 		{"fat", fatFixture(false, x86_64.bytes(), with(arm64e, entitled).bytes()), "x86_64 executable" + signed(13) + "\narm64e executable" + signed(13)},
 		{"fat64", fatFixture(true, arm64.bytes(), with(arm64e, entitled).bytes()), "arm64 executable" + signed(13) + "\narm64e executable" + signed(13)},
 	} {
@@ -85,33 +87,33 @@ func TestSign(t *testing.T) {
 // checkCopy says what a signed copy may differ in: the signature, where it is, and the sizes of __LINKEDIT.
 func checkCopy(t *testing.T, original, out []byte) {
 	t.Helper()
-	before, err := read(bytes.NewReader(original), int64(len(original)))
+	before, err := macho.Read(bytes.NewReader(original), int64(len(original)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := read(bytes.NewReader(out), int64(len(out)))
+	after, err := macho.Read(bytes.NewReader(out), int64(len(out)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if before.magic != after.magic || len(before.slices) != len(after.slices) {
-		t.Fatalf("%x with %d slices became %x with %d", before.magic, len(before.slices), after.magic, len(after.slices))
+	if before.Magic != after.Magic || len(before.Slices) != len(after.Slices) {
+		t.Fatalf("%x with %d slices became %x with %d", before.Magic, len(before.Slices), after.Magic, len(after.Slices))
 	}
-	for i, old := range before.slices {
-		now := after.slices[i]
-		if now.offset&(1<<now.align-1) != 0 || now.align != old.align {
-			t.Errorf("slice %d at byte %d, aligned to 2^%d", i, now.offset, now.align)
+	for i, old := range before.Slices {
+		now := after.Slices[i]
+		if now.Offset&(1<<now.Align-1) != 0 || now.Align != old.Align {
+			t.Errorf("slice %d at byte %d, aligned to 2^%d", i, now.Offset, now.Align)
 		}
-		end := old.size
-		if old.signature != nil {
-			end = int64(old.signature.offset)
+		end := old.Size
+		if old.Signature != nil {
+			end = int64(old.Signature.Offset)
 		}
-		a, b := original[old.offset:][:end], slices.Clone(out[now.offset:][:end])
-		heads := old.headerSize() + int64(len(old.commands)) + 16
+		a, b := original[old.Offset:][:end], slices.Clone(out[now.Offset:][:end])
+		heads := int64(len(old.Head)) + 16
 		for _, at := range differences(a[:heads], b[:heads]) {
-			linkedit, signature := int(old.headerSize())+old.find("__LINKEDIT").command, int(now.headerSize())+now.signature.command
+			linkedit, signature := int(old.Commands[old.Segment("__LINKEDIT").Command].Offset), int(now.Commands[now.Signature.Command].Offset)
 			switch {
 			case at >= linkedit+32 && at < linkedit+40, at >= linkedit+48 && at < linkedit+56, at >= signature && at < signature+16:
-			case old.signature == nil && at >= 16 && at < 24:
+			case old.Signature == nil && at >= 16 && at < 24:
 			default:
 				t.Errorf("slice %d: byte %d of the header is another", i, at)
 			}
@@ -119,7 +121,7 @@ func checkCopy(t *testing.T, original, out []byte) {
 		if !bytes.Equal(a[heads:], b[heads:]) {
 			t.Errorf("slice %d: its content is another", i)
 		}
-		if gap := out[now.offset+end : now.offset+int64(now.signature.offset)]; len(gap) > 15 || len(bytes.Trim(gap, "\x00")) > 0 {
+		if gap := out[now.Offset+end : now.Offset+int64(now.Signature.Offset)]; len(gap) > 15 || len(bytes.Trim(gap, "\x00")) > 0 {
 			t.Errorf("slice %d: %x before the signature", i, gap)
 		}
 		for rule := range dyldRules(now) {
@@ -140,43 +142,31 @@ func differences(a, b []byte) (at []int) {
 }
 
 // dyldRules are what dyld demands of files for the newest SDK, and this file breaks (dyld mach_o/Policy.cpp, UnsafeHeader.cpp).
-func dyldRules(s *slice) map[string]bool {
+func dyldRules(s *macho.Slice) map[string]bool {
 	broken := map[string]bool{}
 	seen := map[string]bool{}
-	uuid, dylibs := false, 0
-	for at := 0; at < len(s.commands); {
-		size := int(s.order.Uint32(s.commands[at+4:]))
-		c := s.commands[at : at+size]
-		switch kind := s.order.Uint32(c); kind {
-		case 0x1b:
-			uuid = true
-		case 0xc, 0x80000018, 0x8000001f, 0x8000001c:
-			name, _ := text(c, s.order.Uint32(c[8:]))
-			if key := fmt.Sprint(kind == 0x8000001c, name); seen[key] {
-				broken["duplicate "+name] = true
-			} else {
-				seen[key] = true
-			}
-			if kind != 0x8000001c {
-				dylibs++
-			}
+	for _, n := range s.Names {
+		if key := fmt.Sprint(n.Kind == macho.LCRPath, n.Text); seen[key] {
+			broken["duplicate "+n.Text] = true
+		} else {
+			seen[key] = true
 		}
-		at += size
 	}
+	_, uuid := s.UUID()
 	broken["missing LC_UUID"] = !uuid
-	broken["missing LC_LOAD_DYLIB"] = dylibs == 0
-	for i, seg := range s.segments {
-		if i > 0 && (seg.address < s.segments[i-1].address+s.segments[i-1].vmsize) {
+	broken["missing LC_LOAD_DYLIB"] = len(s.Libraries()) == 0
+	for i, seg := range s.Segments {
+		if i > 0 && (seg.Address < s.Segments[i-1].Address+s.Segments[i-1].VMSize) {
 			broken["segments out of order"] = true
 		}
-		if seg.filesize > seg.vmsize {
-			broken["segment "+seg.name+" has more in the file than in memory"] = true
+		if seg.FileSize > seg.VMSize {
+			broken["segment "+seg.Name+" has more in the file than in memory"] = true
 		}
-		if !s.within(seg.offset, seg.filesize) {
-			broken["segment "+seg.name+" is not within the file"] = true
+		if !s.Within(seg.Offset, seg.FileSize) {
+			broken["segment "+seg.Name+" is not within the file"] = true
 		}
 	}
-	if sig := s.signature; sig != nil && (sig.offset%16 != 0 || uint64(sig.offset)+uint64(sig.size) != s.find("__LINKEDIT").offset+s.find("__LINKEDIT").filesize) {
+	if sig := s.Signature; sig != nil && (sig.Offset%16 != 0 || uint64(sig.Offset)+uint64(sig.Size) != s.Segment("__LINKEDIT").Offset+s.Segment("__LINKEDIT").FileSize) {
 		broken["mis-aligned code signature"] = true
 	}
 	for rule, is := range broken {
@@ -198,16 +188,16 @@ func TestSignRefuses(t *testing.T) {
 		want   string
 		noRoom bool
 	}{
-		{"no room", image{cpu: cpuX86, subtype: 3, kind: typeExecute, full: true}.bytes(), "the x86_64 slice cannot be signed: there is no room for LC_CODE_SIGNATURE", true},
+		{"no room", image{cpu: macho.CPUX86_64, subtype: 3, kind: macho.Execute, full: true}.bytes(), "the x86_64 slice cannot be signed: there is no room for LC_CODE_SIGNATURE", true},
 		{"something in the gap", change(arm64.bytes(), func(b []byte) {
 			b[0xfff] = 0
 			copy(b[32+int(b[20])|int(b[21])<<8:], "note")
 			b[32+(int(b[20])|int(b[21])<<8)] = 1
 		}), "there is no room", true},
 		{"something after the commands", change(arm64.bytes(), func(b []byte) { b[20] += 8 }), "something follows its 10 load commands", false},
-		{"encrypted", image{cpu: cpuARM64, kind: typeExecute, encrypted: true}.bytes(), "the arm64 slice cannot be signed: it is encrypted", false},
-		{"object", image{cpu: cpuARM64, kind: 1}.bytes(), "it is no program or library but a file of kind object", false},
-		{"data at the end", image{cpu: cpuARM64, kind: typeExecute, trailing: 9}.bytes(), "9 bytes follow segment __LINKEDIT", false},
+		{"encrypted", image{cpu: macho.CPUARM64, kind: macho.Execute, encrypted: true}.bytes(), "the arm64 slice cannot be signed: it is encrypted", false},
+		{"object", image{cpu: macho.CPUARM64, kind: 1}.bytes(), "it is no program or library but a file of kind object", false},
+		{"data at the end", image{cpu: macho.CPUARM64, kind: macho.Execute, trailing: 9}.bytes(), "9 bytes follow segment __LINKEDIT", false},
 		{"no __LINKEDIT", change(arm64.bytes(), func(b []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "it has no segment __LINKEDIT", false},
 		{"32 bits", append([]byte{0xce, 0xfa, 0xed, 0xfe, 7, 0, 0, 0, 3, 0, 0, 0, 2}, make([]byte, 100)...), "the i386 slice cannot be signed: no Mac of today", false},
 		{"bogus entry", change(fatFixture(false, x86_64.bytes()), func(b []byte) { b[11] = 5 }), "the x86_64 slice cannot be signed: the fat header calls it cpu 0x1000005/0x3", false},
@@ -241,7 +231,7 @@ func (full) Write([]byte) (int, error) { return 0, errBroken }
 // A large program is never in memory.
 func TestMemory(t *testing.T) {
 	const size = 150 << 20
-	large := &sparse{image{cpu: cpuARM64, kind: typeExecute, code: 1 << 16}.bytes(), size}
+	large := &sparse{image{cpu: macho.CPUARM64, kind: macho.Execute, code: 1 << 16}.bytes(), size}
 	large.grow()
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -276,12 +266,13 @@ type sparse struct {
 }
 
 func (s *sparse) grow() {
-	f, err := read(bytes.NewReader(s.begin), int64(len(s.begin)))
+	f, err := macho.Read(bytes.NewReader(s.begin), int64(len(s.begin)))
 	if err != nil {
 		panic(err)
 	}
-	seg := f.slices[0].find("__LINKEDIT")
-	f.slices[0].order.PutUint64(s.begin[32+seg.command+48:], uint64(s.size)-seg.offset)
+	file := f.Slices[0]
+	seg := file.Segment("__LINKEDIT")
+	file.Order.PutUint64(s.begin[file.Commands[seg.Command].Offset+48:], uint64(s.size)-seg.Offset)
 }
 
 func (s *sparse) ReadAt(b []byte, off int64) (int, error) {

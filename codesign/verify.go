@@ -1,3 +1,8 @@
+// Package codesign verifies and makes the code signatures of Mach-O programs, thin and fat. It is pure Go, needs no Mac, and takes files that may
+// be anything: what is read is bounded by this package and by package macho, never by numbers in the file.
+//
+// Facts come from Apple's sources: xnu osfmk/kern/cs_blobs.h and bsd/kern/ubc_subr.c (signatures as the kernel takes them), Security
+// OSX/libsecurity_codesigning (what codesign writes), dyld mach_o (what dyld demands).
 package codesign
 
 import (
@@ -8,10 +13,14 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+
+	"mirrord/codesign/macho"
 )
 
-// Verify reads a file of size bytes and checks every hash of every signature in it. The error is ErrNotMachO, a *FormatError when no slice
-// can be read, or what r says; what is wrong with signatures is in the report. Certificates are not checked: whom a program is from is for
+const maxSignature = 64 << 20 // bytes
+
+// Verify reads a file of size bytes and checks every hash of every signature in it. The error is macho.ErrNotMachO, a *macho.FormatError when
+// no slice can be read, or what r says; what is wrong with signatures is in the report. Certificates are not checked: whom a program is from is for
 // the system to judge.
 func Verify(r io.ReaderAt, size int64) (*Report, error) { return report(r, size, true) }
 
@@ -19,13 +28,13 @@ func Verify(r io.ReaderAt, size int64) (*Report, error) { return report(r, size,
 func Inspect(r io.ReaderAt, size int64) (*Report, error) { return report(r, size, false) }
 
 func report(r io.ReaderAt, size int64, pages bool) (*Report, error) {
-	f, err := read(r, size)
+	f, err := macho.Read(r, size)
 	if err != nil {
 		return nil, err
 	}
-	all := &Report{Fat: f.magic != 0}
-	for _, s := range f.slices {
-		one, err := s.report(pages)
+	all := &Report{Fat: f.Magic != 0}
+	for _, s := range f.Slices {
+		one, err := reportSlice(s, pages)
 		if err != nil {
 			return nil, err
 		}
@@ -36,29 +45,29 @@ func report(r io.ReaderAt, size int64, pages bool) (*Report, error) {
 
 // check is the work on one slice.
 type check struct {
-	*slice
+	*macho.Slice
 	out    *Slice
 	faults faults // offsets count from the signature
 	blobs  map[uint32]blob
 	pages  bool
 }
 
-func (s *slice) report(pages bool) (*Slice, error) {
-	out := &Slice{Arch: archName(s.cpu, s.subtype), Offset: s.offset, Size: s.size, Faults: []Fault{}}
-	if s.fault != nil {
-		var format *FormatError
-		if !errors.As(s.fault, &format) && !errors.Is(s.fault, ErrNotMachO) {
-			return nil, s.fault
+func reportSlice(s *macho.Slice, pages bool) (*Slice, error) {
+	out := &Slice{Arch: s.Arch.String(), Offset: s.Offset, Size: s.Size, Faults: []Fault{}}
+	if s.Err != nil {
+		var format *macho.FormatError
+		if !errors.As(s.Err, &format) && !errors.Is(s.Err, macho.ErrNotMachO) {
+			return nil, s.Err
 		}
-		out.Unreadable = s.fault.Error()
+		out.Unreadable = s.Err.Error()
 		return out, nil
 	}
-	out.CPUType, out.CPUSubtype, out.Kind = s.cpu, s.subtype, kindName(s.kind)
-	c := check{slice: s, out: out, pages: pages, faults: faults{base: s.offset}}
-	if s.entry != nil && *s.entry != [2]uint32{s.cpu, s.subtype} {
-		c.faults.add(0, "the fat header calls it %s, the slice says %s: the kernel refuses it", archName(s.entry[0], s.entry[1]), out.Arch)
+	out.CPUType, out.CPUSubtype, out.Kind = s.Arch.CPU, s.Arch.Subtype, s.Type.String()
+	c := check{Slice: s, out: out, pages: pages, faults: faults{base: s.Offset}}
+	if s.Entry != nil && *s.Entry != s.Arch {
+		c.faults.add(0, "the fat header calls it %s, the slice says %s: the kernel refuses it", s.Entry, out.Arch)
 	}
-	if s.signature != nil {
+	if s.Signature != nil {
 		out.Signed = true
 		if err := c.signature(); err != nil {
 			return nil, err
@@ -74,24 +83,24 @@ func (c *check) note(format string, args ...any) {
 
 // signature checks where the signature is, and reads it.
 func (c *check) signature() error {
-	at, size := uint64(c.slice.signature.offset), uint64(c.slice.signature.size)
-	c.out.SignatureOffset, c.out.SignatureSize = c.offset+int64(at), int64(size)
-	if !c.within(at, size) || size > maxSignature {
-		c.faults.add(0, "the signature of %d bytes at byte %d is not within the %d bytes of the slice", size, at, c.size)
+	at, size := uint64(c.Signature.Offset), uint64(c.Signature.Size)
+	c.out.SignatureOffset, c.out.SignatureSize = c.Offset+int64(at), int64(size)
+	if !c.Within(at, size) || size > maxSignature {
+		c.faults.add(0, "the signature of %d bytes at byte %d is not within the %d bytes of the slice", size, at, c.Size)
 		return nil
 	}
-	c.faults.base = c.offset + int64(at)
-	if seg := c.find("__LINKEDIT"); seg == nil || at < seg.offset || at+size != seg.offset+seg.filesize {
+	c.faults.base = c.Offset + int64(at)
+	if seg := c.Segment("__LINKEDIT"); seg == nil || at < seg.Offset || at+size != seg.Offset+seg.FileSize {
 		c.faults.add(0, "the signature is not at the end of segment __LINKEDIT")
 	}
-	if at+size < uint64(c.size) {
-		c.faults.add(int(size), "%d bytes after the signature are covered by no hash", uint64(c.size)-at-size)
+	if at+size < uint64(c.Size) {
+		c.faults.add(int(size), "%d bytes after the signature are covered by no hash", uint64(c.Size)-at-size)
 	}
 	if at%16 != 0 {
 		c.note("the signature is not aligned to 16 bytes, which dyld demands of programs for macOS 11 and later")
 	}
 	data := make([]byte, size)
-	if err := readFull(c.r, data, int64(at)); err != nil {
+	if err := c.ReadFull(data, int64(at)); err != nil {
 		return err
 	}
 	super, problem := blobAt(data, 0)
@@ -199,10 +208,10 @@ func (c *check) directory(b blob, d *directory) error {
 // code checks the pages.
 func (c *check) code(b blob, d *directory, name string, out *Directory) error {
 	limit := d.limit()
-	if end := uint64(c.slice.signature.offset); limit != end {
+	if end := uint64(c.Signature.Offset); limit != end {
 		c.faults.add(b.offset, "the %s covers %d bytes, and the signature begins at byte %d", name, limit, end)
 	}
-	if limit > uint64(c.size) {
+	if limit > uint64(c.Size) {
 		return nil
 	}
 	if d.ScatterOffset != 0 {
@@ -235,7 +244,7 @@ func (c *check) code(b blob, d *directory, name string, out *Directory) error {
 	bad, err := c.badPages(d, limit, page, int(min(want, uint64(d.NCodeSlots))))
 	if len(bad) > 0 {
 		out.BadPages = bad
-		c.faults.list = append(c.faults.list, Fault{c.offset + int64(bad[0])*int64(page),
+		c.faults.list = append(c.faults.list, Fault{c.Offset + int64(bad[0])*int64(page),
 			fmt.Sprintf("%d of %d pages of the %s have another hash: %s", len(bad), d.NCodeSlots, name, ranges(bad))})
 	}
 	return err
@@ -246,7 +255,7 @@ const chunk = 256 << 10
 
 // badPages hashes the first count pages of page bytes.
 func (c *check) badPages(d *directory, limit, page uint64, count int) (bad []int, err error) {
-	in := io.NewSectionReader(c.r, 0, int64(limit))
+	in := io.NewSectionReader(c, 0, int64(limit))
 	buf := make([]byte, min(max(limit, 1), chunk))
 	h, sum := d.hash.hash.New(), make([]byte, 0, d.hash.hash.Size())
 	held := []byte(nil) // what is read and not yet hashed
@@ -315,14 +324,14 @@ func (c *check) specials(b blob, d *directory, name string, out map[string]strin
 // embeddedInfo gives the Info.plist that programs without a bundle have in a section, nil if there is none.
 func (c *check) embeddedInfo() ([]byte, error) {
 	const maxInfo = 1 << 20
-	seg := c.find("__TEXT")
+	seg := c.Segment("__TEXT")
 	if seg == nil {
 		return nil, nil
 	}
-	for _, s := range seg.sections {
-		if s.name == "__info_plist" && s.size <= maxInfo && c.within(uint64(s.offset), s.size) {
-			data := make([]byte, s.size)
-			return data, readFull(c.r, data, int64(s.offset))
+	for _, s := range seg.Sections {
+		if s.Name == "__info_plist" && s.Size <= maxInfo && c.Within(uint64(s.Offset), s.Size) {
+			data := make([]byte, s.Size)
+			return data, c.ReadFull(data, int64(s.Offset))
 		}
 	}
 	return nil, nil

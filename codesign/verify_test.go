@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mirrord/codesign/macho"
 )
 
 const plistHead = `<?xml version="1.0" encoding="UTF-8"?>
@@ -127,11 +129,11 @@ func TestVerify(t *testing.T) {
 			"arm64 executable fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]"},
 		{"one hash for all", with(arm64, signing{version: 0x20100, hashes: sha256}).bytes(),
 			"arm64 executable fixture flags= [0x20100 SHA-256 1*0 bad=[] requirements=right]"},
-		{"all special slots", with(image{cpu: cpuARM64, kind: typeDylib, info: "<plist/>"}, signing{hashes: sha256, pageShift: 12, entitlements: xml, der: derBlob(allowed), constraint: derBlob(map[string]any{"ccat": int64(0)})}).bytes(),
+		{"all special slots", with(image{cpu: macho.CPUARM64, kind: macho.Dylib, info: "<plist/>"}, signing{hashes: sha256, pageShift: 12, entitlements: xml, der: derBlob(allowed), constraint: derBlob(map[string]any{"ccat": int64(0)})}).bytes(),
 			"arm64 dylib fixture flags= [0x20400 SHA-256 13*4096 bad=[] DER entitlements=right Info.plist=right entitlements=right requirements=right self constraint=right]"},
 		{"fat", fatFixture(false, x86_64.bytes(), with(arm64e, signing{hashes: sha256, pageShift: 12}).bytes()),
 			"x86_64 executable\narm64e executable fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]"},
-		{"fat64", fatFixture(true, with(image{cpu: cpuX86, subtype: 8, kind: typeBundle}, signing{hashes: sha256, pageShift: 12}).bytes(), image{cpu: cpuARM64, subtype: 0x8000000c, kind: typeExecute}.bytes()),
+		{"fat64", fatFixture(true, with(image{cpu: macho.CPUX86_64, subtype: 8, kind: macho.Bundle}, signing{hashes: sha256, pageShift: 12}).bytes(), image{cpu: macho.CPUARM64, subtype: 0x8000000c, kind: macho.Execute}.bytes()),
 			"x86_64h bundle fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]\narm64e.x1 executable"},
 	} {
 		r := verify(t, tt.file)
@@ -188,11 +190,11 @@ func TestVerifyFindsFaults(t *testing.T) {
 	entitled.entitlements = plistHead + `<dict><key>a</key><true/></dict></plist>`
 	// at gives the signature's place in a thin file.
 	at := func(b []byte) int {
-		f, err := read(bytes.NewReader(b), int64(len(b)))
+		f, err := macho.Read(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return int(f.slices[0].signature.offset)
+		return int(f.Slices[0].Signature.Offset)
 	}
 	change := func(i image, f func(b, signature []byte)) []byte {
 		b := i.bytes()
@@ -248,7 +250,7 @@ func TestVerifyFindsFaults(t *testing.T) {
 		{"hash type", change(with(arm64, sound), func(_, signature []byte) {
 			signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x02})+37] = 1
 		}), "the CodeDirectory: hash type 1 with 32 bytes is not known"},
-		{"after the signature", with(image{cpu: cpuARM64, kind: typeExecute, trailing: 5}, sound).bytes(), "5 bytes after the signature are covered by no hash"},
+		{"after the signature", with(image{cpu: macho.CPUARM64, kind: macho.Execute, trailing: 5}, sound).bytes(), "5 bytes after the signature are covered by no hash"},
 		{"place", change(with(arm64, sound), func(b, _ []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "the signature is not at the end of segment __LINKEDIT"},
 		{"fat header", func() []byte { b := fatFixture(false, x86_64.bytes(), arm64.bytes()); b[8+3] = 5; return b }(), "the fat header calls it cpu 0x1000005/0x3, the slice says x86_64: the kernel refuses it"},
 	} {
@@ -285,8 +287,8 @@ func TestVerifyRefuses(t *testing.T) {
 		{"slices of text", fatFixture(false, []byte("#!/bin/sh and more"), []byte("something else")), "none of 2 slices can be read; the first: not a Mach-O file"},
 	} {
 		_, err := Verify(bytes.NewReader(tt.file), int64(len(tt.file)))
-		var format *FormatError
-		if err == nil || !strings.HasPrefix(err.Error(), tt.want) || !errors.Is(err, ErrNotMachO) && !errors.As(err, &format) {
+		var format *macho.FormatError
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) || !errors.Is(err, macho.ErrNotMachO) && !errors.As(err, &format) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

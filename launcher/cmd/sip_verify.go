@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mirrord/codesign"
+	"mirrord/codesign/macho"
 	"mirrord/launcher/progress"
 	"mirrord/launcher/run"
 )
@@ -42,8 +43,8 @@ Mach-O file or is broken before its signature.`,
 				return fmt.Errorf("sip verify takes one file, not %d\nhint: mirrord sip verify FILE", len(words))
 			}
 			r, err := verifyFile(words[0])
-			var format *codesign.FormatError
-			if errors.Is(err, codesign.ErrNotMachO) || errors.As(err, &format) {
+			var format *macho.FormatError
+			if errors.Is(err, macho.ErrNotMachO) || errors.As(err, &format) {
 				printer(progress.Auto).Show(run.FailureEvent(err))
 				ending.Status = notMachO
 				return nil
@@ -72,10 +73,10 @@ func verifyFile(name string) (*codesign.Report, error) {
 		return nil, fmt.Errorf("%w\nhint: give the path of a program", err)
 	}
 	if info.IsDir() {
-		return nil, fmt.Errorf("%s is a directory: %w\nhint: the program of an .app is in its Contents/MacOS", name, codesign.ErrNotMachO)
+		return nil, fmt.Errorf("%s is a directory: %w\nhint: the program of an .app is in its Contents/MacOS", name, macho.ErrNotMachO)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file: %w", name, codesign.ErrNotMachO)
+		return nil, fmt.Errorf("%s is no regular file: %w", name, macho.ErrNotMachO)
 	}
 	f, err := os.Open(name)
 	if err != nil {
