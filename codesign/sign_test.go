@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mirrord/codesign/macho"
+	"mirrord/codesign/machotest"
 )
 
 func sign(b []byte) ([]byte, error) {
@@ -24,8 +25,8 @@ func sign(b []byte) ([]byte, error) {
 }
 
 func TestSign(t *testing.T) {
-	entitled := signing{hashes: []uint8{1, 2}, pageShift: 14, flags: 0x10000, team: "TEAM123456", platform: 16, entitlements: plistHead + "<dict><key>a</key><true/></dict></plist>",
-		der: derBlob(map[string]any{"a": true}), constraint: derBlob(map[string]any{}), cms: []byte("certificates")}
+	entitled := machotest.Signature{Hashes: []uint8{1, 2}, PageShift: 14, Flags: 0x10000, Team: "TEAM123456", Platform: 16, Entitlements: plistHead + "<dict><key>a</key><true/></dict></plist>",
+		DER: machotest.DER(map[string]any{"a": true}), Constraints: map[uint32][]byte{machotest.SlotSelf: machotest.DER(map[string]any{})}, CMS: []byte("certificates")}
 	signed := func(pages int) string {
 		return fmt.Sprintf(" mirrord.test flags=adhoc [0x20400 SHA-256 %d*4096 bad=[] requirements=right]", pages)
 	}
@@ -34,14 +35,14 @@ func TestSign(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"unsigned", x86_64.bytes(), "x86_64 executable" + signed(13)},
-		{"signed", with(arm64, entitled).bytes(), "arm64 executable" + signed(13)},
-		{"linker-signed", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, flags: 0x20002}).bytes(), "arm64 executable" + signed(13)},
-		{"arm64e dylib", image{cpu: macho.CPUARM64, subtype: 0x80000002, kind: macho.Dylib, code: 1}.bytes(), "arm64e dylib" + signed(9)},
-		{"large", image{cpu: macho.CPUARM64, kind: macho.Bundle, code: 3 << 20}.bytes(), "arm64 bundle" + signed(777)},
-		{"no room is needed", with(image{cpu: macho.CPUX86_64, subtype: 3, kind: macho.Execute, full: true}, entitled).bytes(), "x86_64 executable" + signed(13)},
-		{"fat", fatFixture(false, x86_64.bytes(), with(arm64e, entitled).bytes()), "x86_64 executable" + signed(13) + "\narm64e executable" + signed(13)},
-		{"fat64", fatFixture(true, arm64.bytes(), with(arm64e, entitled).bytes()), "arm64 executable" + signed(13) + "\narm64e executable" + signed(13)},
+		{"unsigned", x86_64.Bytes(), "x86_64 executable" + signed(13)},
+		{"signed", arm64.With(entitled).Bytes(), "arm64 executable" + signed(13)},
+		{"linker-signed", arm64.With(machotest.Signature{Flags: 0x20002}).Bytes(), "arm64 executable" + signed(13)},
+		{"arm64e dylib", (machotest.Image{Arch: machotest.ARM64e, Kind: machotest.Dylib, Code: 1}).Bytes(), "arm64e dylib" + signed(9)},
+		{"large", (machotest.Image{Kind: machotest.Bundle, Code: 3 << 20}).Bytes(), "arm64 bundle" + signed(777)},
+		{"no room is needed", (machotest.Image{Arch: machotest.X86_64, NoRoom: true}).With(entitled).Bytes(), "x86_64 executable" + signed(13)},
+		{"fat", machotest.Fat(x86_64.Bytes(), arm64e.With(entitled).Bytes()), "x86_64 executable" + signed(13) + "\narm64e executable" + signed(13)},
+		{"fat64", machotest.Fat64(arm64.Bytes(), arm64e.With(entitled).Bytes()), "arm64 executable" + signed(13) + "\narm64e executable" + signed(13)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := sign(tt.file)
@@ -188,20 +189,20 @@ func TestSignRefuses(t *testing.T) {
 		want   string
 		noRoom bool
 	}{
-		{"no room", image{cpu: macho.CPUX86_64, subtype: 3, kind: macho.Execute, full: true}.bytes(), "the x86_64 slice cannot be signed: there is no room for LC_CODE_SIGNATURE", true},
-		{"something in the gap", change(arm64.bytes(), func(b []byte) {
+		{"no room", (machotest.Image{Arch: machotest.X86_64, NoRoom: true}).Bytes(), "the x86_64 slice cannot be signed: there is no room for LC_CODE_SIGNATURE", true},
+		{"something in the gap", change(arm64.Bytes(), func(b []byte) {
 			b[0xfff] = 0
 			copy(b[32+int(b[20])|int(b[21])<<8:], "note")
 			b[32+(int(b[20])|int(b[21])<<8)] = 1
 		}), "there is no room", true},
-		{"something after the commands", change(arm64.bytes(), func(b []byte) { b[20] += 8 }), "something follows its 10 load commands", false},
-		{"encrypted", image{cpu: macho.CPUARM64, kind: macho.Execute, encrypted: true}.bytes(), "the arm64 slice cannot be signed: it is encrypted", false},
-		{"object", image{cpu: macho.CPUARM64, kind: 1}.bytes(), "it is no program or library but a file of kind object", false},
-		{"data at the end", image{cpu: macho.CPUARM64, kind: macho.Execute, trailing: 9}.bytes(), "9 bytes follow segment __LINKEDIT", false},
-		{"no __LINKEDIT", change(arm64.bytes(), func(b []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "it has no segment __LINKEDIT", false},
+		{"something after the commands", change(arm64.Bytes(), func(b []byte) { b[20] += 8 }), "something follows its 11 load commands", false},
+		{"encrypted", (machotest.Image{Encrypted: true}).Bytes(), "the arm64 slice cannot be signed: it is encrypted", false},
+		{"object", (machotest.Image{Kind: machotest.Object}).Bytes(), "it is no program or library but a file of kind object", false},
+		{"data at the end", (machotest.Image{Trailing: 9}).Bytes(), "9 bytes follow segment __LINKEDIT", false},
+		{"no __LINKEDIT", change(arm64.Bytes(), func(b []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "it has no segment __LINKEDIT", false},
 		{"32 bits", append([]byte{0xce, 0xfa, 0xed, 0xfe, 7, 0, 0, 0, 3, 0, 0, 0, 2}, make([]byte, 100)...), "the i386 slice cannot be signed: no Mac of today", false},
-		{"bogus entry", change(fatFixture(false, x86_64.bytes()), func(b []byte) { b[11] = 5 }), "the x86_64 slice cannot be signed: the fat header calls it cpu 0x1000005/0x3", false},
-		{"one slice of two", fatFixture(false, arm64.bytes(), []byte("something else")), "not a Mach-O file", false},
+		{"bogus entry", change(machotest.Fat(x86_64.Bytes()), func(b []byte) { b[11] = 5 }), "the x86_64 slice cannot be signed: the fat header calls it cpu 0x1000005/0x3", false},
+		{"one slice of two", machotest.Fat(arm64.Bytes(), []byte("something else")), "not a Mach-O file", false},
 		{"text", []byte("#!/bin/sh\n"), "not a Mach-O file", false},
 	} {
 		out, err := sign(tt.file)
@@ -210,12 +211,12 @@ func TestSignRefuses(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"", "a\x00b", strings.Repeat("x", 1025)} {
-		if err := Sign(&bytes.Buffer{}, bytes.NewReader(arm64.bytes()), int64(len(arm64.bytes())), Options{Identifier: id}); err == nil {
+		if err := Sign(&bytes.Buffer{}, bytes.NewReader(arm64.Bytes()), int64(len(arm64.Bytes())), Options{Identifier: id}); err == nil {
 			t.Errorf("identifier %.10q is taken", id)
 		}
 	}
 	// A source that shrinks meanwhile, and a disk that is full.
-	b := arm64.bytes()
+	b := arm64.Bytes()
 	if err := Sign(&bytes.Buffer{}, bytes.NewReader(b[:0x4800]), int64(len(b)), Options{Identifier: "x"}); err == nil {
 		t.Error("a source that shrinks is no error")
 	}
@@ -231,7 +232,7 @@ func (full) Write([]byte) (int, error) { return 0, errBroken }
 // A large program is never in memory.
 func TestMemory(t *testing.T) {
 	const size = 150 << 20
-	large := &sparse{image{cpu: macho.CPUARM64, kind: macho.Execute, code: 1 << 16}.bytes(), size}
+	large := &sparse{(machotest.Image{Code: 1 << 16}).Bytes(), size}
 	large.grow()
 	var before, after runtime.MemStats
 	runtime.GC()

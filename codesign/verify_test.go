@@ -13,56 +13,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mirrord/codesign/macho"
+	"mirrord/codesign/machotest"
+)
+
+// The files that most tests take.
+var (
+	x86_64 = machotest.Image{Arch: machotest.X86_64}
+	arm64  = machotest.Image{}
+	arm64e = machotest.Image{Arch: machotest.ARM64e}
 )
 
 const plistHead = `<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
 <plist version="1.0">`
-
-// der encodes values as libCoreEntitlements does.
-func der(v any) []byte {
-	wrap := func(tag byte, b []byte) []byte {
-		if len(b) < 0x80 {
-			return append([]byte{tag, byte(len(b))}, b...)
-		}
-		return append([]byte{tag, 0x82, byte(len(b) >> 8), byte(len(b))}, b...)
-	}
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return []byte{derBool, 1, 0xff}
-		}
-		return []byte{derBool, 1, 0}
-	case string:
-		return wrap(derString, []byte(v))
-	case int64:
-		return wrap(derInteger, binary.BigEndian.AppendUint64(nil, uint64(v)))
-	case []any:
-		var b []byte
-		for _, each := range v {
-			b = append(b, der(each)...)
-		}
-		return wrap(derSequence, b)
-	case map[string]any:
-		var keys []string
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		var b []byte
-		for _, k := range keys {
-			b = append(b, wrap(derSequence, append(der(k), der(v[k])...))...)
-		}
-		return wrap(derDictionary, b)
-	}
-	panic(fmt.Sprintf("%T", v))
-}
-
-// derBlob adds the version.
-func derBlob(v map[string]any) []byte {
-	b := append([]byte{derInteger, 1, 1}, der(v)...)
-	return append([]byte{derVersioned, 0x82, byte(len(b) >> 8), byte(len(b))}, b...)
-}
 
 func verify(t *testing.T, b []byte) *Report {
 	t.Helper()
@@ -101,13 +64,7 @@ func sketch(r *Report) string {
 	return strings.Join(lines, "\n")
 }
 
-func with(i image, g signing) image {
-	i.signature = g.bytes
-	return i
-}
-
 func TestVerify(t *testing.T) {
-	sha256 := []uint8{2}
 	allowed := map[string]any{"com.apple.security.cs.allow-dyld-environment-variables": false, "n": int64(-5), "list": []any{"a", true}, "d": map[string]any{}}
 	xml := plistHead + `<dict><key>com.apple.security.cs.allow-dyld-environment-variables</key><false/> <key>n</key><integer>-5</integer>
 		<key>list</key><array><string>a</string><true/></array><key>d</key><dict/></dict></plist>`
@@ -116,24 +73,26 @@ func TestVerify(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"unsigned", x86_64.bytes(), "x86_64 executable"},
-		{"ad hoc", with(arm64, signing{hashes: sha256, pageShift: 12, flags: 0x20002}).bytes(),
+		{"unsigned", x86_64.Bytes(), "x86_64 executable"},
+		{"ad hoc", arm64.With(machotest.Signature{Flags: 0x20002}).Bytes(),
 			"arm64 executable fixture flags=adhoc,linker-signed [0x20400 SHA-256 13*4096 bad=[] requirements=right]"},
-		{"both hashes of old", with(x86_64, signing{version: 0x20200, hashes: []uint8{1, 2}, pageShift: 12}).bytes(),
+		{"both hashes of old", x86_64.With(machotest.Signature{Version: 0x20200, Hashes: []uint8{1, 2}}).Bytes(),
 			"x86_64 executable fixture flags= [0x20200 SHA-1 13*4096 bad=[] requirements=right] [0x20200 SHA-256 13*4096 bad=[] requirements=right]"},
-		{"the other hashes", with(x86_64, signing{version: 0x20001, hashes: []uint8{3, 4}, pageShift: 12}).bytes(),
+		{"the other hashes", x86_64.With(machotest.Signature{Version: 0x20001, Hashes: []uint8{3, 4}}).Bytes(),
 			"x86_64 executable fixture flags= [0x20001 SHA-256/20 13*4096 bad=[] requirements=right] [0x20001 SHA-384 13*4096 bad=[] requirements=right]"},
-		{"pages of 16 KiB", with(arm64e, signing{version: 0x20500, hashes: sha256, pageShift: 14, flags: 0x10000}).bytes(),
+		{"pages of 16 KiB", arm64e.With(machotest.Signature{Version: 0x20500, PageShift: 14, Flags: 0x10000}).Bytes(),
 			"arm64e executable fixture flags=runtime [0x20500 SHA-256 4*16384 bad=[] requirements=right]"},
-		{"a limit of 64 bits", with(arm64, signing{hashes: sha256, pageShift: 12, long: true}).bytes(),
+		{"a limit of 64 bits", arm64.With(machotest.Signature{Limit64: true}).Bytes(),
 			"arm64 executable fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]"},
-		{"one hash for all", with(arm64, signing{version: 0x20100, hashes: sha256}).bytes(),
+		{"one hash for all", arm64.With(machotest.Signature{Version: 0x20100, NoPages: true}).Bytes(),
 			"arm64 executable fixture flags= [0x20100 SHA-256 1*0 bad=[] requirements=right]"},
-		{"all special slots", with(image{cpu: macho.CPUARM64, kind: macho.Dylib, info: "<plist/>"}, signing{hashes: sha256, pageShift: 12, entitlements: xml, der: derBlob(allowed), constraint: derBlob(map[string]any{"ccat": int64(0)})}).bytes(),
+		{"all special slots", (machotest.Image{Kind: machotest.Dylib, Info: "<plist/>"}).With(machotest.Signature{
+			Entitlements: xml, DER: machotest.DER(allowed), Constraints: map[uint32][]byte{machotest.SlotSelf: machotest.DER(map[string]any{"ccat": int64(0)})},
+		}).Bytes(),
 			"arm64 dylib fixture flags= [0x20400 SHA-256 13*4096 bad=[] DER entitlements=right Info.plist=right entitlements=right requirements=right self constraint=right]"},
-		{"fat", fatFixture(false, x86_64.bytes(), with(arm64e, signing{hashes: sha256, pageShift: 12}).bytes()),
+		{"fat", machotest.Fat(x86_64.Bytes(), arm64e.With(machotest.Signature{}).Bytes()),
 			"x86_64 executable\narm64e executable fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]"},
-		{"fat64", fatFixture(true, with(image{cpu: macho.CPUX86_64, subtype: 8, kind: macho.Bundle}, signing{hashes: sha256, pageShift: 12}).bytes(), image{cpu: macho.CPUARM64, subtype: 0x8000000c, kind: macho.Execute}.bytes()),
+		{"fat64", machotest.Fat64((machotest.Image{Arch: machotest.X86_64h, Kind: machotest.Bundle}).With(machotest.Signature{}).Bytes(), (machotest.Image{Arch: machotest.ARM64eX1}).Bytes()),
 			"x86_64h bundle fixture flags= [0x20400 SHA-256 13*4096 bad=[] requirements=right]\narm64e.x1 executable"},
 	} {
 		r := verify(t, tt.file)
@@ -150,13 +109,13 @@ func TestVerify(t *testing.T) {
 		}
 	}
 
-	s := verify(t, with(arm64, signing{version: 0x20500, hashes: []uint8{1, 2}, pageShift: 12, flags: 0x10000, platform: 16, team: "TEAM123456", entitlements: xml, der: derBlob(allowed),
-		constraint: derBlob(map[string]any{"ccat": int64(2)}), cms: []byte("cms")}).bytes()).Slices[0]
+	s := verify(t, arm64.With(machotest.Signature{Version: 0x20500, Hashes: []uint8{1, 2}, Flags: 0x10000, Platform: 16, Team: "TEAM123456", Entitlements: xml, DER: machotest.DER(allowed),
+		Constraints: map[uint32][]byte{machotest.SlotSelf: machotest.DER(map[string]any{"ccat": int64(2)})}, CMS: []byte("cms")}).Bytes()).Slices[0]
 	if diff := cmp.Diff(allowed, s.Entitlements); diff != "" {
 		t.Error(diff)
 	}
 	if s.Team != "TEAM123456" || s.Platform != 16 || s.Runtime != "13.3.0" || s.CMS != 3 || s.Constraints["self"]["ccat"] != int64(2) || len(s.CDHash) != 40 ||
-		!slices.Equal(s.Requirements, []string{"designated"}) || !slices.Equal(s.EntitlementsIn, []string{"XML", "DER"}) || *s.Directories[0].ExecSegment != (ExecSegment{}) {
+		!slices.Equal(s.Requirements, []string{"designated"}) || !slices.Equal(s.EntitlementsIn, []string{"XML", "DER"}) || *s.Directories[0].ExecSegment != (ExecSegment{Limit: 0x8000, Flags: 1}) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -175,7 +134,7 @@ func pageHash(signature []byte, nth, page int) []byte {
 // The kernel knows a program by the strongest hash, wherever that stands.
 func TestCDHash(t *testing.T) {
 	hash := func(kinds ...uint8) string {
-		return verify(t, with(arm64, signing{hashes: kinds, pageShift: 12}).bytes()).Slices[0].CDHash
+		return verify(t, arm64.With(machotest.Signature{Hashes: kinds}).Bytes()).Slices[0].CDHash
 	}
 	for _, kinds := range [][2]uint8{{1, 2}, {2, 3}, {2, 4}} {
 		if a, b := hash(kinds[0], kinds[1]), hash(kinds[1], kinds[0]); a != b {
@@ -185,9 +144,9 @@ func TestCDHash(t *testing.T) {
 }
 
 func TestVerifyFindsFaults(t *testing.T) {
-	sound := signing{hashes: []uint8{2}, pageShift: 12}
+	sound := machotest.Signature{}
 	entitled := sound
-	entitled.entitlements = plistHead + `<dict><key>a</key><true/></dict></plist>`
+	entitled.Entitlements = plistHead + `<dict><key>a</key><true/></dict></plist>`
 	// at gives the signature's place in a thin file.
 	at := func(b []byte) int {
 		f, err := macho.Read(bytes.NewReader(b), int64(len(b)))
@@ -196,8 +155,8 @@ func TestVerifyFindsFaults(t *testing.T) {
 		}
 		return int(f.Slices[0].Signature.Offset)
 	}
-	change := func(i image, f func(b, signature []byte)) []byte {
-		b := i.bytes()
+	change := func(i machotest.Image, f func(b, signature []byte)) []byte {
+		b := i.Bytes()
 		f(b, b[at(b):])
 		return b
 	}
@@ -206,53 +165,53 @@ func TestVerifyFindsFaults(t *testing.T) {
 		file []byte
 		want string // all faults
 	}{
-		{"three pages", change(with(arm64, sound), func(b, _ []byte) { b[0x1234] ^= 1; b[0x2000] ^= 1; b[0x6fff] ^= 0x80 }),
+		{"three pages", change(arm64.With(sound), func(b, _ []byte) { b[0x1234] ^= 1; b[0x2000] ^= 1; b[0x6fff] ^= 0x80 }),
 			"byte 4096: 3 of 13 pages of the CodeDirectory (SHA-256) have another hash: 1-2, 6"},
-		{"the last page", change(with(arm64, sound), func(b, signature []byte) { b[len(b)-len(signature)-1] ^= 1 }),
+		{"the last page", change(arm64.With(sound), func(b, signature []byte) { b[len(b)-len(signature)-1] ^= 1 }),
 			"byte 49152: 1 of 13 pages of the CodeDirectory (SHA-256) have another hash: 12"},
-		{"a page hash", change(with(arm64, signing{hashes: []uint8{4}}), func(_, signature []byte) { pageHash(signature, 0, 0)[47] ^= 1 }),
+		{"a page hash", change(arm64.With(machotest.Signature{Hashes: []uint8{4}, NoPages: true}), func(_, signature []byte) { pageHash(signature, 0, 0)[47] ^= 1 }),
 			"byte 0: 1 of 1 pages of the CodeDirectory (SHA-384) have another hash: 0"},
-		{"one of two directories", change(with(arm64, signing{hashes: []uint8{1, 2}, pageShift: 14}), func(_, signature []byte) { pageHash(signature, 1, 3)[0] ^= 1 }),
+		{"one of two directories", change(arm64.With(machotest.Signature{Hashes: []uint8{1, 2}, PageShift: 14}), func(_, signature []byte) { pageHash(signature, 1, 3)[0] ^= 1 }),
 			"byte 49152: 1 of 4 pages of the alternate CodeDirectory 1 (SHA-256) have another hash: 3"},
-		{"entitlements", change(with(arm64, entitled), func(_, signature []byte) {
+		{"entitlements", change(arm64.With(entitled), func(_, signature []byte) {
 			copy(signature[bytes.Index(signature, []byte("<key>a")):], "<key>b")
 		}), "byte 50924: the CodeDirectory (SHA-256) has another hash for the entitlements"},
-		{"an uncovered blob", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, entitlements: entitled.entitlements, specials: func(slot uint32, hash []byte) []byte {
+		{"an uncovered blob", arm64.With(machotest.Signature{Entitlements: entitled.Entitlements, Special: func(slot uint32, hash []byte) []byte {
 			if slot == slotEntitlements {
 				return make([]byte, len(hash))
 			}
 			return hash
-		}}).bytes(), "byte 50924: the CodeDirectory (SHA-256) has no hash for the entitlements"},
-		{"a missing blob", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, constraint: derBlob(nil), specials: func(slot uint32, hash []byte) []byte {
+		}}).Bytes(), "byte 50924: the CodeDirectory (SHA-256) has no hash for the entitlements"},
+		{"a missing blob", arm64.With(machotest.Signature{Constraints: map[uint32][]byte{machotest.SlotSelf: machotest.DER(nil)}, Special: func(slot uint32, hash []byte) []byte {
 			return bytes.Repeat([]byte{1}, len(hash)) // of slots 1 to 8
-		}}).bytes(), "byte 50972: the CodeDirectory (SHA-256) has another hash for the requirements; byte 50204: the CodeDirectory (SHA-256) has a hash for the entitlements, which is not there; " +
+		}}).Bytes(), "byte 50972: the CodeDirectory (SHA-256) has another hash for the requirements; byte 50204: the CodeDirectory (SHA-256) has a hash for the entitlements, which is not there; " +
 			"byte 50204: the CodeDirectory (SHA-256) has a hash for the DER entitlements, which is not there; byte 51020: the CodeDirectory (SHA-256) has another hash for the self constraint"},
-		{"entitlements that disagree", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, entitlements: entitled.entitlements, der: derBlob(map[string]any{"a": false})}).bytes(),
+		{"entitlements that disagree", arm64.With(machotest.Signature{Entitlements: entitled.Entitlements, DER: machotest.DER(map[string]any{"a": false})}).Bytes(),
 			"the entitlements in DER are not those in XML"},
-		{"two of one kind", with(arm64, signing{hashes: []uint8{2, 2}, pageShift: 12}).bytes(), "the alternate CodeDirectory 1 is a second one with SHA-256: the kernel refuses it"},
-		{"no directory", with(arm64, signing{}).bytes(), "the signature has no CodeDirectory that can be read"},
-		{"a slot twice", with(arm64, signing{hashes: []uint8{2}, pageShift: 12, extra: []blob{{slot: slotRequirements, data: requirementsFixture()}}}).bytes(), "there is a second blob for slot 0x2"},
-		{"code limit", change(with(arm64, sound), func(_, signature []byte) {
+		{"two of one kind", arm64.With(machotest.Signature{Hashes: []uint8{2, 2}}).Bytes(), "the alternate CodeDirectory 1 is a second one with SHA-256: the kernel refuses it"},
+		{"no directory", arm64.With(machotest.Signature{Hashes: []uint8{}}).Bytes(), "the signature has no CodeDirectory that can be read"},
+		{"a slot twice", arm64.With(machotest.Signature{Extra: []machotest.Blob{machotest.Requirements()}}).Bytes(), "there is a second blob for slot 0x2"},
+		{"code limit", change(arm64.With(sound), func(_, signature []byte) {
 			d := signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x02}):]
 			binary.BigEndian.PutUint32(d[32:], binary.BigEndian.Uint32(d[32:])-4096)
 		}), "covers 46064 bytes, and the signature begins at byte 50160; byte 50196: the CodeDirectory (SHA-256) has 13 pages where 46064 bytes have 12; byte 45056: 1 of 13 pages"},
-		{"code beyond", change(with(arm64, sound), func(_, signature []byte) {
+		{"code beyond", change(arm64.With(sound), func(_, signature []byte) {
 			d := signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x02}):]
 			binary.BigEndian.PutUint32(d[32:], 1<<31)
 		}), "covers 2147483648 bytes"},
-		{"magic", change(with(arm64, sound), func(_, signature []byte) { signature[3] = 0xc1 }), "the signature begins with 0xfade0cc1, not with 0xfade0cc0"},
-		{"length", change(with(arm64, sound), func(_, signature []byte) { signature[4] = 1 }), "the signature has 16777"},
-		{"count", change(with(arm64, sound), func(_, signature []byte) { signature[8] = 1 }), "a list of 16777219 blobs"},
-		{"offset", change(with(arm64, sound), func(_, signature []byte) { signature[16] = 1 }), "the blob begins at byte 16777252 of"},
-		{"magic of a blob", change(with(arm64, sound), func(_, signature []byte) {
+		{"magic", change(arm64.With(sound), func(_, signature []byte) { signature[3] = 0xc1 }), "the signature begins with 0xfade0cc1, not with 0xfade0cc0"},
+		{"length", change(arm64.With(sound), func(_, signature []byte) { signature[4] = 1 }), "the signature has 16777"},
+		{"count", change(arm64.With(sound), func(_, signature []byte) { signature[8] = 1 }), "a list of 16777219 blobs"},
+		{"offset", change(arm64.With(sound), func(_, signature []byte) { signature[16] = 1 }), "the blob begins at byte 16777252 of"},
+		{"magic of a blob", change(arm64.With(sound), func(_, signature []byte) {
 			signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x01})+3] = 9
 		}), "requirements: magic 0xfade0c09, not 0xfade0c01"},
-		{"hash type", change(with(arm64, sound), func(_, signature []byte) {
+		{"hash type", change(arm64.With(sound), func(_, signature []byte) {
 			signature[bytes.Index(signature, []byte{0xfa, 0xde, 0x0c, 0x02})+37] = 1
 		}), "the CodeDirectory: hash type 1 with 32 bytes is not known"},
-		{"after the signature", with(image{cpu: macho.CPUARM64, kind: macho.Execute, trailing: 5}, sound).bytes(), "5 bytes after the signature are covered by no hash"},
-		{"place", change(with(arm64, sound), func(b, _ []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "the signature is not at the end of segment __LINKEDIT"},
-		{"fat header", func() []byte { b := fatFixture(false, x86_64.bytes(), arm64.bytes()); b[8+3] = 5; return b }(), "the fat header calls it cpu 0x1000005/0x3, the slice says x86_64: the kernel refuses it"},
+		{"after the signature", (machotest.Image{Trailing: 5}).With(sound).Bytes(), "5 bytes after the signature are covered by no hash"},
+		{"place", change(arm64.With(sound), func(b, _ []byte) { b[bytes.Index(b, []byte("__LINKEDIT"))] = '-' }), "the signature is not at the end of segment __LINKEDIT"},
+		{"fat header", func() []byte { b := machotest.Fat(x86_64.Bytes(), arm64.Bytes()); b[8+3] = 5; return b }(), "the fat header calls it cpu 0x1000005/0x3, the slice says x86_64: the kernel refuses it"},
 	} {
 		r := verify(t, tt.file)
 		var got []string
@@ -268,9 +227,9 @@ func TestVerifyFindsFaults(t *testing.T) {
 }
 
 func TestVerifyRefuses(t *testing.T) {
-	thin := arm64.bytes()
+	thin := arm64.Bytes()
 	cut := func(n int) []byte { return thin[:n] }
-	overlapping := fatFixture(false, x86_64.bytes(), arm64.bytes())
+	overlapping := machotest.Fat(x86_64.Bytes(), arm64.Bytes())
 	copy(overlapping[8+20+8:], overlapping[8+8:8+12])
 	for _, tt := range []struct {
 		name string
@@ -284,7 +243,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"commands", cut(200), "malformed at byte 20: "},
 		{"no slices", []byte("\xca\xfe\xba\xbe\x00\x00\x00\x00"), "malformed at byte 4: a fat file without slices"},
 		{"list of slices", []byte("\xca\xfe\xba\xbe\x00\x00\x00\x02"), "malformed at byte 8: the list of slices is cut off"},
-		{"slices of text", fatFixture(false, []byte("#!/bin/sh and more"), []byte("something else")), "none of 2 slices can be read; the first: not a Mach-O file"},
+		{"slices of text", machotest.Fat([]byte("#!/bin/sh and more"), []byte("something else")), "none of 2 slices can be read; the first: not a Mach-O file"},
 	} {
 		_, err := Verify(bytes.NewReader(tt.file), int64(len(tt.file)))
 		var format *macho.FormatError
@@ -295,13 +254,13 @@ func TestVerifyRefuses(t *testing.T) {
 	if got := sketch(verify(t, overlapping)); !strings.Contains(got, "arm64 unreadable: malformed at byte 16384: slice 1 overlaps slice 0") {
 		t.Error(got)
 	}
-	steep := fatFixture(false, x86_64.bytes(), arm64.bytes())
+	steep := machotest.Fat(x86_64.Bytes(), arm64.Bytes())
 	steep[8+20+19] = 16
 	if got := sketch(verify(t, steep)); !strings.Contains(got, "arm64 unreadable: malformed at byte 28: slice 1 is to be aligned to 2^16 bytes") {
 		t.Error(got)
 	}
 	// An error of the file itself is not a fault of its signature.
-	signed := with(arm64, signing{hashes: []uint8{2}, pageShift: 12}).bytes()
+	signed := arm64.With(machotest.Signature{}).Bytes()
 	if _, err := Verify(&failing{bytes.NewReader(signed), 0x3000}, int64(len(signed))); !errors.Is(err, errBroken) {
 		t.Error(err)
 	}
@@ -348,14 +307,14 @@ func TestEntitlements(t *testing.T) {
 		in   []byte
 		want string
 	}{
-		{derBlob(map[string]any{"a": int64(-1), "b": strings.Repeat("x", 300)})[:20], "map[] has "},
+		{machotest.DER(map[string]any{"a": int64(-1), "b": strings.Repeat("x", 300)})[:20], "map[] has "},
 		{[]byte{derSet, 8, derSequence, 6, derString, 1, 'a', derBool, 1, 1}, "map[a:true] <nil>"}, // before macOS 12
 		{[]byte{derDictionary, 8, derSequence, 6, derString, 1, 'a', derOctets, 1, 1}, "map[a:[1]] <nil>"},
 		{[]byte{derDictionary, 8, derSequence, 6, derString, 1, 'a', 0x13, 1, 1}, "map[] has a value of tag 0x13"},
 		{[]byte{derDictionary, 0, 0}, "map[] has 1 bytes after its end"},
 		{[]byte{derDictionary, 0x84, 0xff, 0xff, 0xff, 0xff}, "map[] has 4294967295 bytes of tag 0xb0 where 0 are left"},
 		{[]byte{derDictionary, 0x80}, "map[] has a length of 0 bytes"},
-		{derBlob(deep), "map[] is nested more than 32 deep"},
+		{machotest.DER(deep), "map[] is nested more than 32 deep"},
 	} {
 		v, err := parseDER(tt.in)
 		if got := fmt.Sprint(v, " ", err); !strings.HasPrefix(got, tt.want) {

@@ -25,6 +25,9 @@ var rules = []struct {
 	{folder: "app", never: []string{"mirrord/launcher", "mirrord/agent", "k8s.io/client-go"}, except: []string{"mirrord/launcher/events"}},
 }
 
+// forTests are folders that no program may have in it.
+var forTests = []string{"mirrord/codesign/machotest"}
+
 // pkg is what go list says of a package.
 type pkg struct {
 	ImportPath   string
@@ -77,6 +80,11 @@ func check(p pkg) (faults []string) {
 			}
 		}
 	}
+	for _, path := range p.Deps {
+		if belowAny(path, forTests) && !belowAny(p.ImportPath, forTests) {
+			faults = append(faults, p.ImportPath+" imports "+path)
+		}
+	}
 	return faults
 }
 
@@ -102,6 +110,8 @@ func TestCheckFindsFaults(t *testing.T) {
 		{pkg{ImportPath: "mirrord/agent/wire", TestImports: []string{"mirrord/agent/wire"}}, 0},
 		{pkg{ImportPath: "mirrord/sip", Deps: []string{"mirrord/codesign"}}, 0},
 		{pkg{ImportPath: "mirrord/sip", Deps: []string{"mirrord/launcher/config"}}, 1},
+		{pkg{ImportPath: "mirrord/sip", TestImports: []string{"mirrord/codesign/machotest"}}, 0},
+		{pkg{ImportPath: "mirrord/sip", Deps: []string{"mirrord/codesign/machotest"}}, 1},
 		{pkg{ImportPath: "mirrord/app/ui", Deps: []string{"mirrord/launcher/run", "mirrord/launcher/events"}}, 1},
 		{pkg{ImportPath: "mirrord/applet", Deps: []string{"mirrord/launcher/run"}}, 0},
 	} {
