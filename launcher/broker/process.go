@@ -42,7 +42,7 @@ func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 
 // exec says how a program is to be executed. An exec that will fail by itself is left to do so.
 func (b *Broker) exec(from asker, m *frame.ExecRequest) answer {
-	r := sip.Request{Path: m.Path, Argv0: m.Argv0, Cwd: m.Cwd, PathVar: m.PathVar, Search: m.Search != 0}
+	r := sip.Request{Path: m.Path, Argv0: m.Argv0, Cwd: m.Cwd, PathVar: m.PathVar, Search: m.Flags&frame.ExecSearch != 0}
 	who, ok := from()
 	if ok {
 		r.Caller = &sip.Creds{UID: who.uid, GID: who.gid}

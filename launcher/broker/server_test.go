@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
@@ -234,9 +235,9 @@ func TestExec(t *testing.T) {
 		"/no": {Verdict: uint8(sip.Fails)}, "script": {Verdict: uint8(sip.Inject)},
 	} {
 		var reply frame.ExecReply
-		status, _ := s.ask(t, frame.Exec, &frame.ExecRequest{Search: 1, Path: path, Cwd: "/w", Argv0: "a", PathVar: "/usr/bin"}, &reply)
-		if status != 0 || reply != want {
-			t.Errorf("%s: status %d, %+v, want %+v", path, status, reply, want)
+		status, _ := s.ask(t, frame.Exec, &frame.ExecRequest{Flags: frame.ExecSearch, Path: path, Cwd: "/w", Argv0: "a", PathVar: "/usr/bin"}, &reply)
+		if diff := cmp.Diff(want, reply); status != 0 || diff != "" {
+			t.Errorf("%s: status %d (-want +got)\n%s", path, status, diff)
 		}
 		if got := <-asked; !got.Search || got.Cwd != "/w" || got.PathVar != "/usr/bin" || got.Argv0 != "a" || got.Caller == nil || got.Caller.UID != os.Getuid() {
 			t.Errorf("asked %+v", got)

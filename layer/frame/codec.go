@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 )
 
 // Message is the fields of one request or reply. Only the structs of this package are messages.
@@ -137,6 +138,25 @@ func (c *codec) str(v *string) {
 		c.buf = append(c.buf, *v...)
 	} else if b := c.take(int(n)); b != nil {
 		*v = string(b)
+	}
+}
+
+func (c *codec) strs(v *[]string) {
+	if c.writing && len(*v) > math.MaxUint16 {
+		c.fail("%d strings", len(*v))
+		return
+	}
+	n := uint16(len(*v))
+	c.u16(&n)
+	if !c.writing {
+		if len(c.buf) < 2*int(n) { // before anything of that size is allocated
+			c.fail("%w", errShort)
+			return
+		}
+		*v = slices.Grow([]string(nil), int(n))[:n]
+	}
+	for i := range *v {
+		c.str(&(*v)[i])
 	}
 }
 

@@ -76,11 +76,17 @@ func (m *ListenRequest) fields(c *codec) {
 }
 
 func (m *ExecRequest) fields(c *codec) {
-	c.u8(&m.Search)
+	c.u8(&m.Flags)
 	c.str(&m.Path)
 	c.str(&m.Cwd)
 	c.str(&m.Argv0)
 	c.str(&m.PathVar)
+	c.str(&m.DeveloperDir)
+}
+
+func (m *ArgvRequest) fields(c *codec) {
+	c.u8(&m.Cut)
+	c.strs(&m.Words)
 }
 
 func (m *DatagramRequest) fields(c *codec) {
@@ -135,5 +141,9 @@ func (m *BindReply) fields(c *codec) {
 
 func (m *ExecReply) fields(c *codec) {
 	c.u8(&m.Verdict)
+	c.u8(&m.Flags)
 	c.str(&m.Path)
+	c.u16(&m.Skip)
+	c.strs(&m.Words)
+	c.strs(&m.Edits)
 }

@@ -1,7 +1,8 @@
 // Package frame is the protocol between the layer (C, inside the user's processes) and the broker (Go).
 //
 // A connection to the broker's Unix socket carries one request and at most one reply, so a request can be made from a signal
-// handler, between vfork and exec, or from any thread without shared state. Everything is little-endian, whatever the machine:
+// handler, between vfork and exec, or from any thread without shared state. Only who asks about an exec may get more: StatusWait, each time the
+// broker has worked for KeepAlive, and StatusArgv, once, to be answered with Argv. Everything is little-endian, whatever the machine:
 //
 //	header   len u32 (payload bytes) | kind u16 | flags u16 | id u64 (echoed in the reply)
 //	request  token [16]byte | fields of the kind, in the order of the struct below
@@ -13,7 +14,8 @@
 // When its queue is full the request goes the other way.
 //
 // Integers are written at their own size, a string is a u16 length and its bytes, an address (Addr) is family u8 (0 none, 4, 6), port
-// u16 and 16 bytes of address, of which IPv4 uses the first four; unused bytes are zero. layer/src/frame.h says the same in C;
+// u16 and 16 bytes of address, of which IPv4 uses the first four; unused bytes are zero. A list is its length as u16 and its members.
+// layer/src/frame.h says the same in C;
 // testdata/frames.hex holds both to it.
 package frame
 
@@ -23,6 +25,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 )
 
 const (
@@ -54,8 +57,9 @@ const (
 	SockError Kind = 13 // the pod's errno of a failed non-blocking connect
 	Bind      Kind = 14 // the asked port is to be bound, or could not be
 	Listen    Kind = 15 // a TCP socket listens
-	Exec      Kind = 16 // how is this program to be executed?
+	Exec      Kind = 16 // a program is about to be executed; with ExecAsk: how?
 	Datagram  Kind = 17 // one way: a datagram of an unconnected socket leaves from this machine
+	Argv      Kind = 18 // the words of the program that the same connection has asked about, after StatusArgv
 	Statfs    Kind = 20 // statfs, statvfs
 )
 
@@ -69,7 +73,24 @@ const FlagDescriptor = 1
 const (
 	StatusOK    int32 = 0
 	StatusLocal int32 = -1 // not the broker's: call the original
+	StatusWait  int32 = -2 // of Exec: the broker is at work, another reply follows
+	StatusArgv  int32 = -3 // of Exec: the broker has to know the words; another reply follows them
 )
+
+// Between StatusWait and the next reply no more than KeepAlive should pass; who asked gives up after Patience.
+const (
+	KeepAlive = 200 * time.Millisecond
+	Patience  = 2 * time.Second
+)
+
+// Bits of ExecRequest.Flags.
+const (
+	ExecSearch uint8 = 1 // Path is to be looked up in PathVar as execvp does
+	ExecAsk    uint8 = 2 // the asker waits for the reply, and does what it says
+)
+
+// ExecLight in ExecReply.Flags: the layer in the program is to follow its children only.
+const ExecLight uint8 = 1
 
 // Status values of a Lookup or Reverse reply.
 const (
@@ -181,10 +202,16 @@ type (
 		V6Only            uint8
 		Requested, Actual netip.AddrPort
 	}
-	// ExecRequest: Search is 1 when Path is to be looked up in PathVar as execvp does.
+	// ExecRequest: Flags are ExecSearch and ExecAsk. Cwd may be empty when Path is absolute, PathVar without ExecSearch. DeveloperDir is the
+	// variable DEVELOPER_DIR of macOS.
 	ExecRequest struct {
-		Search                    uint8
-		Path, Cwd, Argv0, PathVar string
+		Flags                                   uint8
+		Path, Cwd, Argv0, PathVar, DeveloperDir string
+	}
+	// ArgvRequest: Words is argv from its beginning. Cut is 1 when there are more than fit into a frame.
+	ArgvRequest struct {
+		Cut   uint8
+		Words []string
 	}
 	// DatagramRequest is one way: where it goes.
 	DatagramRequest struct{ Addr netip.AddrPort }
@@ -223,10 +250,13 @@ type (
 	EndpointReply struct{ Local, Peer netip.AddrPort }
 	// BindReply: the port to bind in place of the asked one; 0 is any. With StatusLocal the program's call stays as it is.
 	BindReply struct{ Port uint16 }
-	// ExecReply: Path is empty when the program is executed as asked.
+	// ExecReply: Verdict is a sip.Kind. Path is empty when the file is executed that was asked about. Words stand in the place of the first Skip
+	// words of argv (of all, if there are fewer). Edits are made to the environment after all else: "NAME=value" sets a variable, "NAME" removes it.
 	ExecReply struct {
-		Verdict uint8
-		Path    string
+		Verdict, Flags uint8
+		Path           string
+		Skip           uint16
+		Words, Edits   []string
 	}
 )
 

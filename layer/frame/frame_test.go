@@ -72,13 +72,19 @@ var golden = []struct {
 	{"bind.reply.local", Bind, false, 0, StatusLocal, nil},
 	{"listen.request", Listen, true, 0, 0, &ListenRequest{V6Only: 1, Requested: addr("[::]:8080"), Actual: addr("[::]:41234")}},
 	{"listen.reply", Listen, false, 0, StatusOK, nil},
-	{"exec.request", Exec, true, 0, 0, &ExecRequest{Search: 1, Path: "npm", Cwd: "/srv/app", Argv0: "npm", PathVar: "/usr/bin:/bin"}},
+	{"exec.request", Exec, true, 0, 0, &ExecRequest{Flags: ExecSearch, Path: "npm", Cwd: "/srv/app", Argv0: "npm", PathVar: "/usr/bin:/bin", DeveloperDir: "/d"}},
+	{"exec.ask.request", Exec, true, 0, 0, &ExecRequest{Flags: ExecAsk, Path: "/usr/bin/su", Argv0: "su"}},
+	{"exec.wait.reply", Exec, false, 0, StatusWait, nil},
+	{"exec.argv.reply", Exec, false, 0, StatusArgv, nil},
+	{"argv.request", Argv, true, 0, 0, &ArgvRequest{Words: []string{"su", "dropped", "--"}}},
 	{"statfs.request", Statfs, true, 0, 0, &PathRequest{Path: "/srv/data"}},
 	{"statfs.reply", Statfs, false, 0, StatusOK, &StatfsReply{
 		Type: 0xef53, Bsize: 4096, Frsize: 4096, Blocks: 1 << 30, Bfree: 1 << 20, Bavail: 1 << 19, Files: 1000, Ffree: 999, Fsid: 0x0102030405060708,
 		Namelen: 255, Flags: 1024,
 	}},
-	{"exec.reply", Exec, false, 0, StatusOK, &ExecReply{Verdict: 1, Path: "/usr/bin/npm"}},
+	{"exec.reply", Exec, false, 0, StatusOK, &ExecReply{
+		Verdict: 4, Path: "/usr/bin/env", Skip: 2, Words: []string{"env"}, Edits: []string{"SET=by the broker", "GONE", "REPLACED="},
+	}},
 	{"datagram.request", Datagram, true, 0, 0, &DatagramRequest{Addr: addr("10.96.0.9:8125")}},
 }
 
@@ -166,6 +172,7 @@ func TestTooLong(t *testing.T) {
 		"payload":   &ChangeRequest{Op: Rename, Path: long, Other: long},
 		"addresses": &LookupReply{Addrs: make([]netip.AddrPort, 5000)},
 		"count":     &LookupReply{Addrs: make([]netip.AddrPort, 70000)},
+		"strings":   &ArgvRequest{Words: make([]string, 70000)},
 	} {
 		if b, err := AppendReply([]byte("kept"), Header{}, StatusOK, m); !errors.Is(err, ErrMalformed) || string(b) != "kept" {
 			t.Errorf("%s: %d bytes, %v; want the buffer as it was and ErrMalformed", name, len(b), err)

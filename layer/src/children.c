@@ -113,11 +113,12 @@ static NOINLINE void announce(const char *path, const char *argv0, int search) {
     if (size > ON_STACK) return;
     uint8_t *buffer = alloca(size);
     struct frame f = frame_begin(buffer, (uint32_t)size, FRAME_EXEC, session.token);
-    put_u8(&f, (uint8_t)search);
+    put_u8(&f, search ? EXEC_SEARCH : 0);
     put_str(&f, path);
     put_str(&f, cwd);
     put_str(&f, argv0);
     put_str(&f, list);
+    put_str(&f, NULL);
     tell(&f);
 }
 
