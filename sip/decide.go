@@ -2,7 +2,7 @@
 // asks it for the first program, the broker for every other one of the tree.
 //
 // The name is that of macOS's System Integrity Protection; Linux has its own (setuid, setgid and file capabilities make the loader ignore
-// LD_PRELOAD), and programs without a loader, or that make their own system calls.
+// LD_PRELOAD), and programs without a loader, or that make their own system calls. Where a copy of the file would do, the verdict is Copy.
 package sip
 
 import (
@@ -24,6 +24,7 @@ type Request struct {
 	Caller  *Creds   // who executes; nil means the host's own user
 	Env     []string // the program's environment; may be nil on Linux
 	Trace   bool     // fill in Hops and Argv of the verdict, for people
+	AsIs    bool     // of Linux: who executes cannot put anything in the program's place: what needs that is outside
 
 	turns  int  // how many programs have been put in place of the one asked for, or are executed by it
 	inside bool // another program was asked for
@@ -41,7 +42,7 @@ const (
 	Inject   Kind = 1 // the layer loads into the program
 	Outside  Kind = 2 // the program runs, but outside the pod's context: Verdict.Reason says why
 	ExecOnly Kind = 3 // the layer loads, and only follows the programs that this one starts
-	Copy     Kind = 4 // a copy of one slice, signed anew, is executed in the program's place; then as Inject, or as ExecOnly with Verdict.Light
+	Copy     Kind = 4 // a copy is executed in the program's place (of macOS: of one slice, signed anew); then as Inject, or as ExecOnly with Verdict.Light
 	Resolve  Kind = 5 // of a Hop: another program is decided about in its place
 )
 
@@ -66,11 +67,11 @@ func (k Kind) String() string {
 type Verdict struct {
 	Kind    Kind
 	Path    string   // the file to execute (with Copy: to copy), relative where the request or its PATH are; empty with Fails
-	Words   []string // of Linux: replace argv[0] when not nil: a file of unknown format is given to /bin/sh
+	Words   []string // of Linux: replace argv[0] when not nil: a file of unknown format is given to /bin/sh, and a copy gets the words of its script
 	Argv    []string // all words of the exec; nil on Linux without Trace, where it is the caller's, with Words
 	Chain   []string // every file on the way, absolute: scripts, then Program
 	Program string   // the last of Chain: the program that really runs
-	Slice   string   // with Copy: the architecture
+	Slice   string   // with Copy: the architecture; empty is the whole file
 	Light   bool     // with Copy: only the hooks that follow programs, as in ExecOnly
 	Reason  string   // why the verdict is what it is, for people; empty where nothing stands in the way
 	Notes   []string // what else the user should know of this program
@@ -183,6 +184,7 @@ func (e *Engine) decide(r Request, path string) Verdict {
 	v := Verdict{Path: path}
 	next := path
 	argv := e.words(r)
+	var lead []string // what the kernel puts in the place of argv[0]
 	for depth := 0; ; depth++ {
 		if depth > e.rules.depth {
 			return v.failed(path, syscall.ELOOP)
@@ -204,6 +206,7 @@ func (e *Engine) decide(r Request, path string) Verdict {
 			if argv != nil {
 				argv = slices.Concat(f.words, []string{next}, argv[1:])
 			}
+			lead = slices.Concat(f.words, []string{next}, lead[min(1, len(lead)):])
 			next = f.words[0]
 			continue
 		case f.format != formatBinary:
@@ -219,6 +222,7 @@ func (e *Engine) decide(r Request, path string) Verdict {
 			if argv != nil {
 				argv = slices.Concat(v.Words, r.Args)
 			}
+			lead = v.Words
 			if r.Trace {
 				v.Hops = v.Hops[:min(len(v.Hops), 1)]
 				if len(v.Hops) == 0 {
@@ -233,14 +237,17 @@ func (e *Engine) decide(r Request, path string) Verdict {
 		if e.kernel == Darwin {
 			return e.asAsked(r, path, v.Words, e.decideMac(r, v, next, f))
 		}
-		v.Kind, v.Reason = judge(f, e.host.privilege(at, f, r.Caller))
+		v.judge(f, e.host.privilege(at, f, r.Caller), r.AsIs)
+		if v.Kind == Copy { // of a script never: its interpreter is executed in its place
+			v.Path, v.Words = next, lead
+		}
 		if r.Trace {
-			v.hop(Hop{Path: next, Real: f.differs(at), Kind: v.Kind, Reason: v.Reason})
+			v.hop(Hop{Path: next, Real: f.differs(at), Kind: v.Kind, Reason: v.Reason, Notes: v.Notes})
 			v.Argv = e.words(r) // what the kernel makes of them is its own
 			if v.Words != nil {
 				v.Argv = slices.Concat(v.Words, r.Args)
 			}
-			if v.Kind == Inject {
+			if v.Kind != Outside {
 				v.Next = e.next(r, argv, at)
 			}
 		}
@@ -268,17 +275,6 @@ func (e *Engine) asAsked(r Request, path string, given []string, v Verdict) Verd
 		v.Path, v.Argv = shell, slices.Concat(given, r.Args)
 	}
 	return v
-}
-
-// judge turns what is known of a binary into a verdict.
-func judge(f *file, privilege string) (Kind, string) {
-	switch {
-	case f.reason != "":
-		return Outside, f.reason
-	case privilege != "":
-		return Outside, privilege
-	}
-	return Inject, ""
 }
 
 func fails(path string, errno syscall.Errno) Verdict {

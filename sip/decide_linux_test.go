@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -185,6 +186,98 @@ func TestPrivilege(t *testing.T) {
 	}
 }
 
+// TestJudge tells apart what runs as a copy and what is outside.
+func TestJudge(t *testing.T) {
+	net := []string{"cap_net_bind_service"}
+	for _, tt := range []struct {
+		name      string
+		f         file
+		program   string
+		privilege string
+		asIs      bool
+		want      Verdict
+	}{
+		{"plain", file{}, "/bin/app", "", false, Verdict{Kind: Inject}},
+		{"may only be executed", file{unreadable: true}, "/bin/app", "", false, Verdict{Kind: Inject}},
+		{"static", file{reason: reasonStatic}, "/bin/app", reasonSetgid, false, Verdict{Kind: Outside, Reason: reasonStatic}},
+		{"setuid", file{}, "/bin/app", reasonSetuid, false, Verdict{Kind: Outside, Reason: reasonSetuid}},
+		{"setgid", file{rights: []string{"the group tty"}}, "/bin/app", reasonSetgid, false, Verdict{
+			Kind: Copy, Reason: reasonSetgid + "; a copy without these rights runs", Notes: []string{"the copy loses the group tty"}}},
+		{"capabilities", file{rights: net}, "/bin/app", reasonCaps, false, Verdict{
+			Kind: Copy, Reason: reasonCaps + "; a copy without these rights runs", Notes: []string{"the copy loses cap_net_bind_service"}}},
+		{"setgid, may only be executed", file{unreadable: true}, "/bin/app", reasonSetgid, false, Verdict{
+			Kind: Outside, Reason: reasonSetgid + "; nobody may read the file to copy it"}},
+		{"libraries beside it", file{origin: true}, "/bin/app", reasonCaps, false, Verdict{
+			Kind: Outside, Reason: reasonCaps + "; a copy would not find its libraries, which it looks for beside itself ($ORIGIN)"}},
+		{"of no use without", file{rights: []string{"cap_net_raw"}}, "/nowhere/ping", reasonCaps, false, Verdict{
+			Kind: Outside, Reason: reasonCaps + "; it needs cap_net_raw, and a copy would not have that"}},
+		{"as is", file{rights: net}, "/bin/app", reasonCaps, true, Verdict{
+			Kind: Outside, Reason: reasonCaps + "; it is started in a way that leaves no room for a copy"}},
+	} {
+		tt.want.Program = tt.program
+		got := Verdict{Program: tt.program}
+		got.judge(&tt.f, tt.privilege, tt.asIs)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: -want +got\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestCapabilityNames(t *testing.T) {
+	if got := capabilityNames(1<<10 | 1<<13 | 1<<40 | 1<<63); !slices.Equal(got, []string{"cap_net_bind_service", "cap_net_raw", "cap_checkpoint_restore"}) {
+		t.Error(got)
+	}
+}
+
+// TestCopyInChain: the file that is copied is the interpreter, with the words that the kernel would have made.
+func TestCopyInChain(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"app":     string(program{interp: ldso}.defaults().bytes()),
+		"script":  "#!DIR/app  -x  -y \n",
+		"nested":  "#!DIR/script  z\n",
+		"bin/two": "#!./app\n",
+	})
+	var fs unix.Statfs_t
+	if err := errors.Join(os.Chmod(dir+"/app", 0o755|os.ModeSetgid), unix.Statfs(dir, &fs)); err != nil {
+		t.Fatal(err)
+	}
+	if fs.Flags&unix.ST_NOSUID != 0 {
+		t.Skip("temporary files have no rights to give here (nosuid)")
+	}
+	other := &Creds{UID: 4711, GID: 4711}
+	for _, tt := range []struct {
+		name  string
+		r     Request
+		path  string
+		words []string
+		argv  []string
+	}{
+		{"itself", Request{Path: "./app", Argv0: "a"}, "./app", nil, []string{"a", "1"}},
+		{"script", Request{Path: dir + "/script"}, dir + "/app", []string{dir + "/app", "-x  -y", dir + "/script"}, nil},
+		{"relative script", Request{Path: "./script"}, dir + "/app", []string{dir + "/app", "-x  -y", "./script"}, nil},
+		{"nested", Request{Path: dir + "/nested"}, dir + "/app", []string{dir + "/app", "-x  -y", dir + "/script", "z", dir + "/nested"}, nil},
+		{"searched", Request{Path: "two", Search: true, PathVar: "bin"}, "./app", []string{"./app", "bin/two"}, nil},
+	} {
+		tt.r.Cwd, tt.r.Caller, tt.r.Args = dir, other, []string{"1"}
+		v := New().Decide(tt.r)
+		if v.Kind != Copy || v.Path != tt.path || !slices.Equal(v.Words, tt.words) || filepath.Base(v.Program) != "app" {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+		if tt.argv == nil {
+			tt.argv = append(tt.words[:len(tt.words):len(tt.words)], "1")
+		}
+		tt.r.Trace = true
+		if v := New().Decide(tt.r); !slices.Equal(v.Argv, tt.argv) || len(v.Hops[len(v.Hops)-1].Notes) != 1 {
+			t.Errorf("%s: traced %+v, want the words %q", tt.name, v, tt.argv)
+		}
+	}
+	// What nothing can be put in the place of is executed as it was asked for.
+	v := New().Decide(Request{Path: dir + "/nested", Caller: other, AsIs: true})
+	if v.Kind != Outside || v.Path != dir+"/nested" || v.Words != nil {
+		t.Errorf("as is: %+v", v)
+	}
+}
+
 func TestEffectiveCaps(t *testing.T) {
 	v2 := func(flags byte, permitted, inheritable uint32) []byte {
 		b := []byte{flags, 0, 0, 2}
@@ -194,24 +287,27 @@ func TestEffectiveCaps(t *testing.T) {
 		return b
 	}
 	for _, tt := range []struct {
-		name string
-		raw  []byte
-		want bool
+		name      string
+		raw       []byte
+		want      bool
+		permitted uint64
 	}{
-		{"none", nil, false},
-		{"+ep", v2(1, 1<<13, 0), true},
-		{"+p", v2(0, 1<<13, 0), true},
-		{"+i", v2(0, 0, 1<<13), false},
-		{"cut", []byte{1, 0, 0}, false},
+		{"none", nil, false, 0},
+		{"+ep", v2(1, 1<<13, 0), true, 1 << 13},
+		{"+p", v2(0, 1<<13, 0), true, 1 << 13},
+		{"+ei", v2(1, 0, 1<<13), true, 0},
+		{"+i", v2(0, 0, 1<<13), false, 0},
+		{"upper half", append(v2(1, 0, 0)[:12], 1<<6, 0, 0, 0, 0, 0, 0, 0), true, 1 << 38},
+		{"cut", []byte{1, 0, 0}, false, 0},
 	} {
-		got := effectiveCaps(func(b []byte) (int, error) {
+		got, permitted := effectiveCaps(func(b []byte) (int, error) {
 			if tt.raw == nil {
 				return 0, syscall.ENODATA
 			}
 			return copy(b, tt.raw), nil
 		})
-		if got != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
+		if got != tt.want || permitted != tt.permitted {
+			t.Errorf("%s: %v, %#x", tt.name, got, permitted)
 		}
 	}
 }

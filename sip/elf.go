@@ -11,10 +11,11 @@ import (
 
 // Bounds for what a file can make us read. The kernel refuses more than 64 KiB of program headers (fs/binfmt_elf.c).
 const (
-	maxHeaders = 64 << 10 // bytes of program or section headers
-	maxNotes   = 64 << 10 // bytes of one note segment
-	maxNames   = 64 << 10 // bytes of section names
-	maxData    = 64 << 10 // bytes of the data segment searched for Go's mark; Go puts it at the beginning
+	maxHeaders    = 64 << 10 // bytes of program or section headers
+	maxNotes      = 64 << 10 // bytes of one note segment
+	maxNames      = 64 << 10 // bytes of section names
+	maxSearchPath = 4 << 10  // bytes of DT_RPATH or DT_RUNPATH
+	maxData       = 64 << 10 // bytes of the data segment searched for Go's mark; Go puts it at the beginning
 )
 
 // Reasons for a program to be outside that lie in the file alone.
@@ -24,41 +25,47 @@ const (
 	reasonMachine = "built for another kind of machine"
 )
 
-// inspectELF says why the layer cannot work in an executable, or "" when it can. ok is false when the kernel would refuse the file. Only
-// what is asked for is read, by offset and with bounds: the file may be anything.
-func inspectELF(r io.ReaderAt, name string) (reason string, ok bool) {
+// inspectELF looks at an executable. ok is false when the kernel would refuse the file. Only what is asked for is read, by offset and with bounds:
+// the file may be anything.
+func inspectELF(r io.ReaderAt, name string) (e elfTraits, ok bool) {
 	var head [64]byte
 	n, _ := r.ReadAt(head[:], 0)
 	if n < elf.EI_NIDENT || string(head[:4]) != elf.ELFMAG {
-		return "", false
+		return e, false
 	}
 	order := binary.LittleEndian
 	switch class, data := elf.Class(head[elf.EI_CLASS]), elf.Data(head[elf.EI_DATA]); {
 	case class != elf.ELFCLASS32 && class != elf.ELFCLASS64, data != elf.ELFDATA2LSB && data != elf.ELFDATA2MSB:
-		return "", false
+		return e, false
 	case class == elf.ELFCLASS32, data == elf.ELFDATA2MSB:
-		return reasonMachine, true
+		return elfTraits{reason: reasonMachine}, true
 	}
 	kind := elf.Type(order.Uint16(head[16:]))
 	if n < len(head) || (kind != elf.ET_EXEC && kind != elf.ET_DYN) {
-		return "", false
+		return e, false
 	}
 	if elf.Machine(order.Uint16(head[18:])) != machine {
-		return reasonMachine, true
+		return elfTraits{reason: reasonMachine}, true
 	}
 	f := elfFile{r: r}
 	f.programs(order.Uint64(head[32:]), order.Uint16(head[54:]), order.Uint16(head[56:]))
 	switch {
 	case !f.valid:
-		return "", false
+		return e, false
 	case f.goNote() || f.goSection(order.Uint64(head[40:]), order.Uint16(head[58:]), order.Uint16(head[60:]), order.Uint16(head[62:])) || f.goData():
-		return reasonGo, true
+		e.reason = reasonGo
 	case !f.interp && kind == elf.ET_DYN && isLoader(name):
-		return "", true
 	case !f.interp:
-		return reasonStatic, true
+		e.reason = reasonStatic
 	}
-	return "", true
+	e.origin = f.fromOrigin()
+	return e, true
+}
+
+// elfTraits are what of an executable bears on how it is started.
+type elfTraits struct {
+	reason string // why the layer cannot work in it, or ""
+	origin bool   // libraries are looked for in folders relative to the file's own
 }
 
 // isLoader: "ld.so PROGRAM" preloads as usual although the loader itself names no interpreter.
@@ -77,6 +84,15 @@ type elfFile struct {
 	interp bool
 	notes  []span
 	data   []span // writable segments
+
+	loads   []load
+	dynamic span
+}
+
+// load is a segment of the file at its address in memory.
+type load struct {
+	span
+	address uint64
 }
 
 func (f *elfFile) programs(off uint64, entry, count uint16) {
@@ -97,7 +113,10 @@ func (f *elfFile) programs(off uint64, entry, count uint16) {
 			f.interp = true
 		case elf.PT_NOTE:
 			f.notes = append(f.notes, at)
+		case elf.PT_DYNAMIC:
+			f.dynamic = at
 		case elf.PT_LOAD:
+			f.loads = append(f.loads, load{at, binary.LittleEndian.Uint64(table[16:])})
 			if flags&(elf.PF_W|elf.PF_X) == elf.PF_W {
 				f.data = append(f.data, at)
 			}
@@ -113,6 +132,49 @@ func (f *elfFile) read(s span, bound uint64) ([]byte, bool) {
 	b := make([]byte, s.size)
 	n, _ := f.r.ReadAt(b, int64(s.off))
 	return b, n == len(b)
+}
+
+// fromOrigin looks for "$ORIGIN" in the search paths of the dynamic section (ld.so(8)).
+func (f *elfFile) fromOrigin() bool {
+	const size = 16 // Elf64_Dyn
+	table, ok := f.read(f.dynamic, maxHeaders)
+	if !ok {
+		return false
+	}
+	var names, paths []uint64
+	for ; len(table) >= size; table = table[size:] {
+		value := binary.LittleEndian.Uint64(table[8:])
+		switch elf.DynTag(binary.LittleEndian.Uint64(table)) {
+		case elf.DT_STRTAB:
+			names = append(names, value)
+		case elf.DT_RPATH, elf.DT_RUNPATH:
+			paths = append(paths, value)
+		}
+	}
+	if len(names) == 0 {
+		return false
+	}
+	for _, at := range paths[:min(len(paths), 2)] {
+		text := f.at(names[0], at, maxSearchPath)
+		text, _, _ = bytes.Cut(text, []byte{0})
+		if bytes.Contains(text, []byte("$ORIGIN")) || bytes.Contains(text, []byte("${ORIGIN}")) {
+			return true
+		}
+	}
+	return false
+}
+
+// at reads up to size bytes that lie distance behind an address, in the same segment; nothing when the file does not hold them.
+func (f *elfFile) at(address, distance, size uint64) []byte {
+	for _, l := range f.loads {
+		if address < l.address || address-l.address >= l.size || distance >= l.size-(address-l.address) {
+			continue
+		}
+		skip := address - l.address + distance
+		b, _ := f.read(span{l.off + skip, min(l.size-skip, size)}, size)
+		return b
+	}
+	return nil
 }
 
 // goNote looks for the note "Go", type 4 (NT_GO_BUILD_ID): it survives strip.

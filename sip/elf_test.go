@@ -18,12 +18,13 @@ type program struct {
 	note    string // name of a note of type 4, two or three letters
 	data    string // content of the writable segment
 	section string // name of one section
+	runpath string // where libraries are looked for
 }
 
 func (p program) bytes() []byte {
 	le := binary.LittleEndian
 	var body bytes.Buffer
-	const headers = 64 + 4*56
+	const headers = 64 + 5*56
 	var table []byte
 	segment := func(kind elf.ProgType, flags elf.ProgFlag, content []byte) {
 		h := make([]byte, 56)
@@ -34,7 +35,16 @@ func (p program) bytes() []byte {
 		table = append(table, h...)
 		body.Write(content)
 	}
-	segment(elf.PT_LOAD, elf.PF_R|elf.PF_X, []byte("text"))
+	const text, base = "text", 0x400000
+	segment(elf.PT_LOAD, elf.PF_R|elf.PF_X, []byte(text+p.runpath+"\x00"))
+	le.PutUint64(table[16:], base)
+	if p.runpath != "" {
+		var d []byte
+		for _, v := range []uint64{uint64(elf.DT_NEEDED), 1, uint64(elf.DT_RUNPATH), 1, uint64(elf.DT_STRTAB), base + uint64(len(text)) - 1, 0, 0} {
+			d = le.AppendUint64(d, v)
+		}
+		segment(elf.PT_DYNAMIC, elf.PF_R, d)
+	}
 	if p.interp != "" {
 		segment(elf.PT_INTERP, elf.PF_R, []byte(p.interp+"\x00"))
 	}
@@ -80,18 +90,22 @@ var programs = []struct {
 	name   string
 	p      program
 	reason string
+	origin bool
 }{
-	{"dynamic", program{interp: ldso}, ""},
-	{"static", program{}, reasonStatic},
-	{"32 bit", program{class: elf.ELFCLASS32}, reasonMachine},
-	{"another machine", program{machine: elf.EM_RISCV, interp: ldso}, reasonMachine},
-	{"Go by its note", program{interp: ldso, note: "Go"}, reasonGo},
-	{"static Go", program{note: "Go"}, reasonGo},
-	{"another note", program{interp: ldso, note: "Gox"}, ""},
-	{"Go by its section", program{interp: ldso, section: ".go.buildinfo"}, reasonGo},
-	{"another section", program{interp: ldso, section: ".go.buildinf"}, ""},
-	{"Go by its data", program{interp: ldso, data: "0123456789abcdef" + goMark + "\x08\x02"}, reasonGo},
-	{"Go's mark not aligned", program{interp: ldso, data: "x" + goMark}, ""},
+	{"dynamic", program{interp: ldso}, "", false},
+	{"static", program{}, reasonStatic, false},
+	{"32 bit", program{class: elf.ELFCLASS32}, reasonMachine, false},
+	{"another machine", program{machine: elf.EM_RISCV, interp: ldso}, reasonMachine, false},
+	{"Go by its note", program{interp: ldso, note: "Go"}, reasonGo, false},
+	{"static Go", program{note: "Go"}, reasonGo, false},
+	{"another note", program{interp: ldso, note: "Gox"}, "", false},
+	{"Go by its section", program{interp: ldso, section: ".go.buildinfo"}, reasonGo, false},
+	{"another section", program{interp: ldso, section: ".go.buildinf"}, "", false},
+	{"Go by its data", program{interp: ldso, data: "0123456789abcdef" + goMark + "\x08\x02"}, reasonGo, false},
+	{"Go's mark not aligned", program{interp: ldso, data: "x" + goMark}, "", false},
+	{"libraries beside it", program{interp: ldso, runpath: "/opt/lib:$ORIGIN/../lib"}, "", true},
+	{"libraries beside it, in braces", program{interp: ldso, runpath: "${ORIGIN}"}, "", true},
+	{"libraries elsewhere", program{interp: ldso, runpath: "/opt/ORIGIN"}, "", false},
 }
 
 func (p program) defaults() program {
@@ -110,9 +124,9 @@ func (p program) defaults() program {
 func TestInspectELF(t *testing.T) {
 	for _, tt := range programs {
 		t.Run(tt.name, func(t *testing.T) {
-			reason, ok := inspectELF(bytes.NewReader(tt.p.defaults().bytes()), "/bin/x")
-			if !ok || reason != tt.reason {
-				t.Errorf("got %q, %v; want %q", reason, ok, tt.reason)
+			got, ok := inspectELF(bytes.NewReader(tt.p.defaults().bytes()), "/bin/x")
+			if want := (elfTraits{reason: tt.reason, origin: tt.origin}); !ok || got != want {
+				t.Errorf("got %+v, %v; want %+v", got, ok, want)
 			}
 		})
 	}
@@ -135,16 +149,16 @@ func TestInspectELFRefuses(t *testing.T) {
 		"too many program headers": edit(56, 0xff, 0xff),
 		"table far away":           edit(32, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 	} {
-		if reason, ok := inspectELF(bytes.NewReader(raw), "/bin/x"); ok {
-			t.Errorf("%s: accepted (%q)", name, reason)
+		if got, ok := inspectELF(bytes.NewReader(raw), "/bin/x"); ok {
+			t.Errorf("%s: accepted (%+v)", name, got)
 		}
 	}
 }
 
 func TestLoaderItself(t *testing.T) {
 	raw := program{}.defaults().bytes()
-	if reason, ok := inspectELF(bytes.NewReader(raw), ldso); !ok || reason != "" {
-		t.Errorf("got %q, %v", reason, ok)
+	if got, ok := inspectELF(bytes.NewReader(raw), ldso); !ok || got.reason != "" {
+		t.Errorf("got %+v, %v", got, ok)
 	}
 }
 
@@ -161,10 +175,10 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r := &counting{Reader: bytes.NewReader(raw)}
 		start := time.Now()
-		if reason, ok := inspectELF(r, "/bin/x"); !ok && reason != "" {
-			t.Errorf("refused and outside (%q)", reason)
+		if got, ok := inspectELF(r, "/bin/x"); !ok && got != (elfTraits{}) {
+			t.Errorf("refused, and yet %+v", got)
 		}
-		const most = 64 + 2*maxHeaders + 8*maxNotes + maxNames + 4*maxData
+		const most = 64 + 2*maxHeaders + maxHeaders + 8*maxNotes + maxNames + 4*maxData + 2*maxSearchPath
 		if r.asked > most {
 			t.Errorf("asked for %d bytes in %v", r.asked, time.Since(start))
 		}

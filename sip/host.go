@@ -37,6 +37,10 @@ type file struct {
 	uid, gid int
 	caps     bool // file capabilities that take effect
 
+	rights     []string // of Linux: what the file gives to who executes it, as "group shadow", "cap_net_raw"
+	origin     bool     // of an ELF binary: it looks for libraries in folders relative to its own
+	unreadable bool     // it may only be executed
+
 	real  string // the path without symbolic links; "" when nobody asked
 	flags uint32 // st_flags of macOS
 	image *Image // of a Mach-O file

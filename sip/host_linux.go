@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/user"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -62,8 +64,7 @@ func (host) inspect(path string) (*file, fileID, syscall.Errno) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, fileID{}, syscall.EACCES
 	}
-	f := rights(&st)
-	f.caps = effectiveCaps(func(b []byte) (int, error) { return unix.Fgetxattr(fd, "security.capability", b) })
+	f := rights(&st, func(b []byte) (int, error) { return unix.Fgetxattr(fd, "security.capability", b) })
 
 	var head [headSize]byte
 	n, err := r.ReadAt(head[:], 0)
@@ -71,11 +72,11 @@ func (host) inspect(path string) (*file, fileID, syscall.Errno) {
 		return nil, fileID{}, errnoOf(err)
 	}
 	if string(head[:min(n, 4)]) == "\x7fELF" {
-		reason, ok := inspectELF(r, path)
+		e, ok := inspectELF(r, path)
 		if !ok {
 			return nil, fileID{}, syscall.ENOEXEC
 		}
-		f.format, f.reason = formatBinary, reason
+		f.format, f.reason, f.origin = formatBinary, e.reason, e.origin
 	} else if words, ok := linuxWords(head[:n]); ok {
 		f.format, f.words, f.crlf = formatScript, words, endsInCRLF(head[:n])
 	}
@@ -87,35 +88,49 @@ func unreadable(path string) (*file, fileID, syscall.Errno) {
 	if err := unix.Stat(path, &st); err != nil {
 		return nil, fileID{}, errnoOf(err)
 	}
-	f := rights(&st)
-	f.format = formatBinary
-	f.caps = effectiveCaps(func(b []byte) (int, error) { return unix.Getxattr(path, "security.capability", b) })
+	f := rights(&st, func(b []byte) (int, error) { return unix.Getxattr(path, "security.capability", b) })
+	f.format, f.unreadable = formatBinary, true
 	return f, idOf(&st), 0
 }
 
-func rights(st *unix.Stat_t) *file {
-	return &file{mode: st.Mode, uid: int(st.Uid), gid: int(st.Gid)}
+// setgid is what makes a file run with its group: without S_IXGRP the bit once meant mandatory locks (inode(7)).
+const setgid = unix.S_ISGID | unix.S_IXGRP
+
+// rights are what a file gives to who executes it. get reads its attribute security.capability.
+func rights(st *unix.Stat_t, get func([]byte) (int, error)) *file {
+	f := &file{mode: st.Mode, uid: int(st.Uid), gid: int(st.Gid)}
+	if f.mode&setgid == setgid {
+		name := strconv.Itoa(f.gid)
+		if g, err := user.LookupGroupId(name); err == nil {
+			name = g.Name
+		}
+		f.rights = append(f.rights, "the group "+name)
+	}
+	var permitted uint64
+	f.caps, permitted = effectiveCaps(get)
+	f.rights = append(f.rights, capabilityNames(permitted)...)
+	return f
 }
 
 // effectiveCaps reads struct vfs_cap_data (capabilities(7), linux/capability.h): a little-endian magic whose lowest bit is "effective", then
 // the permitted and inheritable halves. Inheritable ones alone change nothing for an ordinary user.
-func effectiveCaps(get func([]byte) (int, error)) bool {
+func effectiveCaps(get func([]byte) (int, error)) (effective bool, permitted uint64) {
 	var raw [24]byte
 	n, err := get(raw[:])
 	if err != nil || n < 12 {
-		return false
+		return false, 0
 	}
-	permitted := binary.LittleEndian.Uint32(raw[4:])
+	permitted = uint64(binary.LittleEndian.Uint32(raw[4:]))
 	if n >= 20 {
-		permitted |= binary.LittleEndian.Uint32(raw[12:])
+		permitted |= uint64(binary.LittleEndian.Uint32(raw[12:])) << 32
 	}
-	return raw[0]&1 != 0 || permitted != 0
+	return raw[0]&1 != 0 || permitted != 0, permitted
 }
 
 // privilege says why the loader would be in secure-execution mode, or "". The kernel compares the identity after the exec with the caller's
 // real one (security/commoncap.c, cap_bprm_creds_from_file); for root, capabilities of a file add nothing.
 func (h host) privilege(path string, f *file, caller *Creds) string {
-	setid := f.mode&unix.S_ISUID != 0 || f.mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP
+	setid := f.mode&unix.S_ISUID != 0 || f.mode&setgid == setgid
 	if !setid && !f.caps {
 		return ""
 	}
@@ -130,7 +145,7 @@ func (h host) privilege(path string, f *file, caller *Creds) string {
 	switch {
 	case f.mode&unix.S_ISUID != 0 && f.uid != c.UID && !h.noNewPrivilege:
 		return reasonSetuid
-	case f.mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP && f.gid != c.GID && !h.noNewPrivilege:
+	case f.mode&setgid == setgid && f.gid != c.GID && !h.noNewPrivilege:
 		return reasonSetgid
 	case f.caps && c.UID != 0:
 		return reasonCaps

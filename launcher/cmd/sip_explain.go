@@ -64,7 +64,7 @@ executed in the end. Nothing is started.
   resolve     another program does the work, and is decided about in its place
   inject      the layer loads into the program
   exec-only   the layer loads, and only follows the programs that this one starts
-  copy        a copy of one architecture, signed anew, is executed in the program's place
+  copy        a copy without what keeps the layer out (rights, a signature) is executed in the program's place
   outside     the program runs, but without the pod, and so does what it starts
   fails       the program cannot be executed
 
