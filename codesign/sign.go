@@ -3,12 +3,14 @@ package codesign
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"mirrord/codesign/macho"
 )
@@ -18,6 +20,15 @@ type Options struct {
 	// Identifier is the program's name for the system; it should be different for different programs (man codesign). Not empty, at most
 	// 1024 bytes, without a zero byte.
 	Identifier string
+	// Digits, if not nil, gives 16 more characters for the end of the identifier, when it is known what the copy consists of: content is the SHA-256
+	// of the SHA-256 of each of its pages of 4 KiB, one after the other, headers included, without the signature.
+	Digits func(content [sha256.Size]byte) [16]byte
+}
+
+// Signed says what a signature holds.
+type Signed struct {
+	Identifier string
+	CDHash     string // 20 bytes, hexadecimal: by which the system knows the program
 }
 
 // ErrNoRoom is for unsigned files whose header has no 16 bytes left for LC_CODE_SIGNATURE.
@@ -56,9 +67,6 @@ var emptyCMS = []byte{0xfa, 0xde, 0x0b, 0x01, 0, 0, 0, 8}
 // The copy is as acceptable to dyld's checks as the original (Policy.cpp: they depend on the SDK stamped in the file): load commands keep
 // their order, none is added but LC_CODE_SIGNATURE, and the signature is aligned to 16 bytes at the end of __LINKEDIT.
 func Sign(w io.Writer, r io.ReaderAt, size int64, o Options) error {
-	if o.Identifier == "" || len(o.Identifier) > 1024 || strings.ContainsRune(o.Identifier, 0) {
-		return fmt.Errorf("identifier %.80q of %d bytes: it has to have 1 to 1024, and no zero byte", o.Identifier, len(o.Identifier))
-	}
 	f, err := macho.Read(r, size)
 	if err != nil {
 		return err
@@ -70,7 +78,8 @@ func Sign(w io.Writer, r io.ReaderAt, size int64, o Options) error {
 		}
 	}
 	if f.Magic == 0 {
-		return plans[0].write(w)
+		_, err := plans[0].write(w)
+		return err
 	}
 	head, err := layout(f.Magic, plans)
 	if err != nil {
@@ -84,12 +93,21 @@ func Sign(w io.Writer, r io.ReaderAt, size int64, o Options) error {
 		if err := zeros(w, p.offset-at); err != nil {
 			return err
 		}
-		if err := p.write(w); err != nil {
+		if _, err := p.write(w); err != nil {
 			return err
 		}
 		at = p.offset + p.length()
 	}
 	return nil
+}
+
+// SignSlice writes a signed copy of one slice to w, as a thin file. Everything else is as for Sign.
+func SignSlice(w io.Writer, s *macho.Slice, o Options) (Signed, error) {
+	p, err := planFor(s, o)
+	if err != nil {
+		return Signed{}, err
+	}
+	return p.write(w)
 }
 
 // layout says where the slices go, and makes the fat header.
@@ -127,7 +145,8 @@ type plan struct {
 	keep       int64  // bytes taken over from the slice, those of head included
 	at         int64  // where the signature begins
 	size       int64  // of the signature, with its padding
-	identifier string
+	identifier string // without digits yet, zero bytes are in their place
+	digits     func([sha256.Size]byte) [16]byte
 }
 
 func (p *plan) length() int64 { return p.at + p.size }
@@ -137,6 +156,9 @@ func refuse(s *macho.Slice, format string, args ...any) error {
 }
 
 func planFor(s *macho.Slice, o Options) (*plan, error) {
+	if o.Identifier == "" || len(o.Identifier) > 1024 || strings.ContainsRune(o.Identifier, 0) {
+		return nil, fmt.Errorf("identifier %.80q of %d bytes: it has to have 1 to 1024, and no zero byte", o.Identifier, len(o.Identifier))
+	}
 	if s.Err != nil {
 		return nil, s.Err
 	}
@@ -152,7 +174,10 @@ func planFor(s *macho.Slice, o Options) (*plan, error) {
 	case s.Size > math.MaxUint32:
 		return nil, refuse(s, "it has more than 4 GiB")
 	}
-	p := &plan{Slice: s, identifier: o.Identifier}
+	p := &plan{Slice: s, identifier: o.Identifier, digits: o.Digits}
+	if o.Digits != nil {
+		p.identifier += string(make([]byte, 16))
+	}
 	linkedit, err := linkeditOf(s)
 	if err != nil {
 		return nil, err
@@ -257,27 +282,52 @@ func (p *plan) superSize() int {
 	return superHeader + p.directorySize() + len(emptyRequirements) + len(emptyCMS)
 }
 
-// write writes the copy, hashing what it writes.
-func (p *plan) write(w io.Writer) error {
-	hashes := make([]byte, 0, p.pages()*sha256.Size)
-	buf := make([]byte, min(p.at, chunk))
-	for off := int64(0); off < p.at; off += int64(len(buf)) {
-		buf = buf[:min(int64(len(buf)), p.at-off)]
+// write writes the copy, hashing what it writes: one chunk by another core while the next is read and written.
+func (p *plan) write(w io.Writer) (Signed, error) {
+	hashes := make([]byte, p.pages()*sha256.Size)
+	var halves [2]struct {
+		buf  []byte
+		busy sync.WaitGroup
+	}
+	for i := range halves {
+		halves[i].buf = make([]byte, min(p.at, chunk))
+		defer halves[i].busy.Wait()
+	}
+	for off := int64(0); off < p.at; off += chunk {
+		half := &halves[off/chunk%2]
+		half.busy.Wait()
+		buf := half.buf[:min(chunk, p.at-off)]
 		if err := p.fill(buf, off); err != nil {
-			return err
+			return Signed{}, err
 		}
-		for i := 0; i < len(buf); i += signPage {
-			sum := sha256.Sum256(buf[i:min(i+signPage, len(buf))])
-			hashes = append(hashes, sum[:]...)
-		}
+		half.busy.Go(func() { hashPages(hashes[off>>signShift*sha256.Size:], buf) })
 		if _, err := w.Write(buf); err != nil {
-			return err
+			return Signed{}, err
 		}
 	}
-	if _, err := w.Write(p.super(hashes)); err != nil {
-		return err
+	for i := range halves {
+		halves[i].busy.Wait()
 	}
-	return zeros(w, p.size-int64(p.superSize()))
+	if p.digits != nil {
+		digits := p.digits(sha256.Sum256(hashes))
+		p.identifier = p.identifier[:len(p.identifier)-len(digits)] + string(digits[:])
+	}
+	super := p.super(hashes)
+	if _, err := w.Write(super); err != nil {
+		return Signed{}, err
+	}
+	sum := sha256.Sum256(super[superHeader:][:p.directorySize()])
+	return Signed{p.identifier, hex.EncodeToString(sum[:20])}, zeros(w, p.size-int64(len(super)))
+}
+
+// hashPages puts the hash of each page of content into hashes.
+func hashPages(hashes, content []byte) {
+	for len(content) > 0 {
+		page := content[:min(signPage, len(content))]
+		sum := sha256.Sum256(page)
+		copy(hashes, sum[:])
+		hashes, content = hashes[sha256.Size:], content[len(page):]
+	}
 }
 
 // fill gives what the copy has at an offset before its signature.

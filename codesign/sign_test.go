@@ -2,6 +2,7 @@ package codesign
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -319,5 +320,58 @@ func TestSignGoProgram(t *testing.T) {
 		}
 		checkCopy(t, b, out)
 		judge(t, out)
+	}
+}
+
+// One slice of a fat file comes out as that file signed alone would, and its identifier may tell its content.
+func TestSignSlice(t *testing.T) {
+	thin := arm64.Bytes()
+	alone, err := sign(thin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fat := machotest.Fat(x86_64.Bytes(), thin)
+	f, err := macho.Read(bytes.NewReader(fat), int64(len(fat)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	signed, err := SignSlice(&out, f.Slices[1], Options{Identifier: "mirrord.test"})
+	if err != nil || !bytes.Equal(out.Bytes(), alone) {
+		t.Errorf("%d bytes, not %d: %v", out.Len(), len(alone), err)
+	}
+	if s := verify(t, alone).Slices[0]; signed != (Signed{"mirrord.test", s.CDHash}) {
+		t.Errorf("%+v, not %s", signed, s.CDHash)
+	}
+
+	var content [sha256.Size]byte
+	out.Reset()
+	signed, err = SignSlice(&out, f.Slices[1], Options{Identifier: "tool-", Digits: func(c [sha256.Size]byte) [16]byte {
+		content = c
+		return [16]byte([]byte("0123456789abcdef"))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := verify(t, out.Bytes()).Slices[0]
+	if signed != (Signed{"tool-0123456789abcdef", s.CDHash}) || s.Identifier != signed.Identifier {
+		t.Errorf("%+v, not %s %s", signed, s.Identifier, s.CDHash)
+	}
+	pages := sha256.New()
+	for code := out.Bytes()[:s.SignatureOffset]; len(code) > 0; code = code[min(4096, len(code)):] {
+		sum := sha256.Sum256(code[:min(4096, len(code))])
+		pages.Write(sum[:])
+	}
+	if content != [sha256.Size]byte(pages.Sum(nil)) {
+		t.Errorf("another hash of the content: %x", content)
+	}
+
+	if _, err := SignSlice(full{}, f.Slices[1], Options{Identifier: "x"}); !errors.Is(err, errBroken) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+	f.Slices[0].Entry.Subtype++
+	_, err = SignSlice(&out, f.Slices[0], Options{Identifier: "x"})
+	if refused := (*RefusedError)(nil); !errors.As(err, &refused) {
+		t.Errorf("a slice that its fat header calls otherwise: %v", err)
 	}
 }
