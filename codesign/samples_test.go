@@ -108,7 +108,7 @@ func TestSamples(t *testing.T) {
 				}
 			}
 			checkCopy(t, b, out)
-			judge(t, out)
+			judged(t, b, out)
 		})
 	}
 }

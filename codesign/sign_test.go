@@ -81,7 +81,7 @@ func TestSign(t *testing.T) {
 					t.Errorf("a flipped bit at byte %d is not found", flip)
 				}
 			}
-			judge(t, out)
+			judged(t, tt.file, out)
 		})
 	}
 }
@@ -319,7 +319,7 @@ func TestSignGoProgram(t *testing.T) {
 			t.Errorf("%s", sketch(r))
 		}
 		checkCopy(t, b, out)
-		judge(t, out)
+		judged(t, b, out)
 	}
 }
 
