@@ -17,7 +17,7 @@ import (
 type Request struct {
 	Path    string   // as given to exec; with Search a name that holds no slash is looked up in PathVar
 	Argv0   string   // the program's argv[0]; may differ from Path
-	Args    []string // argv[1:]; may be nil on Linux: only Trace and Env depend on it there
+	Args    []string // argv[1:]; nil where it is not known: then Trace must not be set, and a verdict of macOS may have AskArgv
 	Cwd     string   // absolute; relative paths start here
 	PathVar string   // the caller's PATH; empty means the system's default, as execvp has it
 	Search  bool     // execvp's manner: look the name up, and give a file of unknown format to /bin/sh
@@ -76,6 +76,7 @@ type Verdict struct {
 	Reason  string   // why the verdict is what it is, for people; empty where nothing stands in the way
 	Notes   []string // what else the user should know of this program
 	Edits   []Edit   // what becomes of the environment besides the layer's own variables
+	AskArgv bool     // of macOS: it depends on Request.Args, which is nil
 	Err     error    // with Fails: wraps ErrNotFound or ErrNotExecutable, and the errno that exec gives
 
 	Hops []Hop    // with Trace: how Program was reached, one for each of Chain; also with Fails
@@ -253,6 +254,14 @@ func (e *Engine) decide(r Request, path string) Verdict {
 		}
 		return v
 	}
+}
+
+// Uncopied is a Copy's verdict when there can be no copy; why is for people. The program then runs as it is.
+func (v Verdict) Uncopied(why string) Verdict {
+	reason, _, _ := strings.Cut(v.Reason, "; a copy ")
+	v.Kind, v.Slice, v.Light, v.Notes = Outside, "", false, nil
+	v.Reason = reason + "; " + why
+	return v
 }
 
 // words is argv, or nil when nobody wants to know: on Linux the kernel does what there is to do.

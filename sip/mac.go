@@ -63,7 +63,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		}
 		to.missing = fmt.Sprintf("it will not find what it is to execute (%v)", next.Err)
 	}
-	v.Path = name
+	v.Path, v.AskArgv = name, to.unknown
 	privilege := e.host.privilege(v.Program, f, r.Caller)
 	sys := e.host.System()
 	s := sys.runs(f.image)

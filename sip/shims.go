@@ -13,6 +13,7 @@ type replacement struct {
 	edits   []Edit
 	outside string // why the program itself runs outside when there is nothing
 	missing string // why the program itself runs although it was to be replaced
+	unknown bool   // it depends on words that nobody has told
 }
 
 const (
@@ -30,6 +31,7 @@ const (
 // replace finds what does a program's work: /bin/sh only executes another shell (sh(1)), env another program, and a shim of xcode-select the
 // developer tool of its name. ok is false for every other program.
 func (e *Engine) replace(r Request, v Verdict, f *file) (replacement, bool) {
+	told := r.Args != nil
 	r.turns, r.inside = r.turns+1, true
 	r.Argv0, r.Args = "", []string{}
 	if len(v.Argv) > 0 {
@@ -49,6 +51,8 @@ func (e *Engine) replace(r Request, v Verdict, f *file) (replacement, bool) {
 	case f.real == macEnv:
 		plan, err := planEnv(Darwin, r.Args, r.Env)
 		switch {
+		case !told && (err != nil || len(plan.words) == 0):
+			return replacement{unknown: true}, false
 		case err != nil:
 			return replacement{missing: err.Error()}, true
 		case len(plan.words) == 0 || !plan.plain:

@@ -55,3 +55,27 @@ func TestShim(t *testing.T) {
 		t.Errorf("outside of /usr/bin nothing is a shim: %+v", v)
 	}
 }
+
+// TestUnknownWords: what env does depends on its words, unless a script has said enough of them.
+func TestUnknownWords(t *testing.T) {
+	d := describe(t, small+"files:\n  /usr/bin/env: {macho: {slices: [arm64]}}\n  /opt/node: {macho: {slices: [arm64]}}\n"+
+		"  /w/script: {script: \"#!/usr/bin/env node\\n\"}\n")
+	path := []string{"PATH=/opt"}
+	for _, tt := range []struct {
+		path    string
+		args    []string
+		want    string
+		askArgv bool
+	}{
+		{"/usr/bin/env", nil, "/usr/bin/env", true},
+		{"/usr/bin/env", []string{}, "/usr/bin/env", false},
+		{"/usr/bin/env", []string{"node", "x"}, "/opt/node", false},
+		{"/w/script", nil, "/opt/node", false},
+		{"/opt/node", nil, "/opt/node", false},
+	} {
+		v := For(d).Decide(Request{Path: tt.path, Argv0: "a", Args: tt.args, Cwd: "/", Env: path})
+		if v.Err != nil || v.Program != tt.want || v.AskArgv != tt.askArgv {
+			t.Errorf("%s %q: %+v", tt.path, tt.args, v)
+		}
+	}
+}

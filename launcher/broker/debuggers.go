@@ -42,7 +42,7 @@ func (b *Broker) isDebugger(from asker, port uint16, anew bool) bool {
 	d := &b.debuggers
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if who, ok := from(); ok && (anew || !d.looked[who.pid]) {
+	if who, ok := from.peer(); ok && (anew || !d.looked[who.pid]) {
 		if d.looked == nil {
 			d.looked = map[int]bool{}
 		}

@@ -276,6 +276,15 @@ func (s *session) ask(t testing.TB, kind frame.Kind, m, into frame.Message) (int
 
 func askOn(t testing.TB, c *net.UnixConn, token [frame.TokenSize]byte, kind frame.Kind, m, into frame.Message) (int32, *os.File) {
 	t.Helper()
+	send(t, c, token, kind, m)
+	if kind.OneWay() {
+		return 0, nil
+	}
+	return receive(t, c, kind, into)
+}
+
+func send(t testing.TB, c *net.UnixConn, token [frame.TokenSize]byte, kind frame.Kind, m frame.Message) {
+	t.Helper()
 	out, err := frame.AppendRequest(nil, kind, 77, token, m)
 	if err != nil {
 		t.Fatal(err)
@@ -283,24 +292,28 @@ func askOn(t testing.TB, c *net.UnixConn, token [frame.TokenSize]byte, kind fram
 	if _, err := c.Write(out); err != nil {
 		t.Fatal(err)
 	}
-	if kind.OneWay() {
-		return 0, nil
+}
+
+// receive reads one reply: a datagram, or of a connection not a byte of the next.
+func receive(t testing.TB, c *net.UnixConn, kind frame.Kind, into frame.Message) (int32, *os.File) {
+	t.Helper()
+	head, oob := make([]byte, frame.HeaderSize), make([]byte, 64)
+	if c.LocalAddr().Network() == "unixgram" {
+		head = make([]byte, frame.HeaderSize+frame.MaxPayload)
 	}
-	buf, oob := make([]byte, frame.HeaderSize+frame.MaxPayload), make([]byte, 64)
-	n, oobn, _, _, err := c.ReadMsgUnix(buf, oob)
+	n, oobn, _, _, err := c.ReadMsgUnix(head, oob)
 	if err != nil {
 		t.Fatalf("no reply to kind %d: %v", kind, err)
 	}
-	h, err := frame.ReadHeader(bytes.NewReader(buf[:n]))
+	h, err := frame.ReadHeader(bytes.NewReader(head[:n]))
 	if err != nil || h.Kind != kind || h.ID != 77 {
 		t.Fatalf("header %+v, %v", h, err)
 	}
-	if rest := frame.HeaderSize + int(h.Len) - n; rest > 0 {
-		if _, err := io.ReadFull(c, buf[n:n+rest]); err != nil {
-			t.Fatal(err)
-		}
+	payload := make([]byte, h.Len)
+	if _, err := io.ReadFull(io.MultiReader(bytes.NewReader(head[frame.HeaderSize:n]), c), payload); err != nil {
+		t.Fatal(err)
 	}
-	status, fields, err := frame.Status(buf[frame.HeaderSize : frame.HeaderSize+int(h.Len)])
+	status, fields, err := frame.Status(payload)
 	if err != nil {
 		t.Fatal(err)
 	}

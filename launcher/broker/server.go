@@ -299,31 +299,62 @@ func (b *Broker) serve(c *net.UnixConn) {
 	defer b.drop(c)
 	pooled := buffers.Get().(*[4 << 10]byte)
 	defer buffers.Put(pooled)
-	buf, n := pooled[:], 0 // buf[:n] has been read and not yet consumed
+	s := source{c: c, token: &b.token, buf: pooled[:]}
+	from := asker{peer: func() (peer, bool) { return peerOf(c) }, source: &s}
 	for {
-		c.SetDeadline(time.Now().Add(frameTimeout))
-		var h frame.Header
+		var fields []byte
 		var err error
-		if buf, n, h, err = readFrame(c, buf, n); err != nil {
+		if from.header, fields, err = s.next(); err != nil {
 			return
 		}
-		size := frame.HeaderSize + int(h.Len)
-		token, fields, ok := frame.Token(buf[frame.HeaderSize:size])
-		if !ok || subtle.ConstantTimeCompare(token, b.token[:]) != 1 {
-			return
-		}
-		a, err := b.dispatch(func() (peer, bool) { return peerOf(c) }, h.Kind, fields)
+		a, err := b.dispatch(from, from.header.Kind, fields)
 		if err != nil {
 			return
 		}
-		if !h.Kind.OneWay() {
-			c.SetWriteDeadline(time.Now().Add(frameTimeout))
-			if err := a.send(c, nil, h); err != nil {
+		if !from.header.Kind.OneWay() {
+			if err := from.reply(a); err != nil {
 				return
 			}
 		}
-		n = copy(buf, buf[size:n])
 	}
+}
+
+// source is where the requests of one connection come from.
+type source struct {
+	c     *net.UnixConn
+	token *[frame.TokenSize]byte
+	buf   []byte
+	n     int // bytes that have been read
+	taken int // and how many of them the last request had
+}
+
+// next reads a request of this session; fields are valid until the next one is read.
+func (s *source) next() (h frame.Header, fields []byte, err error) {
+	s.n = copy(s.buf, s.buf[s.taken:s.n])
+	s.taken = 0
+	s.c.SetDeadline(time.Now().Add(frameTimeout))
+	if s.buf, s.n, h, err = readFrame(s.c, s.buf, s.n); err != nil {
+		return h, nil, err
+	}
+	s.taken = frame.HeaderSize + int(h.Len)
+	token, fields, ok := frame.Token(s.buf[frame.HeaderSize:s.taken])
+	if !ok || subtle.ConstantTimeCompare(token, s.token[:]) != 1 {
+		return h, nil, frame.ErrMalformed
+	}
+	return h, fields, nil
+}
+
+// asker is who made a request.
+type asker struct {
+	peer   func() (peer, bool) // false where the kernel does not tell
+	source *source             // nil for a datagram
+	header frame.Header        // of the request; only with source
+}
+
+// reply sends an answer to a request that came on a connection.
+func (a asker) reply(what answer) error {
+	a.source.c.SetWriteDeadline(time.Now().Add(frameTimeout))
+	return what.send(a.source.c, nil, a.header)
 }
 
 // readFrame reads until buf starts with a whole frame, of which n bytes are there already. A layer writes a frame in one piece, so one read

@@ -6,12 +6,14 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
@@ -225,6 +227,8 @@ func TestExec(t *testing.T) {
 		"/bin/go": {Kind: sip.Outside, Path: "/bin/go", Reason: "a Go program"},
 		"/no":     {Kind: sip.Fails},
 		"script":  {Kind: sip.Inject, Path: "/bin/sh", Words: []string{"/bin/sh", "/x/script"}},
+		"copied": {Kind: sip.Copy, Path: "/cache/ruby", Words: []string{"/bin/ruby", "-w", "./copied"}, Light: true, Chain: []string{"/w/copied", "/bin/ruby"},
+			Edits: []sip.Edit{{Name: "A", Value: "b=c"}}},
 	}
 	asked := make(chan sip.Request, 1)
 	s := start(t, &fakeAgent{}, func(o *Options) {
@@ -232,20 +236,96 @@ func TestExec(t *testing.T) {
 	})
 	for path, want := range map[string]frame.ExecReply{
 		"node": {Verdict: uint8(sip.Inject), Path: "/usr/bin/node"}, "/bin/go": {Verdict: uint8(sip.Outside)},
-		"/no": {Verdict: uint8(sip.Fails)}, "script": {Verdict: uint8(sip.Inject)},
+		"/no": {Verdict: uint8(sip.Fails)}, "script": {Verdict: uint8(sip.Inject), Path: "/bin/sh", Skip: 1, Words: []string{"/bin/sh", "/x/script"}},
+		"copied": {Verdict: uint8(sip.Copy), Flags: frame.ExecLight, Path: "/cache/ruby", Skip: 1, Words: []string{"/bin/ruby", "-w", "./copied"}, Edits: []string{"A=b=c"}},
 	} {
 		var reply frame.ExecReply
-		status, _ := s.ask(t, frame.Exec, &frame.ExecRequest{Flags: frame.ExecSearch, Path: path, Cwd: "/w", Argv0: "a", PathVar: "/usr/bin"}, &reply)
+		status, _ := s.ask(t, frame.Exec, &frame.ExecRequest{
+			Flags: frame.ExecSearch | frame.ExecAsk, Path: path, Cwd: "/w", Argv0: "a", PathVar: "/usr/bin", DeveloperDir: "/x.app",
+		}, &reply)
 		if diff := cmp.Diff(want, reply); status != 0 || diff != "" {
 			t.Errorf("%s: status %d (-want +got)\n%s", path, status, diff)
 		}
-		if got := <-asked; !got.Search || got.Cwd != "/w" || got.PathVar != "/usr/bin" || got.Argv0 != "a" || got.Caller == nil || got.Caller.UID != os.Getuid() {
-			t.Errorf("asked %+v", got)
+		me := sip.Request{Path: path, Argv0: "a", Cwd: "/w", PathVar: "/usr/bin", Search: true, Env: []string{"DEVELOPER_DIR=/x.app", "PATH=/usr/bin"},
+			Caller: &sip.Creds{UID: os.Getuid(), GID: os.Getgid()}}
+		if diff := cmp.Diff(me, <-asked, cmpopts.IgnoreUnexported(sip.Request{})); diff != "" {
+			t.Errorf("asked (-want +got)\n%s", diff)
 		}
 	}
-	if n, out := len(s.emitted(events.ProcessExec)), s.emitted(events.ProcessOutside); n != 4 || len(out) != 1 ||
+	if n, out := len(s.emitted(events.ProcessExec)), s.emitted(events.ProcessOutside); n != 5 || len(out) != 1 ||
 		out[0].Path != "/bin/go" || out[0].Reason != "a Go program" || out[0].PID != os.Getpid() {
 		t.Errorf("%d execs, outside %+v", n, out)
+	}
+
+	// Who does not wait for the answer can put nothing in the program's place.
+	s.ask(t, frame.Exec, &frame.ExecRequest{Path: "node", Cwd: "/w"}, &frame.ExecReply{})
+	if got := <-asked; !got.AsIs || got.Search {
+		t.Errorf("announced %+v", got)
+	}
+}
+
+// The broker asks for the words when the verdict depends on them, and says that it is alive as long as it works.
+func TestExecInSteps(t *testing.T) {
+	proceed := make(chan bool)
+	s := start(t, &fakeAgent{}, func(o *Options) {
+		o.Decide = func(r sip.Request) sip.Verdict {
+			if r.Args == nil {
+				return sip.Verdict{Kind: sip.Copy, Path: "/cache/env", AskArgv: true}
+			}
+			<-proceed
+			return sip.Verdict{Kind: sip.Copy, Path: "/cache/node", Argv: append([]string{"node"}, r.Args[1:]...)}
+		}
+	})
+	c, token := s.dialBroker(t)
+	defer c.Close()
+	send(t, c, token, frame.Exec, &frame.ExecRequest{Flags: frame.ExecAsk, Path: "/usr/bin/env", Argv0: "env"})
+	if status, _ := receive(t, c, frame.Exec, nil); status != frame.StatusArgv {
+		t.Fatalf("status %d, want that for the words", status)
+	}
+	send(t, c, token, frame.Argv, &frame.ArgvRequest{Words: []string{"env", "node", "x.js", "y"}})
+	for range 2 {
+		if status, _ := receive(t, c, frame.Exec, nil); status != frame.StatusWait {
+			t.Fatalf("status %d, want a sign of life", status)
+		}
+	}
+	close(proceed)
+	var reply frame.ExecReply
+	status := frame.StatusWait
+	for status == frame.StatusWait {
+		status, _ = receive(t, c, frame.Exec, &reply)
+	}
+	want := frame.ExecReply{Verdict: uint8(sip.Copy), Path: "/cache/node", Skip: 1}
+	if diff := cmp.Diff(want, reply); status != 0 || diff != "" {
+		t.Errorf("status %d (-want +got)\n%s", status, diff)
+	}
+	// What is no list of words is no answer, and there is none.
+	c, _ = s.dialBroker(t)
+	defer c.Close()
+	send(t, c, token, frame.Exec, &frame.ExecRequest{Flags: frame.ExecAsk, Path: "/usr/bin/env", Argv0: "env"})
+	receive(t, c, frame.Exec, nil)
+	send(t, c, token, frame.Stat, &frame.StatRequest{Path: "/x"})
+	if status, _ := receive(t, c, frame.Exec, &reply); status != 0 || reply.Path != "/cache/env" {
+		t.Errorf("without words: status %d, %+v", status, reply)
+	}
+}
+
+func TestReplaced(t *testing.T) {
+	for _, tt := range []struct {
+		from, to []string
+		skip     uint16
+		words    []string
+	}{
+		{[]string{"a", "b"}, []string{"a", "b"}, 0, nil},
+		{[]string{"./s", "b"}, []string{"/bin/sh", "-e", "./s", "b"}, 0, []string{"/bin/sh", "-e"}},
+		{[]string{"s", "b"}, []string{"/bin/sh", "/x/s", "b"}, 1, []string{"/bin/sh", "/x/s"}},
+		{[]string{"env", "node", "x"}, []string{"node", "x"}, 1, nil},
+		{[]string{"env", "A=1", "node"}, []string{"sh"}, 3, []string{"sh"}},
+		{nil, []string{"sh"}, 0, []string{"sh"}},
+	} {
+		skip, words := replaced(tt.from, tt.to)
+		if skip != tt.skip || !slices.Equal(words, tt.words) {
+			t.Errorf("%q to %q: skip %d, %q", tt.from, tt.to, skip, words)
+		}
 	}
 }
 
