@@ -96,15 +96,15 @@ func runBroker(orders, reports string, open opener) error {
 		}
 	}()
 	defer b.record.close()
-	if err := becomeSubreaper(); err != nil {
-		return err
-	}
 	words := json.NewDecoder(control)
 	b.plan.Config = config.Default()
 	if err := words.Decode(&b.plan); err != nil {
 		return err
 	}
 	b.plan.Config.Feature.Env.File = b.plan.EnvFile
+	if err := becomeSubreaper(b.plan.Session); err != nil {
+		return err
+	}
 	if b.plan.Events >= 0 {
 		f, err := adopt(b.plan.Events, "events")
 		if err != nil {

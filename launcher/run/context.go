@@ -84,7 +84,12 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 		if err != nil {
 			return "", err
 		}
-		b, err = broker.Start(broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: os.TempDir(), Values: p.Values})
+		folder, remove, err := brokerFolder(p.Session)
+		if err != nil {
+			return "", err
+		}
+		opened = append(opened, remove)
+		b, err = broker.Start(broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: folder, Values: p.Values})
 		if err == nil {
 			opened = append(opened, b.Close)
 		}
@@ -232,7 +237,6 @@ func compileRules(p *plan, agent wire.Hello, env []string, library string, progr
 
 // inject adds what the layer needs. Its library comes first, so that its functions are found before those of the user's own libraries.
 func inject(env []string, library, socket string) []string {
-	const preload = "LD_PRELOAD"
 	if own := lookup(env, preload); own != "" {
 		library += ":" + own
 	}

@@ -22,9 +22,9 @@ func TestInject(t *testing.T) {
 		name      string
 		env, want []string
 	}{
-		{"plain", []string{"A=b"}, []string{"A=b", "LD_PRELOAD=/l.so", "MIRRORD_BROKER=s:t"}},
-		{"the user's own stay, behind", []string{"LD_PRELOAD=/x.so /y.so", "A=b"}, []string{"A=b", "LD_PRELOAD=/l.so:/x.so /y.so", "MIRRORD_BROKER=s:t"}},
-		{"empty", []string{"LD_PRELOAD="}, []string{"LD_PRELOAD=/l.so", "MIRRORD_BROKER=s:t"}},
+		{"plain", []string{"A=b"}, []string{"A=b", preload + "=/l.so", "MIRRORD_BROKER=s:t"}},
+		{"the user's own stay, behind", []string{preload + "=/x.so /y.so", "A=b"}, []string{"A=b", preload + "=/l.so:/x.so /y.so", "MIRRORD_BROKER=s:t"}},
+		{"empty", []string{preload + "="}, []string{preload + "=/l.so", "MIRRORD_BROKER=s:t"}},
 	} {
 		if diff := cmp.Diff(tt.want, inject(tt.env, "/l.so", "s:t")); diff != "" {
 			t.Errorf("%s: -want +got\n%s", tt.name, diff)

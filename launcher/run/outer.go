@@ -61,7 +61,8 @@ type outer struct {
 }
 
 func (s *outer) run() (Ending, error) {
-	if err := becomeSubreaper(); err != nil {
+	s.session = newSession()
+	if err := becomeSubreaper(s.session); err != nil {
 		return Ending{}, fmt.Errorf("cannot look after the program's processes: %w", err)
 	}
 	s.exited = make(chan os.Signal, 1)
@@ -121,7 +122,6 @@ func (s *outer) startBroker() (reports *os.File, err error) {
 	defer told.Close()
 	s.control = control
 
-	s.session = newSession()
 	p := plan{
 		Session: s.session,
 		Config:  s.Config, EnvFile: s.Config.Feature.Env.File,
@@ -159,6 +159,7 @@ func (s *outer) startBroker() (reports *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
+	watchOver(s.broker)
 	return reports, json.NewEncoder(control).Encode(p)
 }
 
@@ -222,6 +223,7 @@ func (s *outer) finish(ended *events.Event) (Ending, error) {
 	endDescendants(os.Getpid(), s.before, s.exited, func() { s.collect(syscall.WNOHANG) })
 	s.collect(0)
 	removeRecord(s.session)
+	removeScratch(s.session)
 	how := "ended"
 	if s.died.Signaled() {
 		how = "was killed by " + signalName(s.died.Signal())

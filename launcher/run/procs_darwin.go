@@ -1,21 +1,41 @@
 package run
 
 import (
+	"encoding/binary"
 	"os"
+	"path/filepath"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// processes reads the process table (sysctl kern.proc.all).
+// family is set by becomeSubreaper.
+var family *lineage
+
+// processes reads the process table (sysctl kern.proc.all, which has ended processes too); orphans of the session are this process's children.
 func processes() []process {
+	table := relatives()
+	if family == nil {
+		out := make([]process, len(table))
+		for i, p := range table {
+			out[i] = p.process
+		}
+		return out
+	}
+	return family.adopt(table)
+}
+
+func relatives() []relative {
 	table, err := unix.SysctlKinfoProcSlice("kern.proc.all")
 	if err != nil {
 		return nil
 	}
-	out := make([]process, 0, len(table))
+	out := make([]relative, 0, len(table))
 	for i := range table {
-		out = append(out, row(&table[i]))
+		p := row(&table[i])
+		who := identify(p.pid)
+		out = append(out, relative{process: p, id: who.id, parent: who.parent})
 	}
 	return out
 }
@@ -40,6 +60,45 @@ func statOf(pid int) (process, bool) {
 	return row(k), true
 }
 
+// identity is struct proc_uniqidentifierinfo, as far as it counts.
+type identity struct {
+	id, parent uint64 // parent: of the process that forked this one, also when that is gone (bsd/kern/kern_fork.c sets it, kern_exit.c leaves it)
+	version    uint32 // another after each exec
+}
+
+// Numbers of proc_info (xnu bsd/sys/proc_info.h, proc_info_private.h). These two tell about every user's processes (bsd/kern/proc_info.c,
+// NO_CHECK_SAME_USER).
+const (
+	procInfoPidInfo = 2  // PROC_INFO_CALL_PIDINFO
+	procPath        = 11 // PROC_PIDPATHINFO
+	procIdentity    = 17 // PROC_PIDUNIQIDENTIFIERINFO; with argument 1 of ended ones too
+	maxProcPath     = 4 * 1024
+)
+
+// procInfo is proc_pidinfo(3), of which Go's libraries have no wrapper. It gives the number of bytes written, 0 with any error.
+func procInfo(pid, flavor, arg int, buf []byte) int {
+	n, _, errno := syscall.Syscall6(unix.SYS_PROC_INFO, procInfoPidInfo, uintptr(pid), uintptr(flavor), uintptr(arg),
+		uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+	if errno != 0 || int(n) > len(buf) {
+		return 0
+	}
+	return int(n)
+}
+
+// identify gives zeros for a process that is gone.
+func identify(pid int) (who identity) {
+	var raw [56]byte // 16 of the program's UUID, id, parent, version
+	if procInfo(pid, procIdentity, 1, raw[:]) == len(raw) {
+		who.id = binary.NativeEndian.Uint64(raw[16:])
+		who.parent = binary.NativeEndian.Uint64(raw[24:])
+		who.version = binary.NativeEndian.Uint32(raw[32:])
+	}
+	return who
+}
+
+// generationOf tells a process's programs apart: it changes when the process executes another one.
+func generationOf(pid int) uint64 { return uint64(identify(pid).version) }
+
 // signalProcess signals p unless its pid belongs to a later process.
 func signalProcess(p process, sig syscall.Signal) {
 	if now, ok := statOf(p.pid); ok && now.start == p.start {
@@ -47,13 +106,35 @@ func signalProcess(p process, sig syscall.Signal) {
 	}
 }
 
-// exeOf is the file that a process runs, "" when it cannot be known.
-func exeOf(int) string { return "" }
+func procArgsOf(pid int) (procArgs, bool) {
+	raw, err := unix.SysctlRaw("kern.procargs2", pid)
+	if err != nil {
+		return procArgs{}, false
+	}
+	return parseProcArgs(raw)
+}
+
+// exeOf is the file that a process runs, "" when it cannot be known. Of a copy it is the original, as the layer in it says.
+func exeOf(pid int) string {
+	if p, ok := procArgsOf(pid); ok && filepath.IsAbs(p.exe) {
+		return p.exe
+	}
+	var raw [maxProcPath]byte
+	n := procInfo(pid, procPath, 0, raw[:])
+	if n == 0 { // the call gives 0 for a path and writes it with a zero byte behind
+		n = len(raw)
+	}
+	return unix.ByteSliceToString(raw[:n])
+}
 
 // argumentsOf are the words that a process was started with, nil when they cannot be known.
-func argumentsOf(int) []string { return nil }
+func argumentsOf(pid int) []string {
+	p, _ := procArgsOf(pid)
+	return p.argv
+}
 
-// loads says whether a process has mapped the file at path. known is false when that may not be seen.
+// loads says whether a process has mapped the file at path. What another process has mapped is not to be had without the right to debug it, so
+// known is false.
 func loads(int, string) (yes, known bool) { return false, false }
 
 // ownChildren are the children that this process had before it started any.

@@ -47,6 +47,9 @@ func statOf(pid int) (process, bool) {
 	return process{pid: pid, ppid: ppid, start: start, zombie: fields[0] == "Z" || fields[0] == "X"}, true
 }
 
+// generationOf: what a process runs is seen by what it has mapped.
+func generationOf(int) uint64 { return 0 }
+
 // signalProcess signals p and no later process that has its pid.
 func signalProcess(p process, sig syscall.Signal) {
 	fd, err := unix.PidfdOpen(p.pid, 0)

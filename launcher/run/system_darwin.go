@@ -1,23 +1,55 @@
 package run
 
 import (
+	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// preload is the variable that has the dynamic linker load libraries into a program (dyld(1)); its elements are divided by colons.
+const preload = "DYLD_INSERT_LIBRARIES"
+
 // selfExe executes this program again.
 func selfExe() (string, error) { return os.Executable() }
 
-// becomeSubreaper: macOS has none. Orphans go to launchd; what is found below a process before it loses its parent is all there is.
-func becomeSubreaper() error { return nil }
+// becomeSubreaper: macOS gives orphans to launchd, so the session's are found by their lineage.
+func becomeSubreaper(session string) error {
+	me := identify(os.Getpid())
+	if me.id == 0 {
+		return fmt.Errorf("the system does not tell which process started which (proc_info)")
+	}
+	self := relative{process: process{pid: os.Getpid()}, id: me.id, parent: me.parent}
+	family = newLineage(self, relatives(), func(p relative) bool {
+		args, ok := procArgsOf(p.pid)
+		return ok && bearsMark(args.env, session)
+	})
+	return nil
+}
+
+// watchOver makes the children of a child, which it may leave at any time, this process's to end.
+func watchOver(child int) {
+	if who := identify(child); who.id != 0 {
+		family.add(who.id)
+	}
+}
+
+// brokerFolder is where the broker's socket is, and files that go with the session.
+func brokerFolder(session string) (path string, remove func() error, err error) {
+	path, err = scratchFolder(session)
+	return path, func() error { return os.RemoveAll(path) }, err
+}
 
 func dup(from, to int) error { return unix.Dup2(from, to) }
 
-// defaultSignal resets a signal, as far as Go lets it.
-func defaultSignal(sig syscall.Signal) { signal.Reset(sig) }
+// defaultSignal resets a signal for good. signal.Reset is not enough: the Go runtime answers QUIT, SEGV and others with a traceback. The kernel's
+// struct __sigaction is handler, trampoline, mask and flags (xnu bsd/sys/signal.h).
+func defaultSignal(sig syscall.Signal) {
+	var action [24]byte // SIG_DFL, no flags, empty mask
+	_, _, _ = syscall.RawSyscall(unix.SYS_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0)
+}
 
 // noCore keeps this process from leaving a core: the program has left its own.
 func noCore() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) }

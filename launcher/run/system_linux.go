@@ -1,17 +1,29 @@
 package run
 
 import (
+	"os"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// preload is the variable that has the dynamic linker load libraries into a program (ld.so(8)); its elements are divided by colons.
+const preload = "LD_PRELOAD"
+
 // selfExe executes this program again, also when its file was replaced or removed meanwhile.
 func selfExe() (string, error) { return "/proc/self/exe", nil }
 
 // becomeSubreaper makes orphans below this process its own children (prctl(2)). It holds for the process, is not inherited, and ends with it.
-func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+func becomeSubreaper(string) error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+// watchOver: this process is the next subreaper above the child.
+func watchOver(int) {}
+
+// brokerFolder is for files that are unlinked while they are open: the broker's socket has no path.
+func brokerFolder(string) (path string, remove func() error, err error) {
+	return os.TempDir(), func() error { return nil }, nil
+}
 
 func dup(from, to int) error { return unix.Dup3(from, to, 0) }
 
