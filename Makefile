@@ -8,7 +8,7 @@ LAYER_FLAGS = -std=gnu17 -O2 -fPIC -ftls-model=initial-exec -shared -fvisibility
 LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
 FUZZTIME ?= 20s
 
-.PHONY: build layer demo test test-darwin vet fmt bench soak fuzz clean
+.PHONY: build layer mac demo test test-darwin vet fmt bench soak fuzz clean
 
 build: layer # bin/mirrord
 	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
@@ -22,6 +22,15 @@ else
 layer:
 	@echo 'layer: left out, it is built for Linux only'
 endif
+
+# Without names of folders the same sources give the same bytes everywhere.
+mac: # bin/darwin/mirrord, for Apple silicon and Intel, on any system
+	mkdir -p bin/darwin
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=darwin GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o bin/darwin/mirrord-$$arch ./launcher || exit; \
+	done
+	go run ./packaging/universal -identifier mirrord -o bin/darwin/mirrord bin/darwin/mirrord-amd64 bin/darwin/mirrord-arm64
+	rm bin/darwin/mirrord-amd64 bin/darwin/mirrord-arm64
 
 demo: build # one program, plainly and inside a pod
 	@command -v npm > /dev/null || command -v python3 > /dev/null || tests/need python3
