@@ -55,6 +55,7 @@ func TestJudges(t *testing.T) {
 		{"the order of segments", change(func(b []byte) { add(b[at(b, "__DATA")+16:], 1<<30) }), "go-macho rcodesign LIEF llvm-objdump"},
 		{"a load command", change(func(b []byte) { b[32+4] -= 4 }), "go-macho rcodesign LIEF llvm-objdump"},
 		{"the number of load commands", change(func(b []byte) { b[16]++ }), "go-macho rcodesign llvm-objdump"},
+		{"no library", machotest.Image{Libraries: []machotest.Library{}}.With(adHoc).Bytes(), "LIEF"},
 		{"no signature", (machotest.Image{}).Bytes(), "go-macho rcodesign LIEF llvm-objdump"},
 	}
 	for _, j := range All {

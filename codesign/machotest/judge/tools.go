@@ -33,6 +33,21 @@ func rcodesignSigned(t testing.TB, program, file string) (faults []string) {
 	return faults
 }
 
+// WrongPages gives how many pages of a thin file rcodesign finds another hash for than its signature has; false when it is not there to be asked.
+func WrongPages(t testing.TB, image []byte) (pages int, ok bool) {
+	t.Helper()
+	program, missing := onPath("rcodesign")()
+	if missing != "" {
+		return 0, false
+	}
+	for _, fault := range rcodesignSigned(t, program, written(t, image)) {
+		if strings.HasPrefix(fault, "code digest") {
+			pages++
+		}
+	}
+	return pages, true
+}
+
 // rcodesignIdentity reads `rcodesign print-signature-info`, whose lines are those of YAML. It gives flags by name: only those of our own files are known here.
 func rcodesignIdentity(t testing.TB, program, file string) (id Identity) {
 	out, err := exec.CommandContext(t.Context(), program, "print-signature-info", file).Output()
