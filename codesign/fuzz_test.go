@@ -18,6 +18,10 @@ func FuzzVerify(f *testing.F) {
 		(machotest.Image{Arch: machotest.X86_64, Kind: machotest.Dylib, Code: 100, Page: 1 << 10, Info: "<plist/>"}).With(machotest.Signature{Hashes: []uint8{3, 4}, NoPages: true}).Bytes(),
 		append([]byte{0xce, 0xfa, 0xed, 0xfe, 7, 0, 0, 0, 3, 0, 0, 0, 2}, make([]byte, 100)...), []byte("\xca\xfe\xba\xbe\x00\x00\x00\x41"),
 	}
+	for _, i := range []machotest.Image{{Kind: machotest.Object}, {NoRoom: true}, {Restrict: true, Encrypted: true}, {Trailing: 9}} {
+		i.Code, i.Page = small.Code, small.Page
+		seeds = append(seeds, i.Bytes(), i.With(machotest.LinkerSigned).Bytes())
+	}
 	seeds = append(seeds, machotest.Fat(seeds[0], seeds[1]), machotest.Fat64(seeds[1], seeds[2]))
 	for _, seed := range seeds {
 		f.Add(seed)
