@@ -88,62 +88,41 @@ static char **correct(char *const envp[], const char *directory, char *space) {
     return out;
 }
 
-// ENVIRONMENT declares envp as the caller's environment, corrected where that is needed, and its mapping, if it needed one. Small ones live on the
-// stack: what a vfork child maps, its parent keeps.
-enum { ON_STACK = 32 << 10 };
+// ENVIRONMENT declares envp as the caller's environment, corrected where that is needed, and its mapping, if it needed one.
 #define ENVIRONMENT(envp, callers) ENVIRONMENT_IN(envp, callers, remote_cwd)
 #define ENVIRONMENT_IN(envp, callers, directory)                                                                                    \
-    size_t envp##_size = session.active ? needed(callers, directory) : 0;                                                           \
-    char *envp##_space = envp##_size == 0          ? NULL                                                                           \
-                         : envp##_size <= ON_STACK ? alloca(envp##_size)                                                            \
-                                                   : sys_mmap(envp##_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1); \
-    char **envp = envp##_space == NULL || sys_failed(envp##_space) ? (char **)(callers) : correct(callers, directory, envp##_space)
-#define DROP(envp)                                                                                                                  \
-    do {                                                                                                                            \
-        if (envp##_size > ON_STACK && !sys_failed(envp##_space)) sys_munmap(envp##_space, envp##_size);                             \
-    } while (0)
+    SCRATCH(envp##_space, session.active ? needed(callers, directory) : 0);                                                        \
+    char **envp = envp##_space_size == 0 || envp##_space == NULL ? (char **)(callers) : correct(callers, directory, envp##_space)
+#define DROP(envp) RELEASE(envp##_space)
 
-// announce tells the broker what is about to be executed.
-static NOINLINE void announce(const char *path, const char *argv0, int search) {
-    if (!session.active || path == NULL) return;
-    char cwd[PATH_MAX];
-    const char *list = search ? getenv("PATH") : NULL;
-    if (path[0] == '/' || sys(SYS_getcwd, (long)cwd, sizeof cwd, 0, 0, 0, 0) <= 0) cwd[0] = 0;
-    size_t size = 256 + strlen(path) + strlen(cwd) + (argv0 != NULL ? strlen(argv0) : 0) + (list != NULL ? strlen(list) : 0);
-    if (size > ON_STACK) return;
-    uint8_t *buffer = alloca(size);
-    struct frame f = frame_begin(buffer, (uint32_t)size, FRAME_EXEC, session.token);
-    put_u8(&f, search ? EXEC_SEARCH : 0);
-    put_str(&f, path);
-    put_str(&f, cwd);
-    put_str(&f, argv0);
-    put_str(&f, list);
-    put_str(&f, NULL);
-    tell(&f);
-}
-
-// A relative program below a directory of the pod is looked for at the same path of this machine: programs are never taken from the pod.
+// program_path says what a program is really to be looked for at. A relative one below a directory of the pod is at the same path of this machine:
+// programs are never taken from the pod. A copy that executes itself anew means its original.
 static const char *program_path(const char *path, char buffer[PATH_MAX]) {
+    if (unlikely(names_own_program(path))) return session.original;
     if (likely(remote_cwd[0] == 0) || path == NULL || path[0] == '/' || strlen(remote_cwd) + strlen(path) + 2 > PATH_MAX) return path;
     return strcat(strcat(strcpy(buffer, remote_cwd), "/"), path);
 }
 
+static int go_execve(const struct launch *l) { return ORIGINAL(execve)(l->path, l->argv, l->envp); }
+
 EXPORT int execve(const char *path, char *const argv[], char *const callers[]) {
     char buffer[PATH_MAX];
     ENVIRONMENT(envp, callers);
-    path = program_path(path, buffer);
-    announce(path, argv != NULL ? argv[0] : NULL, 0);
-    int result = ORIGINAL(execve)(path, argv, envp);
-    if (errno == E2BIG && envp != callers) result = ORIGINAL(execve)(path, argv, callers);
+    struct launch l = {.go = go_execve, .path = program_path(path, buffer), .argv = argv, .envp = envp};
+    int result = launch(&l);
+    if (errno == E2BIG && envp != callers) result = ORIGINAL(execve)(l.path, argv, callers);
     DROP(envp);
     return result;
 }
 
+static int go_execvpe(const struct launch *l) { return ORIGINAL(execvpe)(l->path, l->argv, l->envp); }
+
 EXPORT int execvpe(const char *file, char *const argv[], char *const callers[]) {
-    if (file != NULL && strchr(file, '/') != NULL && remote_cwd[0] != 0) return execve(file, argv, callers);
+    int named = file != NULL && strchr(file, '/') != NULL;
+    if (named && (remote_cwd[0] != 0 || names_own_program(file))) return execve(file, argv, callers);
     ENVIRONMENT(envp, callers);
-    announce(file, argv != NULL ? argv[0] : NULL, 1);
-    int result = ORIGINAL(execvpe)(file, argv, envp);
+    struct launch l = {.go = go_execvpe, .path = file, .search = !named, .argv = argv, .envp = envp};
+    int result = launch(&l);
     DROP(envp);
     return result;
 }
@@ -151,11 +130,13 @@ EXPORT int execvpe(const char *file, char *const argv[], char *const callers[]) 
 EXPORT int execv(const char *path, char *const argv[]) { return execve(path, argv, environ); }
 EXPORT int execvp(const char *file, char *const argv[]) { return execvpe(file, argv, environ); }
 
+// What is named by a descriptor is told of, and started as it is.
+
 EXPORT int fexecve(int fd, char *const argv[], char *const callers[]) {
     ENVIRONMENT(envp, callers);
     char path[40];
     snprintf(path, sizeof path, "/proc/%d/fd/%d", sys_getpid(), fd);
-    announce(path, argv != NULL ? argv[0] : NULL, 0);
+    if (session.active) announce(&(struct launch){.path = path, .argv = argv});
     int result = ORIGINAL(fexecve)(fd, argv, envp);
     DROP(envp);
     return result;
@@ -163,7 +144,7 @@ EXPORT int fexecve(int fd, char *const argv[], char *const callers[]) {
 
 EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const callers[], int flags) {
     ENVIRONMENT(envp, callers);
-    if (path != NULL && path[0] == '/') announce(path, argv != NULL ? argv[0] : NULL, 0);
+    if (session.active && path != NULL && path[0] == '/') announce(&(struct launch){.path = path, .argv = argv});
     int result = ORIGINAL(execveat)(dirfd, path, argv, envp, flags);
     DROP(envp);
     return result;
@@ -200,6 +181,10 @@ EXPORT int execle(const char *path, const char *first, ...) {
     return execve(path, argv, callers);
 }
 
+static int go_spawn(const struct launch *l) {
+    return ORIGINAL(posix_spawn)(l->pid, l->path, l->actions, l->attributes, l->argv, l->envp);
+}
+
 EXPORT int posix_spawn(pid_t *restrict pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
     char buffer[PATH_MAX];
@@ -208,24 +193,30 @@ EXPORT int posix_spawn(pid_t *restrict pid, const char *path, const posix_spawn_
     if (err != 0) return err;
     if (plan != NULL) actions = &plan->actions;
     ENVIRONMENT_IN(envp, callers, plan != NULL ? plan->cwd : remote_cwd);
-    path = program_path(path, buffer);
-    announce(path, argv != NULL ? argv[0] : NULL, 0);
-    err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
-    if (err == E2BIG && envp != callers) err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, callers);
+    struct launch l = {.go = go_spawn, .path = program_path(path, buffer), .argv = argv, .envp = envp,
+                       .pid = pid, .actions = actions, .attributes = attributes};
+    err = launch(&l);
+    if (err == E2BIG && envp != callers) err = ORIGINAL(posix_spawn)(pid, l.path, actions, attributes, argv, callers);
     DROP(envp);
     plan_end(plan);
     return err;
 }
 
+static int go_spawnp(const struct launch *l) {
+    return ORIGINAL(posix_spawnp)(l->pid, l->path, l->actions, l->attributes, l->argv, l->envp);
+}
+
 EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
+    if (names_own_program(file)) return posix_spawn(pid, file, actions, attributes, argv, callers);
     struct spawn_plan *plan;
     int err = plan_spawn(actions, &plan);
     if (err != 0) return err;
     if (plan != NULL) actions = &plan->actions;
     ENVIRONMENT_IN(envp, callers, plan != NULL ? plan->cwd : remote_cwd);
-    announce(file, argv != NULL ? argv[0] : NULL, 1);
-    err = ORIGINAL(posix_spawnp)(pid, file, actions, attributes, argv, envp);
+    struct launch l = {.go = go_spawnp, .path = file, .search = file != NULL && strchr(file, '/') == NULL, .argv = argv, .envp = envp,
+                       .pid = pid, .actions = actions, .attributes = attributes};
+    err = launch(&l);
     DROP(envp);
     plan_end(plan);
     return err;

@@ -327,6 +327,11 @@ EXPORT ssize_t readlinkat(int dirfd, const char *path, char *restrict out, size_
     char buffer[PATH_MAX], answer[PATH_MAX];
     uint16_t length;
     int result;
+    if (unlikely(names_own_program(path))) {
+        size_t n = strlen(session.original);
+        memcpy(out, session.original, n < size ? n : size);
+        return (ssize_t)(n < size ? n : size);
+    }
     if (likely(!path_elsewhere(FRAME_READLINK, dirfd, &path, buffer, answer, &length, &result)))
         return ORIGINAL(readlinkat)(dirfd, path, out, size);
     if (result < 0) return -1;
@@ -349,6 +354,7 @@ EXPORT char *realpath(const char *path, char *restrict resolved) {
     char buffer[PATH_MAX], answer[PATH_MAX];
     uint16_t length;
     int result;
+    if (unlikely(names_own_program(path))) return resolved != NULL ? strcpy(resolved, session.original) : strdup(session.original);
     if (likely(!path_elsewhere(FRAME_REALPATH, AT_FDCWD, &path, buffer, answer, &length, &result)))
         return ORIGINAL(realpath)(path, resolved);
     if (result < 0) return NULL;

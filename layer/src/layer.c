@@ -34,6 +34,8 @@
 
 #include "spawn.c"
 
+#include "launch.c"
+
 #include "children.c"
 
 #include "syscall.c"

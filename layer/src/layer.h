@@ -41,6 +41,7 @@ extern struct session {
     unsigned socket_length;        // bytes of socket in use
     char variable[256];            // "MIRRORD_BROKER=…", as it is put into a child's environment
     char library[PATH_MAX];        // the layer's own path, as it stands in LD_PRELOAD
+    char original[PATH_MAX];       // the program that this process runs a copy of; empty when it runs none
 } session;
 
 enum { ASK_LOST = -100 }; // ask: the broker is gone, or its answer makes no sense
@@ -50,6 +51,8 @@ enum { ASK_LOST = -100 }; // ask: the broker is gone, or its answer makes no sen
 // close-on-exec if cloexec) or -1. Each request has a connection of its own, so nothing is shared with other threads, signal
 // handlers, parents or children.
 int ask(struct frame *f, int *fd, int cloexec);
+// ask_exec is ask for an Exec request with EXEC_ASK: as long as the broker says that it is at work, it waits; it sends argv when the broker wants it.
+int ask_exec(struct frame *f, char *const argv[]);
 // tell sends a request that has no reply. Lost silently when the broker is gone.
 void tell(struct frame *f);
 
@@ -112,6 +115,9 @@ void note_chdir(void);
 extern char remote_cwd[PATH_MAX];
 // 1 when the process has a root directory of its own: its paths are this machine's.
 extern _Atomic int own_root;
+
+// names_own_program says whether path is the link to the program of this process, which runs a copy of another.
+int names_own_program(const char *path);
 
 // A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,
 // exec and SCM_RIGHTS. read_tag returns 'f' or 'd', 0 for any other descriptor; st may be NULL.

@@ -26,6 +26,20 @@ static void descriptor_path(int fd, char out[32]) {
     *out = 0;
 }
 
+int names_own_program(const char *path) {
+    if (likely(session.original[0] == 0) || path == NULL || strncmp(path, "/proc/", 6) != 0) return 0;
+    path += 6;
+    size_t n = strcspn(path, "/");
+    if (strcmp(path + n, "/exe") != 0) return 0;
+    if ((n == 4 && memcmp(path, "self", n) == 0) || (n == 11 && memcmp(path, "thread-self", n) == 0)) return 1;
+    int pid = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (path[i] < '0' || path[i] > '9' || pid > 1 << 24) return 0;
+        pid = 10 * pid + path[i] - '0';
+    }
+    return pid == sys_getpid();
+}
+
 // Relative paths below a directory of this machine are this machine's, and nothing is spent on them, unless the pod may have something there: at the
 // root, or wherever patterns of the user's may say so (RULE_RELATIVE). open_root is set when this process opens the root directory.
 static _Atomic int open_root;

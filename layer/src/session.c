@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
 
 struct session session;
@@ -22,12 +23,18 @@ static int raised(int fd) {
     return high;
 }
 
-static int dial(void) {
+// dial connects to the broker. limit is how many milliseconds this and each later call may wait; 0 is no limit.
+static int dial(long limit) {
     int fd = raised(sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC));
     if (fd < 0) return fd;
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     memcpy(addr.sun_path, session.socket, sizeof addr.sun_path);
     int err;
+    if (limit > 0) {
+        struct timeval t = {.tv_sec = limit / 1000, .tv_usec = limit % 1000 * 1000};
+        sys(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, (long)&t, sizeof t, 0);
+        sys(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, (long)&t, sizeof t, 0);
+    }
     do {
         err = sys_connect(fd, &addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + session.socket_length));
     } while (err == -EINTR);
@@ -93,7 +100,7 @@ int ask(struct frame *f, int *fd, int cloexec) {
     uint32_t capacity = f->size, size = frame_end(f);
     int came = -1, status = ASK_LOST;
     if (size > 0) {
-        int sock = dial();
+        int sock = dial(0);
         if (sock >= 0) {
             if (send_all(sock, f->data, size)) status = receive_reply(sock, f, capacity, &came, cloexec);
             sys_close(sock);
@@ -105,6 +112,37 @@ int ask(struct frame *f, int *fd, int cloexec) {
         if (came >= 0) sys_close(came);
         if (fd != NULL) *fd = -1;
     }
+    return status;
+}
+
+// send_argv sends as many words as fit into a frame.
+static int send_argv(int sock, uint8_t *buffer, uint32_t capacity, char *const argv[]) {
+    struct frame f = frame_begin(buffer, capacity, FRAME_ARGV, session.token);
+    size_t n = 0, room = capacity - f.at - 3;
+    for (; argv != NULL && argv[n] != NULL && n < UINT16_MAX; n++) {
+        size_t size = 2 + strlen(argv[n]);
+        if (size > room) break;
+        room -= size;
+    }
+    put_u8(&f, argv != NULL && argv[n] != NULL);
+    put_u16(&f, (uint16_t)n);
+    for (size_t i = 0; i < n; i++) put_str(&f, argv[i]);
+    uint32_t size = frame_end(&f);
+    return size > 0 && send_all(sock, buffer, size);
+}
+
+int ask_exec(struct frame *f, char *const argv[]) {
+    uint32_t capacity = f->size, size = frame_end(f);
+    int sock = size > 0 ? dial(EXEC_PATIENCE) : -1, words_sent = 0;
+    if (sock < 0) return ASK_LOST;
+    int status = send_all(sock, f->data, size) ? STATUS_WAIT : ASK_LOST;
+    while (status == STATUS_WAIT || status == STATUS_ARGV) {
+        if (status == STATUS_ARGV && (words_sent++ || !send_argv(sock, f->data, capacity, argv)))
+            status = ASK_LOST;
+        else
+            status = receive_reply(sock, f, capacity, NULL, 0);
+    }
+    sys_close(sock);
     return status;
 }
 
@@ -132,7 +170,7 @@ void tell(struct frame *f) {
     int told = sock >= 0 && note(sock, f->data, size);
     if (sock >= 0) sys_close(sock);
     if (told || size == 0) return;
-    sock = dial();
+    sock = dial(0);
     if (sock < 0) return;
     send_all(sock, f->data, size);
     sys_close(sock);
@@ -151,14 +189,14 @@ static struct {
 
 static struct frame hello_frame(uint8_t *buffer, uint32_t size, int how) {
     char exe[PATH_MAX / 2];
-    long n = sys_readlink("/proc/self/exe", exe, sizeof exe - 1);
+    long n = session.original[0] == 0 ? sys_readlink("/proc/self/exe", exe, sizeof exe - 1) : 0;
     exe[n > 0 ? n : 0] = 0;
     const char *argv0 = (const char *)getauxval(AT_EXECFN);
     struct frame f = frame_begin(buffer, size, FRAME_HELLO, session.token);
     put_u32(&f, (uint32_t)sys_getpid());
     put_u32(&f, (uint32_t)sys_getppid());
     put_u8(&f, (uint8_t)how);
-    put_str(&f, exe);
+    put_str(&f, session.original[0] == 0 ? exe : session.original);
     put_str(&f, argv0 != NULL && strlen(argv0) < PATH_MAX ? argv0 : "");
     return f;
 }
@@ -235,6 +273,26 @@ static int join(const char *value) {
     return 1;
 }
 
+// believe_original makes a copy of a program take itself for the original, if that is what this process runs. MIRRORD_COPY is the path of the copy, a
+// '/', that of the original, "//" and the path that was to be executed (an interpreter's script): no path of a file that is there holds "//" unless
+// somebody wrote it so, as may be in the last one. The program never gets to see the variable.
+static void believe_original(void) {
+    const char *value = getenv("MIRRORD_COPY"), *original = value != NULL ? strstr(value, "//") : NULL;
+    const char *asked = original != NULL ? strstr(original + 2, "//") : NULL;
+    char exe[PATH_MAX];
+    long n = asked != NULL ? sys_readlink("/proc/self/exe", exe, sizeof exe) : 0;
+    if (n > 0 && n == original - value && memcmp(exe, value, (size_t)n) == 0 && asked - original <= PATH_MAX) {
+        memcpy(session.original, original + 1, (size_t)(asked - original - 1));
+        asked += 2;
+        // As the kernel would have left it: the copy's path, which lies in writable memory, is nearly always the longer one.
+        char *name = (char *)getauxval(AT_EXECFN);
+        if (name != NULL && strlen(asked) <= strlen(name)) strcpy(name, asked);
+        const char *base = strrchr(asked, '/');
+        sys(SYS_prctl, PR_SET_NAME, (long)(base != NULL ? base + 1 : asked), 0, 0, 0, 0);
+    }
+    if (value != NULL) unsetenv("MIRRORD_COPY");
+}
+
 __attribute__((constructor)) static void enter(void) {
     find_originals();
     int saved = errno;
@@ -244,6 +302,7 @@ __attribute__((constructor)) static void enter(void) {
         strcpy(session.library, self.dli_fname);
         const char *cwd = getenv("MIRRORD_CWD");
         if (cwd != NULL && cwd[0] == '/' && strlen(cwd) < sizeof remote_cwd) strcpy(remote_cwd, cwd);
+        believe_original();
         session.active = 1;
         say_hello();
     }

@@ -57,6 +57,7 @@ static inline long sys_recvmsg(int fd, struct msghdr *msg, int flags) {
 }
 static inline int sys_fcntl(int fd, int command, long arg) { return (int)sys(SYS_fcntl, fd, command, arg, 0, 0, 0); }
 static inline int sys_fstat(int fd, struct stat *st) { return (int)sys(SYS_fstat, fd, (long)st, 0, 0, 0, 0); }
+static inline int sys_stat(const char *path, struct stat *st) { return (int)sys(SYS_newfstatat, AT_FDCWD, (long)path, (long)st, 0, 0, 0); }
 static inline long sys_readlink(const char *path, char *buffer, size_t size) {
     return sys(SYS_readlinkat, AT_FDCWD, (long)path, (long)buffer, (long)size, 0, 0);
 }

@@ -64,5 +64,10 @@ int main(void) {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(8125)};
     inet_pton(AF_INET, "10.96.0.9", &v4.sin_addr);
     sendto(socket(AF_INET, SOCK_DGRAM, 0), "x", 1, 0, (struct sockaddr *)&v4, sizeof v4);
-    return 0;
+
+    // A program with rights of its own, of which the broker is asked; env, which the answer names, prints what it was given.
+    fflush(stdout);
+    char *argv[] = {"su", "dropped", "--", NULL}, *envp[] = {"GONE=1", "KEPT=1", "REPLACED=", NULL};
+    execve("/usr/bin/su", argv, envp);
+    return 1;
 }

@@ -1,0 +1,213 @@
+// Starting a program, by whichever function: an exec is told to the broker, and goes its way. Only of a program with rights of its own, in which the
+// loader ignores LD_PRELOAD, the broker is asked what to execute in its place: then the asker waits.
+//
+// As all that may run between vfork and exec, this allocates nothing on the heap and takes no lock.
+#define _GNU_SOURCE
+#include "layer.h"
+
+#include <alloca.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+// Small things live on the stack: what a vfork child maps, its parent keeps.
+enum { ON_STACK = 32 << 10 };
+
+// SCRATCH declares size bytes for as long as the function runs, NULL when there are none; RELEASE gives them back.
+#define SCRATCH(name, size)                                                                                                         \
+    size_t name##_size = (size);                                                                                                    \
+    void *name = name##_size <= ON_STACK ? alloca(name##_size)                                                                      \
+                                         : sys_mmap(name##_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);          \
+    if (sys_failed(name)) name = NULL
+#define RELEASE(name)                                                                                                               \
+    do {                                                                                                                            \
+        if (name##_size > ON_STACK && name != NULL) sys_munmap(name, name##_size);                                                  \
+    } while (0)
+
+// What one of the functions that start programs was called with; go calls the original.
+struct launch {
+    int (*go)(const struct launch *);
+    const char *path;
+    int search; // path is looked up in PATH
+    char *const *argv;
+    char *const *envp;
+    // Of posix_spawn.
+    pid_t *pid;
+    const posix_spawn_file_actions_t *actions;
+    const posix_spawnattr_t *attributes;
+};
+
+// ---- has it rights of its own?
+
+enum { SCRIPT_HEAD = 256, MAX_INTERPRETERS = 5 }; // what the kernel reads of a script, and how many scripts it follows (fs/exec.c)
+
+static const char capability_attribute[] = "security.capability";
+
+// interpreter ends the interpreter's name in the first bytes of a script and returns it; NULL when they are of none.
+static const char *interpreter(char head[SCRIPT_HEAD + 1], long size) {
+    if (size < 3 || head[0] != '#' || head[1] != '!') return NULL;
+    head[size] = 0;
+    char *name = head + 2 + strspn(head + 2, " \t");
+    name[strcspn(name, " \t\n")] = 0;
+    return name;
+}
+
+// privileged says whether the program that path leads to may have rights of its own. Whether they count is for the broker to say.
+static int privileged(const char *path) {
+    char head[SCRIPT_HEAD + 1];
+    for (int depth = 0; depth <= MAX_INTERPRETERS; depth++) {
+        struct stat st;
+        if (sys_stat(path, &st) < 0 || !S_ISREG(st.st_mode)) return 0;
+        if ((st.st_mode & S_ISUID) || (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) return 1;
+        int fd = (int)sys(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0, 0, 0);
+        if (fd < 0) return sys(SYS_getxattr, (long)path, (long)capability_attribute, 0, 0, 0, 0) > 0; // it may only be executed
+        const char *next = interpreter(head, sys_pread(fd, head, SCRIPT_HEAD, 0));
+        int capable = next == NULL && sys(SYS_fgetxattr, fd, (long)capability_attribute, 0, 0, 0, 0) > 0;
+        sys_close(fd);
+        if (next == NULL) return capable;
+        path = next;
+    }
+    return 0;
+}
+
+// found_privileged is privileged for the file that execvp finds.
+static int found_privileged(const char *name) {
+    const char *list = getenv("PATH");
+    if (list == NULL) list = "/bin:/usr/bin";
+    size_t n = strlen(name);
+    for (char path[PATH_MAX];; list++) {
+        size_t length = strcspn(list, ":");
+        if (length + n + 2 <= sizeof path) {
+            memcpy(path, list, length);
+            memcpy(path + length, length > 0 ? "/" : "./", 3);
+            strcat(path, name);
+            struct stat st;
+            if (sys_stat(path, &st) == 0 && S_ISREG(st.st_mode) && sys(SYS_faccessat, AT_FDCWD, (long)path, X_OK, 0, 0, 0) == 0)
+                return privileged(path);
+        }
+        list += length;
+        if (*list == 0) return 0;
+    }
+}
+
+// ---- telling and asking
+
+// exec_frame writes what is about to be executed into buffer, of exec_frame_size bytes.
+static size_t exec_frame_size(const struct launch *l, const char *cwd, const char *list) {
+    const char *argv0 = l->argv != NULL ? l->argv[0] : NULL;
+    return 256 + strlen(l->path) + strlen(cwd) + (argv0 != NULL ? strlen(argv0) : 0) + (list != NULL ? strlen(list) : 0);
+}
+
+static struct frame exec_frame(const struct launch *l, const char *cwd, const char *list, int flags, uint8_t *buffer, size_t size) {
+    struct frame f = frame_begin(buffer, (uint32_t)size, FRAME_EXEC, session.token);
+    put_u8(&f, (uint8_t)(flags | (l->search ? EXEC_SEARCH : 0)));
+    put_str(&f, l->path);
+    put_str(&f, cwd);
+    put_str(&f, l->argv != NULL ? l->argv[0] : NULL);
+    put_str(&f, list);
+    put_str(&f, NULL); // DEVELOPER_DIR, of macOS
+    return f;
+}
+
+static void directory_of(const struct launch *l, char cwd[PATH_MAX]) {
+    if (l->path[0] == '/' || sys(SYS_getcwd, (long)cwd, PATH_MAX, 0, 0, 0, 0) <= 0) cwd[0] = 0;
+}
+
+// announce tells the broker what is about to be executed.
+static NOINLINE void announce(const struct launch *l) {
+    char cwd[PATH_MAX];
+    directory_of(l, cwd);
+    const char *list = l->search ? getenv("PATH") : NULL;
+    size_t size = exec_frame_size(l, cwd, list);
+    if (size > ON_STACK) return;
+    struct frame f = exec_frame(l, cwd, list, 0, alloca(size), size);
+    tell(&f);
+}
+
+// get_text reads a string and ends it with a zero, for which the length before it leaves room.
+static char *get_text(struct frame *f) {
+    uint16_t n;
+    const char *s = get_str(f, &n);
+    if (f->broken) return NULL;
+    char *text = (char *)f->data + (s - (const char *)f->data) - 1;
+    memmove(text, s, n);
+    text[n] = 0;
+    return text;
+}
+
+static size_t count(char *const list[]) {
+    size_t n = 0;
+    while (list != NULL && list[n] != NULL) n++;
+    return n;
+}
+
+// edited says whether the variable that entry sets is one that the edits name.
+static int edited(const char *entry, char *const edits[], size_t n) {
+    size_t name = strcspn(entry, "=");
+    for (size_t i = 0; i < n; i++)
+        if (strcspn(edits[i], "=") == name && memcmp(entry, edits[i], name) == 0) return 1;
+    return 0;
+}
+
+// edit writes envp to out, changed as the edits say.
+static void edit(char *const envp[], char *const edits[], size_t n, char **out) {
+    for (; envp != NULL && *envp != NULL; envp++)
+        if (!edited(*envp, edits, n)) *out++ = *envp;
+    for (size_t i = 0; i < n; i++)
+        if (strchr(edits[i], '=') != NULL) *out++ = edits[i];
+    *out = NULL;
+}
+
+// launch_answered starts what the answer in f names; 1 when that cannot be done, and the caller's own is to be started.
+static NOINLINE int launch_answered(const struct launch *l, struct frame *f, int *result) {
+    struct launch to = *l;
+    uint8_t verdict = get_u8(f);
+    get_u8(f); // flags, of macOS
+    to.path = get_text(f);
+    size_t skip = get_u16(f), words = get_u16(f), given = count(l->argv);
+    if (f->broken || verdict != VERDICT_COPY || to.path[0] == 0) return 1;
+    if (skip > given) skip = given;
+    SCRATCH(argv, (words + given - skip + 1) * sizeof(char *));
+    if (argv == NULL) return 1;
+    char **word = argv;
+    for (size_t i = 0; i < words && !f->broken; i++) *word++ = get_text(f);
+    for (size_t i = skip; i < given; i++) *word++ = l->argv[i];
+    *word = NULL;
+    to.argv = argv;
+
+    size_t edits_n = get_u16(f);
+    SCRATCH(space, (2 * edits_n + count(l->envp) + 1) * sizeof(char *));
+    char **edits = space;
+    for (size_t i = 0; i < edits_n && !f->broken && edits != NULL; i++) edits[i] = get_text(f);
+    int failed = f->broken || edits == NULL;
+    if (!failed) {
+        to.envp = edits + edits_n;
+        edit(l->envp, edits, edits_n, edits + edits_n);
+        to.search = 0;
+        *result = to.go(&to);
+        failed = *result != 0;
+    }
+    RELEASE(space);
+    RELEASE(argv);
+    return failed;
+}
+
+// launch_asking waits for the broker's word. Without one, or with one that cannot be carried out, the program is started as it is.
+static NOINLINE int launch_asking(const struct launch *l) {
+    uint8_t buffer[ON_STACK];
+    char cwd[PATH_MAX];
+    directory_of(l, cwd);
+    struct frame f = exec_frame(l, cwd, l->search ? getenv("PATH") : NULL, EXEC_ASK, buffer, sizeof buffer);
+    int result;
+    if (ask_exec(&f, l->argv) == STATUS_OK && !launch_answered(l, &f, &result)) return result;
+    return l->go(l);
+}
+
+static int launch(const struct launch *l) {
+    if (session.active && l->path != NULL) {
+        if (unlikely(l->search ? found_privileged(l->path) : privileged(l->path))) return launch_asking(l);
+        announce(l);
+    }
+    return l->go(l);
+}
