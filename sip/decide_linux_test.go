@@ -202,9 +202,11 @@ func TestJudge(t *testing.T) {
 		{"static", file{reason: reasonStatic}, "/bin/app", reasonSetgid, false, Verdict{Kind: Outside, Reason: reasonStatic}},
 		{"setuid", file{}, "/bin/app", reasonSetuid, false, Verdict{Kind: Outside, Reason: reasonSetuid}},
 		{"setgid", file{rights: []string{"the group tty"}}, "/bin/app", reasonSetgid, false, Verdict{
-			Kind: Copy, Reason: reasonSetgid + "; a copy without these rights runs", Notes: []string{"the copy loses the group tty"}}},
+			Kind: Copy, Reason: reasonSetgid + "; a copy without the group tty runs"}},
 		{"capabilities", file{rights: net}, "/bin/app", reasonCaps, false, Verdict{
-			Kind: Copy, Reason: reasonCaps + "; a copy without these rights runs", Notes: []string{"the copy loses cap_net_bind_service"}}},
+			Kind: Copy, Reason: reasonCaps + "; a copy without cap_net_bind_service runs"}},
+		{"capabilities that are inherited", file{}, "/bin/app", reasonCaps, false, Verdict{
+			Kind: Copy, Reason: reasonCaps + "; a copy without these rights runs"}},
 		{"setgid, may only be executed", file{unreadable: true}, "/bin/app", reasonSetgid, false, Verdict{
 			Kind: Outside, Reason: reasonSetgid + "; nobody may read the file to copy it"}},
 		{"libraries beside it", file{origin: true}, "/bin/app", reasonCaps, false, Verdict{
@@ -267,7 +269,7 @@ func TestCopyInChain(t *testing.T) {
 			tt.argv = append(tt.words[:len(tt.words):len(tt.words)], "1")
 		}
 		tt.r.Trace = true
-		if v := New().Decide(tt.r); !slices.Equal(v.Argv, tt.argv) || len(v.Hops[len(v.Hops)-1].Notes) != 1 {
+		if v := New().Decide(tt.r); !slices.Equal(v.Argv, tt.argv) || v.Hops[len(v.Hops)-1].Kind != Copy {
 			t.Errorf("%s: traced %+v, want the words %q", tt.name, v, tt.argv)
 		}
 	}
@@ -317,5 +319,13 @@ func BenchmarkDecide(b *testing.B) {
 	e := New()
 	for b.Loop() {
 		e.Decide(Request{Path: "sh", Search: true, PathVar: "/usr/local/bin:/usr/bin:/bin", Cwd: "/"})
+	}
+}
+
+func TestUncopied(t *testing.T) {
+	v := Verdict{Kind: Copy, Path: "/bin/app", Words: []string{"/bin/app", "s"}, Slice: "arm64", Light: true, Reason: "guarded; a copy of its arm64 slice runs", Notes: []string{"n"}}
+	want := Verdict{Kind: Outside, Path: "/bin/app", Words: v.Words, Reason: "guarded; the disk is full"}
+	if diff := cmp.Diff(want, v.Uncopied("the disk is full")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
 	}
 }

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,7 +32,7 @@ func capabilityNames(set uint64) []string {
 // judge decides about the binary f of v: the layer goes into the program itself, or into a copy of the file, which has no rights to protect.
 // privilege is why the loader would keep it out of the program, or "". asIs: nothing can be put in the program's place.
 func (v *Verdict) judge(f *file, privilege string, asIs bool) {
-	lost := strings.Join(f.rights, ", ")
+	lost := cmp.Or(strings.Join(f.rights, ", "), "these rights")
 	switch {
 	case f.reason != "":
 		v.outside(f.reason)
@@ -48,8 +49,7 @@ func (v *Verdict) judge(f *file, privilege string, asIs bool) {
 	case asIs:
 		v.outside(privilege + "; it is started in a way that leaves no room for a copy")
 	default:
-		v.Kind, v.Reason = Copy, privilege+"; a copy without these rights runs"
-		v.Notes = append(v.Notes, "the copy loses "+lost)
+		v.Kind, v.Reason = Copy, privilege+"; a copy without "+lost+" runs"
 	}
 }
 
