@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,6 +72,7 @@ type brokerProcess struct {
 	toOuter *events.Emitter
 	toFile  *events.Emitter // nil when nobody asked
 	engine  *sip.Engine
+	copier  *copier
 	pod     *pod
 	census  *census
 	record  record
@@ -82,7 +84,7 @@ type brokerProcess struct {
 }
 
 func runBroker(orders, reports string, open opener) error {
-	b := &brokerProcess{outer: os.Getppid(), engine: sip.New()}
+	b := &brokerProcess{outer: os.Getppid(), engine: sip.New(), copier: newCopier()}
 	b.census = newCensus(b.emit)
 	b.catchSignals()
 	control, err := b.takePipes(orders, reports)
@@ -294,7 +296,7 @@ func (b *brokerProcess) start() error {
 	}
 	var err error
 	b.program, err = syscall.ForkExec(v.Path, argv, &syscall.ProcAttr{
-		Env:   b.pod.env,
+		Env:   edited(b.pod.env, v.Edits),
 		Files: b.stdio[:],
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pgid: b.plan.Group},
 	})
@@ -324,9 +326,22 @@ func firstRequest(p *plan, env []string) sip.Request {
 	return sip.Request{Path: p.Command[0], Argv0: p.Command[0], Args: p.Command[1:], Cwd: cwd, PathVar: lookup(env, "PATH"), Search: true}
 }
 
-// decide is the engine's, and notes what was decided for the census. It is safe for concurrent use.
+// edited is an environment with some variables set.
+func edited(env []string, edits []sip.Edit) []string {
+	for _, e := range edits {
+		env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, e.Name+"=") })
+		env = append(env, e.Name+"="+e.Value)
+	}
+	return env
+}
+
+// decide is the engine's, with the copy made if there is to be one, and notes what was decided for the census. It is safe for concurrent use.
 func (b *brokerProcess) decide(r sip.Request) sip.Verdict {
+	r.Path = b.copier.original(r.Path)
 	v := b.engine.Decide(r)
+	if v.Kind == sip.Copy {
+		v = b.copier.substitute(v, r.Caller)
+	}
 	if v.Kind == sip.Outside {
 		b.census.announce(v.Program)
 	}

@@ -75,7 +75,7 @@ func (b *brokerProcess) settle() {
 
 // expectHello reports a program that should have the layer and never said so: it has run without the pod's context.
 func (b *brokerProcess) expectHello() {
-	if b.lost || b.first.Verdict != sip.Inject.String() || b.pod.injected(b.first.PID) {
+	if b.lost || b.first.Verdict == sip.Outside.String() || b.pod.injected(b.first.PID) {
 		return
 	}
 	b.lost = true
