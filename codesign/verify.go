@@ -20,18 +20,20 @@ import (
 const maxSignature = 64 << 20 // bytes
 
 // Verify reads a file of size bytes and checks every hash of every signature in it. The error is macho.ErrNotMachO, a *macho.FormatError when
-// no slice can be read, or what r says; what is wrong with signatures is in the report. Certificates are not checked: whom a program is from is for
-// the system to judge.
-func Verify(r io.ReaderAt, size int64) (*Report, error) { return report(r, size, true) }
-
-// Inspect is Verify without the hashes of pages: it reads headers and signatures only, and says what those claim.
-func Inspect(r io.ReaderAt, size int64) (*Report, error) { return report(r, size, false) }
-
-func report(r io.ReaderAt, size int64, pages bool) (*Report, error) {
+// no slice can be read, or what r says; what is wrong with signatures is in the report. Certificates are not checked: whom a program is from is
+// for the system to judge.
+func Verify(r io.ReaderAt, size int64) (*Report, error) {
 	f, err := macho.Read(r, size)
 	if err != nil {
 		return nil, err
 	}
+	return report(f, true)
+}
+
+// Inspect is Verify without the hashes of pages: it reads signatures only, and says what those claim.
+func Inspect(f *macho.File) (*Report, error) { return report(f, false) }
+
+func report(f *macho.File, pages bool) (*Report, error) {
 	all := &Report{Fat: f.Magic != 0}
 	for _, s := range f.Slices {
 		one, err := reportSlice(s, pages)

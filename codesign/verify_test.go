@@ -100,7 +100,11 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: valid %v (-want +got):\n%s", tt.name, r.Valid(), diff)
 		}
 		// What Inspect leaves out is only whether pages are right.
-		inspected, err := Inspect(bytes.NewReader(tt.file), int64(len(tt.file)))
+		f, err := macho.Read(bytes.NewReader(tt.file), int64(len(tt.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inspected, err := Inspect(f)
 		if err != nil {
 			t.Fatal(err)
 		}

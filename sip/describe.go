@@ -8,11 +8,14 @@ import (
 	"syscall"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"mirrord/codesign/macho"
 )
 
 // describer reads a description:
 //
-//	mac:   {os: "15.5", arch: arm64, rosetta: true, sip: true, affinity: x86_64}
+//	mac:   {os: "15.5", arch: arm64, rosetta: true, sip: true, affinity: x86_64, case_sensitive: true}
+//	probes: {arm64: true, x86_64: false} // whether copies of such slices were seen to run
 //	user:  {uid: 501, gid: 20}
 //	cwd:   /Users/ann/shop
 //	env:   {PATH: "/opt/homebrew/bin:/usr/bin:/bin"}
@@ -21,17 +24,18 @@ import (
 //	    {link: TARGET}  {folder: true}  {script: TEXT}  {file: NAME}  {macho: {…}}
 //	  with mode ("0755"), uid, gid, restricted (SF_RESTRICTED)
 //	macho: {slices: [x86_64, {arch: arm64, …}], platform: macos, platform_byte: 15, flags: [runtime], entitlements: {NAME: true},
-//	        libraries: [PATH], restrict_segment: true, encrypted: true}; a slice takes what it does not say itself from the whole
+//	        libraries: [PATH], restrict_segment: true, encrypted: true, unsigned: true}; a slice takes what it does not say itself from the whole
 type describer struct {
 	reader
 	d      *Described
-	folder string // where relative names of this machine's files start
-	keys   map[string]ast.Node
+	folder string              // where relative names of this machine's files start
+	keys   map[string]ast.Node // of what is described, by its path
+	taken  map[string]bool     // their paths as d finds them
 }
 
 var (
 	archNames     = map[string]string{"arm64": "arm64", "x86_64": "x86_64"}
-	platformNames = map[string]uint32{"macos": PlatformMacOS, "catalyst": PlatformMacCatalyst, "ios": PlatformIOS}
+	platformNames = map[string]uint32{"macos": macho.PlatformMacOS, "catalyst": macho.PlatformMacCatalyst, "ios": macho.PlatformIOS}
 	flagNames     = map[string]uint32{
 		"adhoc": 0x2, "get-task-allow": 0x4, "hard": 0x100, "kill": 0x200, "restrict": FlagRestrict, "enforcement": 0x1000,
 		"library-validation": FlagLibraryValidation, "runtime": FlagRuntime, "linker-signed": 0x20000,
@@ -45,7 +49,7 @@ func parseHost(raw []byte, folder string) (*Described, []Fault) {
 		who:     Creds{501, 20},
 		entries: map[string]*entry{"/": {folder: true}},
 	}
-	p := &describer{d: d, folder: folder, keys: map[string]ast.Node{}}
+	p := &describer{d: d, folder: folder, keys: map[string]ast.Node{}, taken: map[string]bool{}}
 	for _, name := range []string{"/tmp", "/var", "/etc"} {
 		d.add(name, &entry{link: "private" + name})
 		d.add("/private"+name, &entry{folder: true})
@@ -54,22 +58,28 @@ func parseHost(raw []byte, folder string) (*Described, []Fault) {
 	if root == nil || p.mapping(root, "the file") == nil {
 		return nil, p.sorted()
 	}
+	var places []func() // where things are depends on the volume, which may be described after them
 	p.fields(root, "the file", map[string]func(ast.Node){
-		"mac":  p.mac,
-		"user": p.user,
-		"cwd":  func(n ast.Node) { d.system.Cwd = p.path(n, "cwd") },
-		"env":  p.env,
+		"mac":    p.mac,
+		"user":   p.user,
+		"cwd":    func(n ast.Node) { d.system.Cwd = p.path(n, "cwd") },
+		"env":    p.env,
+		"probes": p.probes,
 		"developer_dir": func(n ast.Node) {
-			p.place(n, developerLink, &entry{link: p.path(n, "developer_dir")})
+			e := &entry{link: p.path(n, "developer_dir")}
+			places = append(places, func() { p.place(n, developerLink, e) })
 		},
-		"files": func(n ast.Node) { p.each(n, "files", p.file) },
+		"files": func(n ast.Node) { places = append(places, func() { p.each(n, "files", p.file) }) },
 	})
+	for _, place := range places {
+		place()
+	}
 	if d.system.Version == "" {
 		p.fault(root, `it is mac: {os: "15.5", …}`, "the version of macOS is missing")
 	}
 	for name, n := range p.keys {
 		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
-			if above := d.entries[dir]; above != nil && !above.folder {
+			if above := d.entries[d.key(dir)]; above != nil && !above.folder {
 				p.fault(n, "name it by the path without symbolic links", "%s is not a folder, so nothing can be below it", dir)
 			}
 		}
@@ -86,14 +96,25 @@ func (p *describer) mac(n ast.Node) {
 				p.fault(n, "", "os must be a version such as 15.5, not %q", s.Version)
 			}
 		},
-		"arch":     func(n ast.Node) { s.Arch = choice(&p.reader, n, "arch", archNames) },
-		"affinity": func(n ast.Node) { s.Affinity = choice(&p.reader, n, "affinity", archNames) },
-		"rosetta":  func(n ast.Node) { s.Rosetta = p.boolean(n, "rosetta") },
-		"sip":      func(n ast.Node) { s.SIP = p.boolean(n, "sip") },
+		"arch":           func(n ast.Node) { s.Arch = choice(&p.reader, n, "arch", archNames) },
+		"affinity":       func(n ast.Node) { s.Affinity = choice(&p.reader, n, "affinity", archNames) },
+		"case_sensitive": func(n ast.Node) { p.d.sensitive = p.boolean(n, "case_sensitive") },
+		"rosetta":        func(n ast.Node) { s.Rosetta = p.boolean(n, "rosetta") },
+		"sip":            func(n ast.Node) { s.SIP = p.boolean(n, "sip") },
 	})
 	if s.Arch == "x86_64" && s.Rosetta {
 		p.fault(n, "", "a Mac of architecture x86_64 has no Rosetta")
 	}
+}
+
+func (p *describer) probes(n ast.Node) {
+	s := &p.d.system
+	s.Probes = map[string]bool{}
+	readers := map[string]func(ast.Node){}
+	for strategy := range archNames {
+		readers[strategy] = func(n ast.Node) { s.Probes[strategy] = p.boolean(n, strategy) }
+	}
+	p.fields(n, "probes", readers)
 }
 
 func (p *describer) user(n ast.Node) {
@@ -117,7 +138,7 @@ func (p *describer) env(n ast.Node) {
 func (p *describer) place(n ast.Node, name string, e *entry) {
 	clean := path.Clean(name)
 	for _, link := range []string{"/tmp", "/var", "/etc"} {
-		if clean == link || strings.HasPrefix(clean, link+"/") {
+		if key := p.d.key(clean); key == link || strings.HasPrefix(key, link+"/") {
 			clean = "/private" + clean
 		}
 	}
@@ -125,11 +146,11 @@ func (p *describer) place(n ast.Node, name string, e *entry) {
 	case !strings.HasPrefix(name, "/") || clean == "/" || len(clean) > maxPath || strings.ContainsRune(clean, 0):
 		p.fault(n, "", "%q is not an absolute path of a file", name)
 		return
-	case p.keys[clean] != nil:
+	case p.taken[p.d.key(clean)]:
 		p.fault(n, "", "%s is described twice", clean)
 		return
 	}
-	p.keys[clean] = n
+	p.keys[clean], p.taken[p.d.key(clean)] = n, true
 	p.d.add(clean, e)
 }
 
@@ -176,7 +197,7 @@ func (p *describer) file(key, value ast.Node, name string) {
 
 // image reads the description of a Mach-O file. What is said of the whole holds for every slice that does not say otherwise.
 func (p *describer) image(n ast.Node) *Image {
-	whole := Slice{Platform: PlatformMacOS}
+	whole := Slice{Platform: macho.PlatformMacOS}
 	var slicesNode ast.Node
 	readers := p.slice(&whole)
 	readers["slices"] = func(n ast.Node) { slicesNode = n }
@@ -201,6 +222,11 @@ func (p *describer) image(n ast.Node) *Image {
 		}
 		image.Slices = append(image.Slices, s)
 	})
+	for _, s := range image.Slices {
+		if s.Unsigned && (s.Flags != 0 || s.PlatformByte != 0 || s.Entitlements != nil) {
+			p.fault(n, "leave out unsigned, or the others", "what is unsigned has no flags, platform_byte or entitlements")
+		}
+	}
 	if len(image.Slices) == 0 {
 		p.fault(slicesNode, "", "a Mach-O file has at least one slice")
 	}
@@ -208,16 +234,12 @@ func (p *describer) image(n ast.Node) *Image {
 }
 
 func (p *describer) arch(n ast.Node, s *Slice) {
-	table := map[string][2]uint32{}
-	for _, a := range architectures {
-		table[a.name] = [2]uint32{a.cputype, a.subtype}
-	}
-	pair := choice(&p.reader, n, "architecture", table)
-	s.CPUType, s.CPUSubtype = pair[0], pair[1]
+	s.Arch = choice(&p.reader, n, "architecture", macho.Archs())
 }
 
 func (p *describer) slice(s *Slice) map[string]func(ast.Node) {
 	return map[string]func(ast.Node){
+		"unsigned":         func(n ast.Node) { s.Unsigned = p.boolean(n, "unsigned") },
 		"platform":         func(n ast.Node) { s.Platform = choice(&p.reader, n, "platform", platformNames) },
 		"platform_byte":    func(n ast.Node) { s.PlatformByte = uint8(p.number(n, "platform_byte", 255)) },
 		"restrict_segment": func(n ast.Node) { s.RestrictSegment = p.boolean(n, "restrict_segment") },

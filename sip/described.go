@@ -15,20 +15,19 @@ const (
 	maxPath  = 1024
 )
 
-// ImageReader reads a Mach-O file of size bytes. An error says that the kernel would not execute it.
-type ImageReader func(r io.ReaderAt, size int64) (*Image, error)
-
 // Described is a Mac that a file describes, as a closed world: what the description does not name does not exist, whatever there is on this
-// machine. Folders of what it names exist, and /tmp, /var and /etc lead into /private. Names are compared byte by byte.
+// machine. Folders of what it names exist, and /tmp, /var and /etc lead into /private. As APFS does unless it is told otherwise, it keeps the case
+// of names, and finds them by any.
 type Described struct {
-	system  System
-	who     Creds
-	entries map[string]*entry // by path without "." and ".."; folders included
-	images  ImageReader
+	system    System
+	who       Creds
+	sensitive bool              // to the case of names
+	entries   map[string]*entry // by key of the path without "." and ".."; folders included
 }
 
 // entry is what is at a path.
 type entry struct {
+	name     string // as it is kept, without its folder
 	folder   bool
 	link     string // target; "" when it is no symbolic link
 	script   []byte // content, when image and onDisk are not set
@@ -39,11 +38,16 @@ type entry struct {
 	flags    uint32
 }
 
+// key is by what the entry of a path is found.
+func (d *Described) key(path string) string {
+	if d.sensitive {
+		return path
+	}
+	return strings.ToLower(path)
+}
+
 // System is what the description says.
 func (d *Described) System() System { return d.system }
-
-// SetImages lets files of this machine that the description names be Mach-O files. Without it they are refused. It must be called before d is used.
-func (d *Described) SetImages(read ImageReader) { d.images = read }
 
 // resolve follows p, absolute, to what it names. In the end real is the path without symbolic links. follow is for the last component.
 func (d *Described) resolve(p string, follow bool) (real string, e *entry, errno syscall.Errno) {
@@ -70,16 +74,15 @@ func (d *Described) resolve(p string, follow bool) (real string, e *entry, errno
 			continue
 		case "..":
 			real = path.Dir(real)
-			e = d.entries[real]
+			e = d.entries[d.key(real)]
 			continue
 		}
-		at := path.Join(real, name)
-		found := d.entries[at]
+		found := d.entries[d.key(path.Join(real, name))]
 		if found == nil {
 			return "", nil, syscall.ENOENT
 		}
 		if found.link == "" || !follow && strings.Trim(rest, "/") == "" {
-			real, e = at, found
+			real, e = path.Join(real, found.name), found
 			if more && !e.folder && e.link == "" {
 				return "", nil, syscall.ENOTDIR
 			}
@@ -130,19 +133,11 @@ func (d *Described) look(p string) (*file, syscall.Errno) {
 	case e.image != nil:
 		f.format, f.image = formatBinary, e.image
 	case e.onDisk != "":
-		return f, d.read(f, e.onDisk)
+		return f, readNamed(f, e.onDisk)
 	default:
 		f.script(e.script)
 	}
 	return f, 0
-}
-
-// script notes what the kernel sees in the beginning of a text.
-func (f *file) script(head []byte) {
-	head = head[:min(len(head), maxHead)]
-	if words, ok := darwinWords(head); ok {
-		f.format, f.words, f.crlf = formatScript, words, endsInCRLF(head)
-	}
 }
 
 // executable is what the access check of an exec says.
@@ -158,8 +153,8 @@ func (d *Described) executable(e *entry) bool {
 	return e.mode&0o001 != 0
 }
 
-// read opens a file of this machine that stands for one of the Mac.
-func (d *Described) read(f *file, name string) syscall.Errno {
+// readNamed reads a file of this machine that stands for one of the Mac.
+func readNamed(f *file, name string) syscall.Errno {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
@@ -172,30 +167,7 @@ func (d *Described) read(f *file, name string) syscall.Errno {
 		return errnoOf(err)
 	}
 	defer r.Close()
-	head := make([]byte, maxHead)
-	n, err := r.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		return errnoOf(err)
-	}
-	head = head[:n]
-	if !machO(head) {
-		f.script(head)
-		return 0
-	}
-	if d.images == nil {
-		return syscall.ENOEXEC
-	}
-	image, err := d.images(r, info.Size())
-	if err != nil || len(image.Slices) == 0 {
-		return syscall.ENOEXEC
-	}
-	f.format, f.image = formatBinary, image
-	return 0
-}
-
-// machO tells by the magic number: 64-bit little endian, or fat.
-func machO(head []byte) bool {
-	return strings.HasPrefix(string(head), "\xcf\xfa\xed\xfe") || strings.HasPrefix(string(head), "\xca\xfe\xba\xbe")
+	return f.read(r, info.Size())
 }
 
 // privilege compares with the caller, as the kernel does: an exec that changes no id drops nothing.
@@ -215,9 +187,10 @@ func (d *Described) privilege(_ string, f *file, caller *Creds) string {
 
 // add puts e at p, and the folders above it.
 func (d *Described) add(p string, e *entry) {
-	d.entries[p] = e
-	for dir := path.Dir(p); d.entries[dir] == nil; dir = path.Dir(dir) {
-		d.entries[dir] = &entry{folder: true}
+	e.name = path.Base(p)
+	d.entries[d.key(p)] = e
+	for dir := path.Dir(p); d.entries[d.key(dir)] == nil; dir = path.Dir(dir) {
+		d.entries[d.key(dir)] = &entry{name: path.Base(dir), folder: true}
 	}
 }
 

@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mirrord/codesign/machotest"
 )
 
 const small = `mac: {os: "15.5", arch: arm64, rosetta: true}
@@ -49,6 +50,9 @@ func TestFaults(t *testing.T) {
 		{"architecture", small + "files:\n  /a: {macho: {slices: [ppc]}}\n", "f:5:25: unknown architecture \"ppc\""},
 		{"slice without one", small + "files:\n  /a: {macho: {slices: [{flags: []}]}}\n", "f:5:25: a slice has an arch"},
 		{"flag", small + "files:\n  /a: {macho: {slices: [arm64], flags: [soft]}}\n", "f:5:41: unknown flag \"soft\""},
+		{"unsigned with flags", small + "files:\n  /a: {macho: {slices: [{arch: arm64, unsigned: true}], flags: [runtime]}}\n", "f:5:15: what is unsigned has no flags"},
+		{"probe", small + "probes: {ppc: true}\n", "f:4:10: unknown key \"ppc\" in probes"},
+		{"twice but for the case", small + "files:\n  /opt/X: {script: x}\n  /OPT/x: {script: x}\n", "f:6:3: /OPT/x is described twice"},
 		{"deep", strings.Repeat("[", 1000), "f:1:1: the file nests too deep"},
 	} {
 		_, faults := parseHost([]byte(tt.text), "/")
@@ -122,10 +126,43 @@ func TestClosedWorld(t *testing.T) {
 	}
 }
 
+// TestCase: a volume of macOS keeps the case of names and does not look at it, unless it was made to.
+func TestCase(t *testing.T) {
+	const files = `files:
+  /Applications/Shop.app/Contents/MacOS/Shop: {script: "#!/bin/x\n"}
+  /opt/Link: {link: ../APPLICATIONS/shop.app/contents}
+  /opt/Straße: {script: "#!/bin/x\n"}
+`
+	d := describe(t, small+files)
+	for asked, want := range map[string]string{
+		"/applications/SHOP.app/Contents/macos/shop": "/Applications/Shop.app/Contents/MacOS/Shop",
+		"/OPT/LINK/MacOS/Shop":                       "/Applications/Shop.app/Contents/MacOS/Shop",
+		"/OPT/link/../macos/../MACOS/shop":           "", // .. is that of the target
+		"/opt/STRAßE":                                "/opt/Straße",
+		"/TMP/../Private":                            "",
+	} {
+		f, errno := d.look(asked)
+		if want != "" && (errno != 0 || f.real != want) || want == "" && errno == 0 {
+			t.Errorf("%s: %+v, %v", asked, f, errno)
+		}
+	}
+	strict := describe(t, strings.Replace(small, "rosetta: true", "rosetta: true, case_sensitive: true", 1)+files+"  /OPT/Link: {script: x}\n")
+	if _, errno := strict.look("/opt/link/MacOS/Shop"); errno != syscall.ENOENT {
+		t.Error(errno)
+	}
+	if f, errno := strict.look("/OPT/Link"); errno != 0 || f.real != "/OPT/Link" {
+		t.Error(f, errno)
+	}
+}
+
 // TestFilesOfThisMachine gives real bytes to a described Mac.
 func TestFilesOfThisMachine(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"script": "#!/bin/tool -x\n", "macho": "\xcf\xfa\xed\xfe etc", "text": "hello"} {
+	program := machotest.Image{}.With(machotest.Signature{}).Bytes()
+	for name, content := range map[string]string{
+		"script": "#!/bin/tool -x\n", "macho": string(program), "text": "hello", "cut": string(program[:100]),
+		"dylib": string(machotest.Image{Kind: machotest.Dylib}.Bytes()), "class": "\xca\xfe\xba\xbe\x00\x00\x00\x41",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -137,24 +174,34 @@ func TestFilesOfThisMachine(t *testing.T) {
   /bin/text: {file: text}
   /bin/gone: {file: gone}
   /bin/folder: {file: .}
+  /bin/cut: {file: cut}
+  /bin/dylib: {file: dylib}
+  /bin/class: {file: class}
+  /bin/sh: {file: macho}
 `), dir)
 	if faults != nil {
 		t.Fatal(faults)
 	}
-	decide := func(name string) Verdict {
-		return For(d).Decide(Request{Path: "/bin/" + name, Cwd: "/", Search: false})
-	}
-	if v := decide("macho"); !errors.Is(v.Err, syscall.ENOEXEC) {
-		t.Errorf("without a reader: %+v", v)
-	}
-	d.SetImages(func(io.ReaderAt, int64) (*Image, error) {
-		return &Image{Slices: []Slice{{CPUType: CPUTypeARM64, Platform: PlatformMacOS}}}, nil
-	})
-	for name, want := range map[string]error{"script": nil, "macho": nil, "text": syscall.ENOEXEC, "gone": syscall.ENOENT, "folder": syscall.EACCES} {
-		if v := decide(name); !errors.Is(v.Err, want) {
-			t.Errorf("%s: %+v", name, v)
-		} else if want == nil && v.Kind != Inject {
-			t.Errorf("%s: %+v", name, v)
+	for _, tt := range []struct {
+		name   string
+		search bool // execvp's manner
+		err    error
+		why    string
+	}{
+		{"script", false, nil, ""},
+		{"macho", false, nil, ""},
+		{"text", false, syscall.ENOEXEC, ""},
+		{"text", true, nil, ""},
+		{"class", false, syscall.ENOEXEC, ""},
+		{"gone", false, syscall.ENOENT, ""},
+		{"folder", false, syscall.EACCES, ""},
+		{"cut", false, syscall.ENOEXEC, "/bin/cut: malformed at byte 20: "},
+		{"cut", true, syscall.ENOEXEC, "/bin/cut: malformed at byte 20: "}, // no shell gets what is broken
+		{"dylib", false, syscall.ENOEXEC, "/bin/dylib: it is no program but a file of the kind dylib"},
+	} {
+		v := For(d).Decide(Request{Path: "/bin/" + tt.name, Cwd: "/", Search: tt.search})
+		if !errors.Is(v.Err, tt.err) || tt.err == nil && v.Kind != Inject || tt.why != "" && !strings.HasPrefix(v.Err.Error(), tt.why) {
+			t.Errorf("%s: %+v", tt.name, v)
 		}
 	}
 }
@@ -168,7 +215,7 @@ func TestReadHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := ReadHost(file)
-	want := file + ":1:1: unknown key \"a\" in the file\nhint: known are: cwd, developer_dir, env, files, mac, user\n" +
+	want := file + ":1:1: unknown key \"a\" in the file\nhint: known are: cwd, developer_dir, env, files, mac, probes, user\n" +
 		file + ":1:1: the version of macOS is missing\nhint: it is mac: {os: \"15.5\", …}"
 	if err == nil || cmp.Diff(want, err.Error()) != "" {
 		t.Errorf("%v", err)

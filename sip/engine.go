@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 )
@@ -67,6 +68,9 @@ func (l *local) System() System {
 
 func (l *local) readlink(path string) (string, bool) {
 	to, err := os.Readlink(path)
+	if err == nil && !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(path), to)
+	}
 	return to, err == nil
 }
 

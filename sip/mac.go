@@ -1,11 +1,13 @@
 package sip
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
-	"syscall"
+
+	"mirrord/codesign/macho"
 )
 
 // Entitlements that decide whether a hardened program takes libraries (developer.apple.com, "Hardened Runtime").
@@ -14,9 +16,6 @@ const (
 	disableLV   = "com.apple.security.cs.disable-library-validation"
 	appleInside = "com.apple.private."
 )
-
-// errBadArch is EBADARCH of macOS, which other systems do not have.
-const errBadArch = syscall.Errno(86)
 
 // needEntitlements are Apple's tools that are of no use without the entitlements that a copy loses, and what they are entitled to.
 var needEntitlements = map[string]string{
@@ -45,8 +44,15 @@ var networkLibraries = []struct{ prefix, name string }{
 
 // decideMac ends v, whose program f was reached as name. Order: what stands in for it, rights, what cannot be changed, protection, copy.
 func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
-	if f.image == nil {
-		return v.failed(name, syscall.ENOSYS)
+	privilege := e.host.privilege(v.Program, f, r.Caller)
+	switch {
+	case f.fault != nil:
+		return v.refused(name, f.fault)
+	case f.image == nil:
+		v.Path = name
+		v.outside(cmp.Or(privilege, "it may be executed but not read, so it is not known what it is"))
+		v.end(r, name, f)
+		return v
 	}
 	real := f.real
 	to, ok := e.replace(r, v, f)
@@ -64,7 +70,6 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		to.missing = fmt.Sprintf("it will not find what it is to execute (%v)", next.Err)
 	}
 	v.Path, v.AskArgv = name, to.unknown
-	privilege := e.host.privilege(v.Program, f, r.Caller)
 	sys := e.host.System()
 	s := sys.runs(f.image)
 	switch {
@@ -76,6 +81,8 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 			failed.Hint = "softwareupdate --install-rosetta"
 		}
 		return Verdict{Err: failed, Hops: v.Hops}
+	case s.Fault != nil:
+		return v.refused(name, s.Fault)
 	case ok && to.outside != "":
 		v.outside(to.outside)
 	case privilege != "":
@@ -84,9 +91,11 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		v.outside("Apple entitles it to " + needEntitlements[real] + ", and a copy would not be")
 	case path.Base(real) == "debugserver":
 		v.outside("Apple entitles it to debug other programs, and a copy would not be")
-	case s.Platform != PlatformMacOS:
+	case s.Platform != macho.PlatformMacOS:
 		v.outside("built for " + platformName(s.Platform) + ", which the layer is not")
-	case s.Arch() == "arm64e" && s.PlatformByte == 0 && f.flags&sfRestricted == 0:
+	case s.Unsigned && s.Arch.CPU == macho.CPUARM64 && sys.SIP:
+		v.outside("unsigned: the kernel ends native programs of Apple silicon without a signature at their start (codesign -s - FILE signs it)")
+	case s.Arch == macho.ARM64e && s.PlatformByte == 0 && f.flags&sfRestricted == 0:
 		v.outside("an arm64e program that is not of the system: the kernel ends it at its start (bsd/kern/kern_exec.c, preview ABI)")
 	case s.Encrypted:
 		v.outside("encrypted (from the App Store): it neither takes libraries nor can be copied")
@@ -96,13 +105,25 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 	if to.missing != "" {
 		v.Notes = append(v.Notes, to.missing)
 	}
-	if r.Trace {
-		v.hop(Hop{Path: name, Real: f.differs(v.Program), Kind: v.Kind, Slice: v.Slice, Light: v.Light, Reason: v.Reason, Notes: v.Notes})
-		if real == macEnv && to.missing == "" && v.Kind != Outside {
-			v.Next = e.next(r, v.Argv, real)
-		}
+	v.end(r, name, f)
+	if r.Trace && real == macEnv && to.missing == "" && v.Kind != Outside {
+		v.Next = e.next(r, v.Argv, real)
 	}
 	return v
+}
+
+// end notes the program itself, reached as name, as the last file on the way.
+func (v *Verdict) end(r Request, name string, f *file) {
+	if r.Trace {
+		v.hop(Hop{Path: name, Real: f.differs(v.Program), Kind: v.Kind, Slice: v.Slice, Light: v.Light, Reason: v.Reason, Notes: v.Notes})
+	}
+}
+
+// refused is v's end: the kernel does not take the file at path.
+func (v *Verdict) refused(path string, fault *Error) Verdict {
+	failed := *fault
+	failed.Path = path
+	return Verdict{Err: &failed, Hops: v.Hops}
 }
 
 func (v *Verdict) outside(reason string) { v.Kind, v.Reason = Outside, reason }
@@ -117,9 +138,9 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice) {
 			v.outside(why + "; " + refused)
 			return
 		}
-		v.Kind, v.Slice, v.Light = Copy, c.Arch(), light
+		v.Kind, v.Slice, v.Light = Copy, c.Arch.String(), light
 		v.Reason = why + "; a copy of its " + v.Slice + " slice runs"
-		if sys.Arch == "arm64" && c.CPUType == CPUTypeX86_64 {
+		if sys.Arch == "arm64" && c.Arch.CPU == macho.CPUX86_64 {
 			v.Reason += " under Rosetta"
 		}
 		if app := bundle(f.real); app != "" {
@@ -138,7 +159,7 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice) {
 		case uncertain:
 			v.Reason = "signed as a part of the system, but not guarded"
 			v.Notes = append(v.Notes, "not certain: it is known to be injected when it has reported, and a warning says so if it does not")
-			if s.Arch() == "arm64e" {
+			if s.Arch.Base() == macho.ARM64e.Base() {
 				v.Notes = append(v.Notes, "it gets the layer's arm64e variant")
 			}
 		case s.Flags&FlagRuntime != 0:
@@ -150,7 +171,7 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice) {
 	if light {
 		v.Notes = append(v.Notes, "a build tool: its own files and connections stay this machine's, what it starts is followed")
 	}
-	if lib := s.network(); lib != "" && sys.Arch == "arm64" && s.CPUType == CPUTypeARM64 {
+	if lib := s.network(); lib != "" && sys.Arch == "arm64" && s.Arch.CPU == macho.CPUARM64 {
 		v.Notes = append(v.Notes, "network of "+lib+" not covered: the system's own library makes the connections, beyond the reach of hooks in a native program")
 	}
 }
@@ -175,62 +196,59 @@ func protection(s *Slice, f *file, sip bool) (why string, uncertain bool) {
 	return "", s.PlatformByte != 0 && sip
 }
 
-// runs is the slice that the kernel picks (xnu bsd/dev/arm/kern_machdep.c grade_binary), nil when there is none. arm64e.x1 needs hardware
-// that no Mac has.
+// runs is the slice that the kernel picks, nil when there is none.
 func (sys System) runs(image *Image) *Slice {
-	order := []string{"arm64e", "arm64e.v1", "arm64e.old", "arm64v8", "arm64"}
-	switch {
-	case sys.Arch == "x86_64":
-		order = []string{"x86_64h", "x86_64"}
-	case sys.Rosetta && sys.Affinity == "x86_64":
-		order = slices.Insert(order, 0, "x86_64")
-	case sys.Rosetta:
-		order = append(order, "x86_64")
+	if sys.Arch == "x86_64" {
+		return image.first(gradeIntel)
 	}
-	return image.first(order...)
+	native, intel := image.first(gradeARM), (*Slice)(nil)
+	if sys.Rosetta {
+		intel = image.first(gradeRosetta)
+	}
+	if native == nil || intel != nil && sys.Affinity == "x86_64" {
+		return intel
+	}
+	return native
 }
 
 // copyOf is the slice that a copy is made of, or why there is none. Arm64e slices are of use only with Apple's own signature; one that is
 // converted to arm64 would come between the two that are tried here.
 func (sys System) copyOf(image *Image) (*Slice, string) {
-	if sys.Arch == "x86_64" {
-		return sys.runs(image), ""
+	tries := []*Slice{image.first(gradeIntel)}
+	if sys.Arch == "arm64" {
+		native, intel := image.first(gradePlain), image.first(gradeRosetta)
+		tries = []*Slice{native, intel}
+		if intel != nil && intel.network() != "" {
+			tries = []*Slice{intel, native}
+		}
 	}
-	native := image.first("arm64v8", "arm64")
-	intel := image.first("x86_64")
-	switch {
-	case intel != nil && sys.Rosetta && (native == nil || intel.network() != ""):
-		return intel, ""
-	case native != nil:
-		return native, ""
-	case intel != nil:
-		return nil, "it has no arm64 slice, and a copy of its x86_64 slice needs Rosetta, which is not installed (softwareupdate --install-rosetta)"
+	refused := ""
+	for _, s := range tries {
+		switch {
+		case s == nil || s.Fault != nil:
+		case sys.Arch == "arm64" && s.Arch.CPU == macho.CPUX86_64 && !sys.Rosetta:
+			refused = cmp.Or(refused, "it has no arm64 slice, and a copy of its x86_64 slice needs Rosetta, which is not installed (softwareupdate --install-rosetta)")
+		case sys.failed(s):
+			refused = cmp.Or(refused, "a copy of its "+s.Arch.String()+" slice was seen not to run on this Mac")
+		default:
+			return s, ""
+		}
 	}
-	return nil, "a copy of an arm64e program is not let run, and it has no slice but " + strings.Join(image.archs(), ", ")
+	return nil, cmp.Or(refused, "a copy of an arm64e program is not let run, and it has no slice but "+strings.Join(image.archs(), ", "))
+}
+
+// failed says whether copies of such slices are known not to run.
+func (sys System) failed(s *Slice) bool {
+	strategy := "arm64"
+	if s.Arch.CPU == macho.CPUX86_64 {
+		strategy = "x86_64"
+	}
+	runs, known := sys.Probes[strategy]
+	return known && !runs
 }
 
 func (sys System) needsRosetta(image *Image) bool {
-	return sys.Arch == "arm64" && !sys.Rosetta && image.first("x86_64") != nil
-}
-
-// first is the slice of the first of these architectures that there is.
-func (m *Image) first(archs ...string) *Slice {
-	for _, arch := range archs {
-		for i := range m.Slices {
-			if m.Slices[i].Arch() == arch {
-				return &m.Slices[i]
-			}
-		}
-	}
-	return nil
-}
-
-func (m *Image) archs() []string {
-	var names []string
-	for i := range m.Slices {
-		names = append(names, m.Slices[i].Arch())
-	}
-	return names
+	return sys.Arch == "arm64" && !sys.Rosetta && image.first(gradeRosetta) != nil
 }
 
 // network is the system's library through which the slice connects, "" when there is none.
@@ -267,9 +285,9 @@ func bundle(file string) string {
 
 func platformName(p uint32) string {
 	switch p {
-	case PlatformMacCatalyst:
+	case macho.PlatformMacCatalyst:
 		return "Mac Catalyst"
-	case PlatformIOS:
+	case macho.PlatformIOS:
 		return "iOS"
 	}
 	return fmt.Sprintf("platform %d", p)

@@ -40,6 +40,9 @@ func TestMacRules(t *testing.T) {
 		{"only arm64e", "restricted: true, macho: {slices: [arm64e, arm64e.x1]}", Outside, "", "arm64e"},
 		{"of the system, not guarded", "macho: {slices: [arm64e], platform_byte: 15}", Inject, "", "not guarded"},
 		{"arm64e of others", "macho: {slices: [arm64e, arm64]}", Outside, "", "the kernel ends it"},
+		{"unsigned", "macho: {slices: [x86_64, arm64], unsigned: true}", Outside, "", "without a signature"},
+		{"unsigned Intel", "macho: {slices: [x86_64], unsigned: true}", Inject, "", ""},
+		{"unsigned elsewhere", "macho: {slices: [{arch: x86_64, unsigned: true}, arm64]}", Inject, "", ""},
 		{"encrypted", "macho: {slices: [arm64], encrypted: true}", Outside, "", "encrypted"},
 		{"Catalyst", "macho: {slices: [arm64], platform: catalyst}", Outside, "", "Catalyst"},
 		{"iOS", "macho: {slices: [arm64], platform: ios}", Outside, "", "iOS"},
@@ -75,14 +78,37 @@ func TestAffinity(t *testing.T) {
 	}
 }
 
+// TestProbes: a way to copy that was seen to fail gives way to the next.
+func TestProbes(t *testing.T) {
+	for _, tt := range []struct {
+		probes, slices, slice, reason string
+	}{
+		{"", "[x86_64, arm64]", "arm64", ""},
+		{"arm64: false", "[x86_64, arm64]", "x86_64", ""},
+		{"arm64: true, x86_64: false", "[x86_64, arm64]", "arm64", ""},
+		{"x86_64: false", "[x86_64, arm64e]", "", "a copy of its x86_64 slice was seen not to run on this Mac"},
+		{"arm64: false, x86_64: false", "[x86_64, arm64]", "", "a copy of its arm64 slice was seen"},
+		{"x86_64: false", "[{arch: x86_64, libraries: [/usr/lib/libcurl.4.dylib]}, arm64]", "arm64", ""},
+	} {
+		d := describe(t, small+"probes: {"+tt.probes+"}\nfiles: {/x: {restricted: true, macho: {slices: "+tt.slices+"}}}\n")
+		v := For(d).Decide(Request{Path: "/x", Cwd: "/"})
+		if v.Slice != tt.slice || (v.Kind == Copy) != (tt.slice != "") || !strings.Contains(v.Reason, tt.reason) {
+			t.Errorf("%s of %s: %v(%s), %s", tt.probes, tt.slices, v.Kind, v.Slice, v.Reason)
+		}
+	}
+}
+
 func TestWithoutProtectionOfTheSystem(t *testing.T) {
 	off := strings.Replace(small, "rosetta: true", "rosetta: true, sip: false", 1)
-	d := describe(t, off+"files:\n  /bin/ls: {restricted: true, macho: {slices: [x86_64, arm64e], platform_byte: 15}}\n  /x: {macho: {slices: [arm64], flags: [restrict]}}\n")
+	d := describe(t, off+"files:\n  /bin/ls: {restricted: true, macho: {slices: [x86_64, arm64e], platform_byte: 15}}\n  /x: {macho: {slices: [arm64], flags: [restrict]}}\n  /unsigned: {macho: {slices: [arm64], unsigned: true}}\n")
 	if v := For(d).Decide(Request{Path: "/bin/ls", Cwd: "/"}); v.Kind != Inject {
 		t.Errorf("ls: %+v", v)
 	}
 	if v := For(d).Decide(Request{Path: "/x", Cwd: "/"}); v.Kind != Copy {
 		t.Errorf("a signature's flag: %+v", v)
+	}
+	if v := For(d).Decide(Request{Path: "/unsigned", Cwd: "/"}); v.Kind != Inject {
+		t.Errorf("no signature: %+v", v)
 	}
 }
 

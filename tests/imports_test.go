@@ -26,7 +26,7 @@ var rules = []struct {
 }
 
 // forTests are folders that no program may have in it.
-var forTests = []string{"mirrord/codesign/machotest"}
+var forTests = []string{"mirrord/codesign/machotest", "mirrord/sip/siptest"}
 
 // pkg is what go list says of a package.
 type pkg struct {
