@@ -170,19 +170,8 @@ func readNamed(f *file, name string) syscall.Errno {
 	return f.read(r, info.Size())
 }
 
-// privilege compares with the caller, as the kernel does: an exec that changes no id drops nothing.
 func (d *Described) privilege(_ string, f *file, caller *Creds) string {
-	who := d.who
-	if caller != nil {
-		who = *caller
-	}
-	switch {
-	case f.mode&syscall.S_ISUID != 0 && f.uid != who.UID:
-		return reasonSetuid
-	case f.mode&syscall.S_ISGID != 0 && f.gid != who.GID:
-		return reasonSetgid
-	}
-	return ""
+	return setID(f, d.who, caller)
 }
 
 // add puts e at p, and the folders above it.

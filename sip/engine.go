@@ -46,7 +46,8 @@ type local struct {
 type fileID struct {
 	dev, ino     uint64
 	size         int64
-	mtime, ctime int64 // nanoseconds since 1970
+	mtime, ctime int64  // nanoseconds since 1970
+	flags        uint32 // st_flags of macOS
 }
 
 // format is what the kernel sees in a file's first bytes.

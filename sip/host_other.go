@@ -1,15 +1,15 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package sip
 
 import "syscall"
 
-// host is not built for this system yet: nothing can be executed.
+// host knows nothing of this system: nothing can be executed.
 type host struct{}
 
 func newHost() host { return host{} }
 
-func (host) system() System { return System{Kernel: Darwin, Arch: arch} }
+func (host) system() System { return System{Arch: arch} }
 
 func (host) executable(string) (fileID, syscall.Errno) { return fileID{}, syscall.ENOSYS }
 

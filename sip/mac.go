@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"mirrord/codesign/macho"
 )
@@ -174,6 +175,21 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice) {
 	if lib := s.network(); lib != "" && sys.Arch == "arm64" && s.Arch.CPU == macho.CPUARM64 {
 		v.Notes = append(v.Notes, "network of "+lib+" not covered: the system's own library makes the connections, beyond the reach of hooks in a native program")
 	}
+}
+
+// setID says why the rights that a file gives its process would have dyld drop the layer, or "". It compares with the caller, as the kernel does: an
+// exec that changes no id drops nothing. who executes when caller is nil.
+func setID(f *file, who Creds, caller *Creds) string {
+	if caller != nil {
+		who = *caller
+	}
+	switch {
+	case f.mode&syscall.S_ISUID != 0 && f.uid != who.UID:
+		return reasonSetuid
+	case f.mode&syscall.S_ISGID != 0 && f.gid != who.GID:
+		return reasonSetgid
+	}
+	return ""
 }
 
 // protection says why the system would keep the layer out of slice s, or "". uncertain: it is not known whether it would.
