@@ -87,7 +87,7 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	}
 	f.refuseOverlaps()
 	for _, s := range f.Slices {
-		if s.Err == nil {
+		if s.Misplaced = s.Err != nil; !s.Misplaced {
 			s.Err = s.read()
 		}
 	}

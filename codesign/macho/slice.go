@@ -35,6 +35,7 @@ type Slice struct {
 	Align        uint32 // log2 of the alignment in a fat file
 	Entry        *Arch  // by the fat header, nil in a thin file
 	Err          error  // why the rest could not be read, nil if it could
+	Misplaced    bool   // Err is about where the fat header says that it is: the kernel then refuses the whole file
 
 	Arch     Arch             // by the slice's own header; when that cannot be read, by the fat one
 	Order    binary.ByteOrder // of all numbers in the slice

@@ -78,7 +78,7 @@ func TestSamples(t *testing.T) {
 			judge.Identified(t, out, judge.Identity{Identifier: c.Identifier, Flags: 2, CDHash: signature.CDHash})
 			judge.SameFixups(t, b[s.Offset:][:s.Size], out)
 			t.Logf("%s: %s, %d paths", name, c.Identifier, len(c.Paths))
-			if again, err := codesign.Inspect(strings.NewReader(string(out)), int64(len(out))); err != nil || again.Slices[0].Entitlements != nil || again.Slices[0].Team != "" {
+			if again, err := codesign.Verify(strings.NewReader(string(out)), int64(len(out))); err != nil || again.Slices[0].Entitlements != nil || again.Slices[0].Team != "" {
 				t.Errorf("%s: %+v, %v", name, again, err)
 			}
 		}
