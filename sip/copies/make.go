@@ -6,15 +6,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/sip/patch"
 )
 
 // errChanged is for originals that are written to while they are read.
@@ -22,9 +24,6 @@ var errChanged = errors.New("it changes while it is being read")
 
 // maxSize bounds what is copied: the offsets in Mach-O files have 32 bits, and no program comes near.
 const maxSize = 4<<30 - 1
-
-// formatVersion says how the store's folders look; it is a part of keys.
-const formatVersion = "1"
 
 // identity changes whenever a file's content does (programs cannot set ctime).
 type identity struct {
@@ -63,36 +62,40 @@ func usable(path string, st *unix.Stat_t) error {
 
 // entry is the name of the file of the index for this state of an original.
 func (id identity) entry(path, arch string) string {
-	return keyOf(formatVersion, path, arch, build(), fmt.Sprintf("%+v", id))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %q %+v", patch.Version, build(), arch, path, id))
+	return hex.EncodeToString(sum[:])
 }
 
-// keyOf is a hash over words, of which none can pass for two.
-func keyOf(words ...string) string {
-	h := sha256.New()
-	for _, w := range words {
-		fmt.Fprintf(h, "%d:%s", len(w), w)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+// made is a copy that has no name yet.
+type made struct {
+	key    string
+	origin string // the original's path, without symbolic links
+	layout layout
+	size   int64 // bytes
 }
 
 // place makes a copy in a folder of its own and gives that its name. copied is relative to the store.
 func (s *Store) place(path, arch string) (copied string, size int64, err error) {
-	folder, err := os.MkdirTemp(s.dir, "new-")
+	work, err := os.MkdirTemp(s.dir, "new-")
 	if err != nil {
 		return "", 0, err
 	}
-	defer os.RemoveAll(folder) // gone when it has got its name
-	key, name, size, err := fill(folder, path, arch)
+	defer os.RemoveAll(work)
+	file, folder := filepath.Join(work, "file"), filepath.Join(work, "folder")
+	m, err := fill(file, path, arch)
 	if err != nil {
 		return "", 0, err
 	}
-	if err := s.remember(key, path); err != nil {
+	if err := m.layout.build(folder, file); err != nil {
 		return "", 0, err
 	}
-	copied, to := filepath.Join(key, name), filepath.Join(s.dir, key)
+	if err := s.remember(m); err != nil {
+		return "", 0, err
+	}
+	copied, to := filepath.Join(m.key, m.layout.name), filepath.Join(s.dir, m.key)
 	for range 2 {
-		if err = os.Rename(folder, to); err == nil || s.check(copied, size) == nil {
-			return copied, size, nil
+		if err = os.Rename(folder, to); err == nil || s.check(copied, m.size) == nil {
+			return copied, m.size, nil
 		}
 		// What has the name is not what was made under it.
 		if err := os.RemoveAll(to); err != nil {
@@ -102,15 +105,15 @@ func (s *Store) place(path, arch string) (copied string, size int64, err error) 
 	return "", 0, err
 }
 
-// remember notes whose copies have this key.
-func (s *Store) remember(key, path string) error {
+// remember notes whose copies have a key, and how they are called: paths have no zero bytes.
+func (s *Store) remember(m made) error {
 	f, err := os.CreateTemp(filepath.Join(s.dir, originDir), "new-")
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(path)
+	_, err = f.WriteString(m.layout.name + "\x00" + m.origin)
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(s.dir, originDir, key))
+		err = os.Rename(f.Name(), filepath.Join(s.dir, originDir, m.key))
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -118,35 +121,63 @@ func (s *Store) remember(key, path string) error {
 	return err
 }
 
-// fill writes a copy of path into a folder.
-func fill(folder, path, arch string) (key, name string, size int64, err error) {
+// fill writes a copy of path into a new file.
+func fill(file, path, arch string) (m made, err error) {
 	// O_NONBLOCK: if a FIFO took the file's place meanwhile, open must not wait for a writer.
 	from, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return "", "", 0, err
+		return m, err
 	}
 	defer from.Close()
 	before, err := state(from)
 	if err != nil {
-		return "", "", 0, err
+		return m, err
 	}
-	name = filepath.Base(path)
-	to, err := os.OpenFile(filepath.Join(folder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if m.origin, err = filepath.EvalSymlinks(path); err != nil {
+		return m, err
+	}
+	if there, err := identify(m.origin); err != nil || there != before {
+		return m, errors.Join(errChanged, err)
+	}
+	to, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", "", 0, err
+		return m, err
 	}
 	defer to.Close()
-	content := sha256.New()
-	if size, err = whole(to, content, from, int64(before.size)); err != nil {
-		return "", "", 0, err
+	if arch == "" {
+		err = m.whole(to, from, path, int64(before.size))
+	} else {
+		err = m.slice(to, from, arch, int64(before.size))
 	}
-	if after, err := state(from); err != nil || after != before || size != int64(before.size) {
-		return "", "", 0, errors.Join(errChanged, err)
+	if after, changed := state(from); changed != nil || after != before {
+		return m, errors.Join(errChanged, changed)
 	}
-	if err := errors.Join(to.Chmod(modeOfCopy), to.Sync(), to.Close()); err != nil {
-		return "", "", 0, err
+	if err != nil {
+		return m, err
 	}
-	return keyOf(formatVersion, arch, path, string(content.Sum(nil))), name, size, nil
+	info, err := to.Stat()
+	if err != nil {
+		return m, err
+	}
+	m.size = info.Size()
+	return m, errors.Join(to.Chmod(modeOfCopy), to.Sync(), to.Close())
+}
+
+// slice writes a slice of a Mach-O program.
+func (m *made) slice(to io.Writer, from io.ReaderAt, arch string, size int64) error {
+	o := patch.Options{Arch: arch, Path: m.origin}
+	c, err := patch.Make(to, from, size, o)
+	if o.KeepPaths = errors.Is(err, patch.ErrNoRoom); o.KeepPaths {
+		c, err = patch.Make(to, from, size, o)
+	}
+	if err != nil {
+		return err
+	}
+	if m.layout, err = layoutOf(m.origin, c, o.KeepPaths); err != nil {
+		return err
+	}
+	m.key = c.Key
+	return nil
 }
 
 func state(f *os.File) (identity, error) {
@@ -160,27 +191,23 @@ func state(f *os.File) (identity, error) {
 // magics begin programs. Nothing else is copied: a script's name is its own business.
 var magics = [][]byte{[]byte("\x7fELF"), {0xcf, 0xfa, 0xed, 0xfe}, {0xca, 0xfe, 0xba, 0xbe}}
 
-// whole copies size bytes, and one more if there is one.
-func whole(to io.Writer, content hash.Hash, from io.Reader, size int64) (int64, error) {
-	r := io.LimitReader(from, size+1)
+// whole writes the whole file. It is named as it was called, since Linux names processes so.
+func (m *made) whole(to io.Writer, from io.ReaderAt, path string, size int64) error {
+	r := io.NewSectionReader(from, 0, size)
 	head := make([]byte, 4)
-	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return 0, err
+	if _, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
+		return err
 	}
-	known := false
-	for _, m := range magics {
-		known = known || bytes.Equal(m, head)
+	if !slices.ContainsFunc(magics, func(magic []byte) bool { return bytes.Equal(magic, head) }) {
+		return errors.New("it is no program: it begins neither as an ELF nor as a Mach-O file")
 	}
-	if !known {
-		return 0, errors.New("it is no program: it begins neither as an ELF nor as a Mach-O file")
+	content := sha256.New()
+	if _, err := io.CopyBuffer(io.MultiWriter(to, content), struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
+		return err
 	}
-	w := io.MultiWriter(to, content)
-	if _, err := w.Write(head[:n]); err != nil {
-		return 0, err
-	}
-	rest, err := io.CopyBuffer(w, struct{ io.Reader }{r}, make([]byte, 256<<10))
-	return int64(n) + rest, err
+	m.layout = layout{name: filepath.Base(path)}
+	m.key = patch.Key("", path, [sha256.Size]byte(content.Sum(nil)))
+	return nil
 }
 
 // explain adds what can be done about an error, if that is known.

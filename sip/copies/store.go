@@ -3,8 +3,8 @@
 //
 //	lock         held for a moment by those who use the store, alone by the one who prunes it
 //	index/HASH   what is known of one state of one original: the size of its copy, and where that is
-//	KEY/NAME     a copy; KEY is made from its content and the original's path
-//	origins/KEY  the original's path
+//	KEY/NAME     a copy; KEY is made from its content and the original's path. Some lie deeper, in folders like the original's
+//	origins/KEY  the copy's name and the original's path
 //	new-*        a copy in the making
 //
 // A copy is written into a folder of its own, which then gets its name: no copy is ever seen unfinished, and none is ever changed. macOS kills
@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/sip/patch"
 )
 
 // Store is a folder of copies. Goroutines and processes may use the same one at the same time. It holds no descriptor between calls.
@@ -100,8 +102,9 @@ func private(dir string) error {
 // Copy gives the path of a copy of file, which is made if there is none. arch is the slice of a Mach-O program that it consists of, as lipo
 // names it, signed ad hoc. With "" it is the whole file as it is, of mode 0500, without its other rights, attributes and capabilities.
 //
-// The copy has the last element of file as its name, since systems name processes so. The error says what to do about it; it is
-// fs.ErrPermission and so on where the system's is.
+// The copy has the program's name, since systems name processes so: Linux by the path that is executed, macOS without symbolic links. The error
+// says what to do about it. It is a *patch.RefusedError, macho.ErrNotMachO or a *macho.FormatError for what is no program that can be copied,
+// and fs.ErrPermission and so on where the system's is.
 func (s *Store) Copy(file, arch string) (string, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
@@ -125,6 +128,9 @@ func (s *Store) Copy(file, arch string) (string, error) {
 		copied, size, err := s.place(path, arch)
 		if errors.Is(err, errChanged) {
 			continue
+		}
+		if refused := (*patch.RefusedError)(nil); errors.As(err, &refused) {
+			return "", fmt.Errorf("%s: %w", path, err)
 		}
 		if err != nil {
 			return "", fmt.Errorf("a copy of %s cannot be made: %w", path, s.explain(err))
@@ -191,16 +197,24 @@ func (s *Store) check(rel string, size int64) error {
 	return nil
 }
 
-// Original gives the original of a copy: of the program itself, and of what lies beside it in a folder like the original's. path is absolute and
-// as Copy gave it. It is false for other paths.
+// Original gives the original of a copy, without symbolic links, and that of what lies beside a copy in a folder like the original's. path is
+// absolute and as Copy gave it, or goes on from there. It is false for other paths.
 func (s *Store) Original(path string) (string, bool) {
 	rel, ok := strings.CutPrefix(path, s.dir+"/")
 	key, inside, deeper := strings.Cut(rel, "/")
-	if !ok || !deeper || !isKey(key) || !filepath.IsLocal(inside) {
+	if !ok || !deeper || !isKey(key) || !filepath.IsLocal(inside) || filepath.Clean(inside) != inside {
 		return "", false
 	}
-	origin, err := readSmall(filepath.Join(s.dir, originDir, key))
-	return origin, err == nil && filepath.Base(origin) == inside
+	text, err := readSmall(filepath.Join(s.dir, originDir, key))
+	name, origin, ok := strings.Cut(text, "\x00")
+	if err != nil || !ok {
+		return "", false
+	}
+	if inside == name {
+		return origin, true
+	}
+	root, ok := strings.CutSuffix(origin, name)
+	return root + inside, ok && strings.Contains(name, "/")
 }
 
 // readSmall reads a file of the store, which is never a symbolic link.

@@ -72,12 +72,15 @@ func (c *Copy) names(s *macho.Slice, dir string) map[int]name {
 		case macho.LCLoadDylinker, macho.LCIDDylib, macho.LCIDDylinker:
 			continue
 		case macho.LCDyldEnvironment:
-			new.to, relative = absoluteList(n.Text, dir)
+			new.to, relative = c.list(n.Text, dir)
 		case macho.LCRPath:
 			new.to, relative = absolute(n.Text, dir)
 			new.drop = rpaths[new.to]
 			rpaths[new.to] = true
 		default:
+			if searched, ok := strings.CutPrefix(n.Text, "@rpath/"); ok {
+				c.Searched = append(c.Searched, searched)
+			}
 			new.to, relative = absolute(n.Text, dir)
 			for relative && libraries[new.to] {
 				at := strings.LastIndexByte(new.to, '/')
@@ -85,8 +88,8 @@ func (c *Copy) names(s *macho.Slice, dir string) map[int]name {
 			}
 			libraries[new.to] = true
 		}
-		if relative {
-			c.Paths = append(c.Paths, Path{Rpath: n.Kind == macho.LCRPath, From: n.Text, To: new.to})
+		if relative && n.Kind != macho.LCDyldEnvironment {
+			c.Paths = append(c.Paths, Path{Folder: n.Kind == macho.LCRPath, From: n.Text, To: new.to})
 		}
 		if relative || new.drop {
 			all[n.Command] = new
@@ -130,20 +133,21 @@ func cutVariable(file string) (rest string, ok bool) {
 	return "", false
 }
 
-// absoluteList does so with the value of LC_DYLD_ENVIRONMENT: NAME=PATH:PATH.
-func absoluteList(text, dir string) (to string, relative bool) {
+// list gives the value of LC_DYLD_ENVIRONMENT, NAME=PATH:PATH, with absolute paths, and notes those that were relative.
+func (c *Copy) list(text, dir string) (to string, relative bool) {
 	variable, value, ok := strings.Cut(text, "=")
 	if !ok {
 		return text, false
 	}
-	list := strings.Split(value, ":")
-	for i, each := range list {
+	all := strings.Split(value, ":")
+	for i, from := range all {
 		// Other relative paths are the current directory's here.
-		if _, ok := cutVariable(each); ok {
-			list[i], relative = absolute(each, dir)
+		if _, ok := cutVariable(from); ok {
+			all[i], relative = absolute(from, dir)
+			c.Paths = append(c.Paths, Path{Folder: true, From: from, To: all[i]})
 		}
 	}
-	return variable + "=" + strings.Join(list, ":"), relative
+	return variable + "=" + strings.Join(all, ":"), relative
 }
 
 // rename makes a load command with another string, which begins at byte at. Commands of 64-bit files have multiples of 8 bytes.

@@ -35,19 +35,20 @@ type Options struct {
 
 // Copy says what was made.
 type Copy struct {
-	Arch       string // of the slice
-	Identifier string // of the signature: mirrord.NAME-DIGITS, the first 16 of Key
-	CDHash     string // 20 bytes, hexadecimal
-	Key        string // SHA-256, hexadecimal: the same for the same copy of the same original, and for no other
-	Paths      []Path // that were relative, in the order of their load commands
-	Restricted bool   // the original had a section __RESTRICT,__restrict, which the copy has under another name
+	Arch       string   // of the slice
+	Identifier string   // of the signature: mirrord.NAME-DIGITS, the first 16 of Key
+	CDHash     string   // 20 bytes, hexadecimal
+	Key        string   // SHA-256, hexadecimal: the same for the same copy of the same original, and for no other
+	Paths      []Path   // that are relative in the original, in the order of their load commands
+	Searched   []string // libraries that are looked for in folders, without @rpath/
+	Restricted bool     // the original had a section __RESTRICT,__restrict, which the copy has under another name
 }
 
 // Path is one that depended on where the program lies.
 type Path struct {
-	Rpath bool   // of LC_RPATH, where libraries are looked for
-	From  string // as the original has it
-	To    string // absolute
+	Folder bool   // where libraries are looked for: LC_RPATH, LC_DYLD_ENVIRONMENT
+	From   string // as the original has it
+	To     string // absolute
 }
 
 // RefusedError is for files of which no copy can be made.
@@ -59,9 +60,9 @@ type RefusedError struct {
 
 // Error says what cannot be done and why, then what to do.
 func (e *RefusedError) Error() string {
-	text := "no copy of it can be made: " + e.Err.Error()
+	text := "it cannot be copied: " + e.Err.Error()
 	if e.Arch != "" {
-		text = fmt.Sprintf("no copy of its %s slice can be made: %v", e.Arch, e.Err)
+		text = fmt.Sprintf("its %s slice cannot be copied: %v", e.Arch, e.Err)
 	}
 	if e.Hint != "" {
 		text += "\nhint: " + e.Hint

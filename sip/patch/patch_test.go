@@ -195,8 +195,9 @@ func TestPaths(t *testing.T) {
 	if diff := cmp.Diff([]string{"DYLD_FRAMEWORK_PATH=/opt/shop/F:/G:here:/opt/shop/bin", "NONE"}, texts[macho.LCDyldEnvironment]); diff != "" {
 		t.Errorf("environment: -want +got:\n%s", diff)
 	}
-	if c.Paths[0] != (Path{From: "@executable_path/../lib/a.dylib", To: "/opt/shop/lib/a.dylib"}) || len(c.Paths) != 16 {
-		t.Errorf("%d paths: %+v", len(c.Paths), c.Paths)
+	if c.Paths[0] != (Path{From: "@executable_path/../lib/a.dylib", To: "/opt/shop/lib/a.dylib"}) || len(c.Paths) != 17 ||
+		c.Paths[15] != (Path{Folder: true, From: "@executable_path/../F", To: "/opt/shop/F"}) || !slices.Equal(c.Searched, []string{"b.dylib"}) {
+		t.Errorf("%d paths: %+v, %q", len(c.Paths), c.Paths, c.Searched)
 	}
 	// Kinds and numbers of load commands stay, but for the rpaths left out.
 	original, err := macho.Read(bytes.NewReader(image.With(hardened).Bytes()), int64(len(image.With(hardened).Bytes())))
@@ -233,6 +234,15 @@ func TestPaths(t *testing.T) {
 // Without room for longer paths nothing is written; shorter ones need none.
 func TestNoRoom(t *testing.T) {
 	image := machotest.Image{NoRoom: true, Libraries: library("@executable_path/../lib/a.dylib")}
+	edge := machotest.Image{Libraries: library("@executable_path/a.dylib")}.Bytes() // unsigned: LC_CODE_SIGNATURE takes 16 bytes
+	f, err := macho.Read(bytes.NewReader(edge), int64(len(edge)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	room, err := f.Slices[0].Room()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		file []byte
 		path string
@@ -245,6 +255,8 @@ func TestNoRoom(t *testing.T) {
 		"as long, unsigned":  {image.Bytes(), "/abcdefgh/bin/tool", codesign.ErrNoRoom},
 		"nothing, unsigned":  {machotest.Image{NoRoom: true}.Bytes(), tool, codesign.ErrNoRoom},
 		"64 bytes are there": {machotest.Image{Libraries: library("@executable_path/" + strings.Repeat("x", 3000))}.Bytes(), "/opt/shop/bin/" + strings.Repeat("y", 90) + "/tool", nil},
+		"8 bytes are left":   {edge, "/" + strings.Repeat("y", int(room)-8) + strings.Repeat("x", len("@executable_path")-1) + "/tool", ErrNoRoom},
+		"16 bytes are left":  {edge, "/" + strings.Repeat("y", int(room)-16) + strings.Repeat("x", len("@executable_path")-1) + "/tool", nil},
 	} {
 		c, out, err := apply(tt.file, Options{Path: tt.path})
 		if !errors.Is(err, tt.want) || tt.want != nil && len(out) > 0 {
@@ -278,11 +290,11 @@ func TestRefused(t *testing.T) {
 		arch string
 		want string
 	}{
-		"arm64e":            {arm64e, "", "no copy of its arm64e slice can be made: the kernel ends arm64e programs"},
-		"arm64e by name":    {arm64e, "arm64e", "no copy of its arm64e slice can be made: the kernel ends arm64e programs"},
-		"arm64e and Intel":  {machotest.Fat(machotest.Image{Arch: machotest.X86_64}.Bytes(), arm64e), "arm64", "can be made: the kernel ends arm64e programs that are not signed by Apple (bsd/kern/kern_exec.c, preview ABI)\nhint: its x86_64"},
-		"arm64e.x1":         {x1, "arm64", "no copy of its arm64e.x1 slice"},
-		"no such slice":     {machotest.Fat(arm, arm64e), "x86_64", "it has no x86_64 or x86_64h slice but arm64, arm64e"},
+		"arm64e":            {arm64e, "", "its arm64e slice cannot be copied: the kernel ends arm64e programs"},
+		"arm64e by name":    {arm64e, "arm64e", "its arm64e slice cannot be copied: the kernel ends arm64e programs"},
+		"arm64e and Intel":  {machotest.Fat(machotest.Image{Arch: machotest.X86_64}.Bytes(), arm64e), "arm64", "cannot be copied: the kernel ends arm64e programs that are not signed by Apple (bsd/kern/kern_exec.c, preview ABI)\nhint: its x86_64"},
+		"arm64e.x1":         {x1, "arm64", "its arm64e.x1 slice cannot be copied: "},
+		"no such slice":     {machotest.Fat(arm, arm64e), "x86_64", "it cannot be copied: it has no x86_64 or x86_64h slice but arm64, arm64e"},
 		"no such name":      {arm, "m68k", "it has no m68k slice but arm64"},
 		"a library":         {machotest.Image{Kind: machotest.Dylib}.Bytes(), "", "it is no program but a file of kind dylib"},
 		"an arm64e library": {machotest.Image{Arch: machotest.ARM64e, Kind: machotest.Dylib}.Bytes(), "", "it is no program but a file of kind dylib"},
