@@ -66,28 +66,33 @@ Mach-O file or is broken before its signature.`,
 	return c
 }
 
-// verifyFile opens regular files only: a FIFO would wait for a writer.
 func verifyFile(name string) (*codesign.Report, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w\nhint: give the path of a program", err)
-	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("%s is a directory: %w\nhint: the program of an .app is in its Contents/MacOS", name, macho.ErrNotMachO)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file: %w", name, macho.ErrNotMachO)
-	}
-	f, err := os.Open(name)
+	f, size, err := openProgram(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := codesign.Verify(f, info.Size())
+	r, err := codesign.Verify(f, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\nhint: only programs and libraries of macOS can be verified", name, err)
 	}
 	return r, nil
+}
+
+// openProgram opens regular files only: a FIFO would wait for a writer.
+func openProgram(name string) (*os.File, int64, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w\nhint: give the path of a program", err)
+	}
+	if info.IsDir() {
+		return nil, 0, fmt.Errorf("%s is a directory: %w\nhint: the program of an .app is in its Contents/MacOS", name, macho.ErrNotMachO)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is no regular file: %w", name, macho.ErrNotMachO)
+	}
+	f, err := os.Open(name)
+	return f, info.Size(), err
 }
 
 // printSignatures shows a report to people: the verdict first, then each slice.
