@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/codesign"
+	"mirrord/codesign/macho"
+	"mirrord/sip"
+	"mirrord/sip/patch"
 )
 
 // Limits of what one file may take.
@@ -33,11 +36,22 @@ var readers = map[string]func(f *os.File, size int64) error{
 		return err
 	},
 	"Inspect": func(f *os.File, size int64) error {
-		_, err := codesign.Inspect(f, size)
+		m, err := macho.Read(f, size)
+		if err == nil {
+			_, err = codesign.Inspect(m)
+		}
 		return err
 	},
 	"Sign": func(f *os.File, size int64) error {
 		return codesign.Sign(io.Discard, f, size, codesign.Options{Identifier: "x"})
+	},
+	"ReadImage": func(f *os.File, size int64) error {
+		_, err := sip.ReadImage(f, size)
+		return err
+	},
+	"Make": func(f *os.File, size int64) error {
+		_, err := patch.Make(io.Discard, f, size, patch.Options{Path: "/usr/bin/x"})
+		return err
 	},
 }
 
