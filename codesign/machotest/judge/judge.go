@@ -39,12 +39,12 @@ type Identity struct {
 	CDHash           string // 40 hex digits
 }
 
-// All are the judges.
+// All are the judges. go-macho is the last because it can take any amount of memory by numbers in a broken file: what others find broken it is not given.
 var All = []Judge{
-	{"go-macho", compiledIn, goMachoSigned, goMachoIdentity, goMachoFixups},
 	{"rcodesign", onPath("rcodesign"), rcodesignSigned, rcodesignIdentity, nil},
 	{"LIEF", liefPython, liefSigned, nil, liefFixups},
 	{"llvm-objdump", onPath("llvm-objdump-19", "llvm-objdump"), llvmSigned, nil, llvmFixups},
+	{"go-macho", compiledIn, goMachoSigned, goMachoIdentity, goMachoFixups},
 }
 
 func compiledIn() (path, missing string) { return "compiled in", "" }
@@ -76,14 +76,18 @@ func (j Judge) Faults(t testing.TB, image []byte) []string {
 	return j.signed(t, program, written(t, image))
 }
 
-// Signed has every judge look at every slice of a file, thin or fat, that has been signed ad hoc.
+// Signed has the judges look at every slice of a file, thin or fat, that has been signed ad hoc, until one finds something.
 func Signed(t testing.TB, file []byte) {
 	t.Helper()
 	judges := present(t)
 	for i, image := range slicesOf(t, file) {
 		for _, j := range judges {
-			for _, fault := range j.Faults(t, image) {
+			faults := j.Faults(t, image)
+			for _, fault := range faults {
 				t.Errorf("%s about slice %d: %s", j.Name, i, fault)
+			}
+			if faults != nil {
+				break
 			}
 		}
 	}
@@ -103,7 +107,7 @@ func Identified(t testing.TB, image []byte, want Identity) {
 	}
 }
 
-// SameFixups has every judge that can read them compare what dyld is told to fill in, by the files before and after a change: for each slice the
+// SameFixups has the judges that can read them compare what dyld is told to fill in, by the files before and after a change: for each slice the
 // same pointers at the same addresses, bound to the same symbols or to the same places. At least one judge has to read both.
 func SameFixups(t testing.TB, before, after []byte) {
 	t.Helper()
@@ -128,6 +132,7 @@ func SameFixups(t testing.TB, before, after []byte) {
 			read++
 			if !slices.Equal(a, b) {
 				t.Errorf("%s sees other fixups in slice %d:\nbefore\n%s\nafter\n%s", j.Name, i, difference(a, b), difference(b, a))
+				break
 			}
 		}
 		if read == 0 && len(judges) == len(All) {
