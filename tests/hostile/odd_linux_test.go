@@ -17,11 +17,8 @@ import (
 	"mirrord/codesign/machotest"
 )
 
-// commands read one file each. The limits of malformed_linux_test.go are a shell's here; a Go program has 64 MiB before it begins.
-var commands = map[string]string{
-	"verify":  "sip verify",
-	"explain": "sip explain",
-}
+// commands read the file $1, the last as a program of the Mac that mac.yaml describes.
+var commands = []string{`sip verify "$1"`, `sip explain "$1"`, `sip explain --host mac.yaml -- /bin/program`}
 
 // Files that are no files, or do not stay what they are, get an answer or an error from the program that people run.
 func TestOddFiles(t *testing.T) {
@@ -75,37 +72,40 @@ func TestOddFiles(t *testing.T) {
 	must(f.Close())
 	must(os.Symlink("loop", at("loop")))
 	must(os.Symlink("missing", at("dangling")))
+	must(os.WriteFile(at("sh"), whole, 0o755))
 	must(os.WriteFile(at("growing"), whole, 0o755))
 	must(os.WriteFile(at("shrinking"), whole, 0o755))
 
-	const toShell = "0 execvp gives it to /bin/sh"
-	for _, tt := range []struct{ file, verify, explain string }{ // the status and a part of what is said; "" for any answer
-		{at("nothing"), "2 not a Mach-O file", toShell},
-		{at("magic"), "2 not a Mach-O file", toShell},
-		{at("header"), "2 728 bytes of load commands in a file of 40", toShell},
-		{at("half"), "1 the signature of 532 bytes at byte 50160 is not within the 25346 bytes", toShell},
-		{at("half a fat one"), "2 none of 2 slices can be read; the first: malformed at byte 8", toShell},
-		{at("unreadable"), "125 permission denied", "1 permission denied"},
-		{at("folder"), "2 is a directory", "1 permission denied"},
-		{at("fifo"), "2 is no regular file", "1 permission denied"},
-		{at("socket"), "2 is no regular file", "1 permission denied"},
-		{"/dev/zero", "2 is no regular file", "1 permission denied"},
-		{at("loop"), "125 too many levels", "1 too many levels"},
-		{at("dangling"), "125 no such file", "1 no such file"},
-		{at("4 GiB of nothing"), "2 not a Mach-O file", toShell},
-		{at("4 GiB and a header"), "1 4294916604 bytes after the signature", toShell},
-		{at("4 GiB and a fat header"), "0 every hash is right in 2 slices", toShell},
-		{at("4 GiB and a slice at their end"), "0 every hash is right", toShell},
-		{at("growing"), "", toShell},
-		{at("shrinking"), "", toShell},
+	const toShell, inject, notBegun, denied = "0 execvp gives it to /bin/sh", "0 inject", "2 not a Mach-O file", "1 permission denied"
+	for _, tt := range []struct{ file, verify, explain, mac string }{ // the status and a part of what is said; "" for any answer
+		{at("nothing"), notBegun, toShell, toShell},
+		{at("magic"), notBegun, toShell, toShell},
+		{at("header"), "2 728 bytes of load commands in a file of 40", toShell, "1 728 bytes of load commands in a file of 40"},
+		{at("half"), "1 the signature of 532 bytes at byte 50160 is not within the 25346 bytes", toShell, "0 outside: unsigned"},
+		{at("half a fat one"), "2 none of 2 slices can be read; the first: malformed at byte 8", toShell, "1 none of 2 slices can be read"},
+		{at("unreadable"), "125 permission denied", denied, denied},
+		{at("folder"), "2 is a directory", denied, denied},
+		{at("fifo"), "2 is no regular file", denied, denied},
+		{at("socket"), "2 is no regular file", denied, denied},
+		{"/dev/zero", "2 is no regular file", denied, denied},
+		{at("loop"), "125 too many levels", "1 too many levels", "1 too many levels"},
+		{at("dangling"), "125 no such file", "1 no such file", "1 no such file"},
+		{at("4 GiB of nothing"), notBegun, toShell, toShell},
+		{at("4 GiB and a header"), "1 4294916604 bytes after the signature", toShell, inject},
+		{at("4 GiB and a fat header"), "0 every hash is right in 2 slices", toShell, inject},
+		{at("4 GiB and a slice at their end"), "0 every hash is right", toShell, inject},
+		{at("growing"), "", toShell, ""},
+		{at("shrinking"), "", toShell, ""},
 	} {
-		for name, want := range map[string]string{"verify": tt.verify, "explain": tt.explain} {
+		described := fmt.Sprintf("mac: {os: \"15.5\", arch: arm64}\nfiles: {/bin/program: {file: %q}, /bin/sh: {file: %q}}\n", tt.file, at("sh"))
+		must(os.WriteFile(at("mac.yaml"), []byte(described), 0o644))
+		for i, want := range []string{tt.verify, tt.explain, tt.mac} {
 			stop := change(t, tt.file, whole)
-			got := limitedRun(t, dir, program+" "+commands[name], tt.file)
+			got := limitedRun(t, dir, program+" "+commands[i], tt.file)
 			stop()
 			status, words, _ := strings.Cut(want, " ")
 			if want != "" && (!strings.HasPrefix(got, status+" ") || !strings.Contains(got, words)) {
-				t.Errorf("%s %s: %.500s, not %s", name, filepath.Base(tt.file), got, want)
+				t.Errorf("%s, %s: %.500s, not %s", commands[i], filepath.Base(tt.file), got, want)
 			}
 		}
 	}
@@ -140,10 +140,10 @@ func change(t *testing.T, file string, whole []byte) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// limitedRun gives the status and what was said. A program that ends by a signal, or in Go's own way, is an error.
+// limitedRun runs a command under the limits of malformed_linux_test.go, and the 64 MiB that a Go program has when it begins. It gives the status and what was said. A program that ends by a signal, or in Go's own way, is an error.
 func limitedRun(t *testing.T, dir, command, file string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", fmt.Sprintf("ulimit -d %d; ulimit -t %d; exec %s \"$1\"", (64<<20+memory)>>10, cpu, command), "sh", file)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", fmt.Sprintf("ulimit -d %d; ulimit -t %d; exec %s", (64<<20+memory)>>10, cpu, command), "sh", file)
 	cmd.Dir = dir
 	if os.Geteuid() == 0 { // who may read everything
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
