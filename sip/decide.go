@@ -67,6 +67,7 @@ func (k Kind) String() string {
 type Verdict struct {
 	Kind    Kind
 	Path    string   // the file to execute (with Copy: to copy), relative where the request or its PATH are; empty with Fails
+	Asked   string   // of Linux, with Copy: what would be executed without one, from the same place: a script, or the same as Path
 	Words   []string // of Linux: replace argv[0] when not nil: a file of unknown format is given to /bin/sh, and a copy gets the words of its script
 	Argv    []string // all words of the exec; nil on Linux without Trace, where it is the caller's, with Words
 	Chain   []string // every file on the way, absolute: scripts, then Program
@@ -240,7 +241,7 @@ func (e *Engine) decide(r Request, path string) Verdict {
 		}
 		v.judge(f, e.host.privilege(at, f, r.Caller), r.AsIs)
 		if v.Kind == Copy { // of a script never: its interpreter is executed in its place
-			v.Path, v.Words = next, lead
+			v.Asked, v.Path, v.Words = v.Path, next, lead
 		}
 		if r.Trace {
 			v.hop(Hop{Path: next, Real: f.differs(at), Kind: v.Kind, Reason: v.Reason, Notes: v.Notes})

@@ -251,18 +251,19 @@ func TestCopyInChain(t *testing.T) {
 		name  string
 		r     Request
 		path  string
+		asked string
 		words []string
 		argv  []string
 	}{
-		{"itself", Request{Path: "./app", Argv0: "a"}, "./app", nil, []string{"a", "1"}},
-		{"script", Request{Path: dir + "/script"}, dir + "/app", []string{dir + "/app", "-x  -y", dir + "/script"}, nil},
-		{"relative script", Request{Path: "./script"}, dir + "/app", []string{dir + "/app", "-x  -y", "./script"}, nil},
-		{"nested", Request{Path: dir + "/nested"}, dir + "/app", []string{dir + "/app", "-x  -y", dir + "/script", "z", dir + "/nested"}, nil},
-		{"searched", Request{Path: "two", Search: true, PathVar: "bin"}, "./app", []string{"./app", "bin/two"}, nil},
+		{"itself", Request{Path: "./app", Argv0: "a"}, "./app", "./app", nil, []string{"a", "1"}},
+		{"script", Request{Path: dir + "/script"}, dir + "/app", dir + "/script", []string{dir + "/app", "-x  -y", dir + "/script"}, nil},
+		{"relative script", Request{Path: "./script"}, dir + "/app", "./script", []string{dir + "/app", "-x  -y", "./script"}, nil},
+		{"nested", Request{Path: dir + "/nested"}, dir + "/app", dir + "/nested", []string{dir + "/app", "-x  -y", dir + "/script", "z", dir + "/nested"}, nil},
+		{"searched", Request{Path: "two", Search: true, PathVar: "bin"}, "./app", "bin/two", []string{"./app", "bin/two"}, nil},
 	} {
 		tt.r.Cwd, tt.r.Caller, tt.r.Args = dir, other, []string{"1"}
 		v := New().Decide(tt.r)
-		if v.Kind != Copy || v.Path != tt.path || !slices.Equal(v.Words, tt.words) || filepath.Base(v.Program) != "app" {
+		if v.Kind != Copy || v.Path != tt.path || v.Asked != tt.asked || !slices.Equal(v.Words, tt.words) || filepath.Base(v.Program) != "app" {
 			t.Errorf("%s: %+v", tt.name, v)
 		}
 		if tt.argv == nil {

@@ -43,7 +43,7 @@ func (c *copier) substitute(v sip.Verdict, caller *sip.Creds) sip.Verdict {
 		return v.Uncopied(firstLine(err))
 	}
 	v.Path = path
-	v.Edits = append(v.Edits, sip.Edit{Name: EnvCopy, Value: path + "/" + original + "//" + v.Chain[0]})
+	v.Edits = append(v.Edits, sip.Edit{Name: EnvCopy, Value: path + "/" + original + "//" + v.Asked})
 	return v
 }
 
