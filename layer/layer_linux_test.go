@@ -219,3 +219,69 @@ func TestOriginals(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestExecWithoutAnswer: when nobody answers as agreed, the program is started as it is, with what its environment lacks put back.
+func TestExecWithoutAnswer(t *testing.T) {
+	frames := readGolden(t)
+	dir := t.TempDir()
+	library, program := filepath.Join(dir, fileName), filepath.Join(dir, "env")
+	compile(t, library, "-shared", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-ftls-model=initial-exec", "src/layer.c")
+	text, err := os.ReadFile("/usr/bin/env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A group that the caller has anyway gives it nothing, but only the broker knows that.
+	if err := errors.Join(os.WriteFile(program, text, 0o755), os.Chmod(program, 0o755|os.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
+	unknown := append([]byte(nil), frames["exec.reply"]...)
+	copy(unknown[frame.HeaderSize+4+2:], "\xff\xff") // the path is longer than the frame
+	missing := bytes.Replace(frames["exec.reply"], []byte("/usr/bin/env"), []byte("/usr/bin/not"), 1)
+	for name, answer := range map[string]func(c *net.UnixConn){
+		"hung up":            func(c *net.UnixConn) {},
+		"stopped":            func(c *net.UnixConn) { io.Copy(io.Discard, c) }, // until the asker gives up
+		"half an answer":     func(c *net.UnixConn) { c.Write(frames["exec.reply"][:frame.HeaderSize+3]) },
+		"half, then stopped": func(c *net.UnixConn) { c.Write(frames["exec.reply"][:9]); io.Copy(io.Discard, c) },
+		"an answer too long": func(c *net.UnixConn) { c.Write(frame.AppendHeader(nil, frame.Header{Len: frame.MaxPayload})) },
+		"lengths that lie":   func(c *net.UnixConn) { c.Write(unknown) },
+		"an error":           func(c *net.UnixConn) { c.Write(frames["open.reply.enoent"]) },
+		"always more words": func(c *net.UnixConn) {
+			for _, err := c.Write(frames["exec.argv.reply"]); err == nil; _, err = c.Write(frames["exec.argv.reply"]) {
+			}
+		},
+		"a copy that is gone": func(c *net.UnixConn) { c.Write(missing) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			socket := fmt.Sprintf("mirrord-none-%d-%s", os.Getpid(), strings.ReplaceAll(name, " ", "-"))
+			listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + socket, Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := make(chan bool, 1)
+			var serving sync.WaitGroup
+			serving.Go(func() {
+				for {
+					c, err := listener.AcceptUnix()
+					if err != nil {
+						return
+					}
+					if h, err := frame.ReadHeader(c); err == nil && h.Kind == frame.Exec {
+						io.CopyN(io.Discard, c, int64(h.Len))
+						answer(c)
+						asked <- true
+					}
+					c.Close()
+				}
+			})
+			cmd := exec.Command("/usr/bin/env", "-i", "KEPT=1", program)
+			cmd.Env = append(os.Environ(), "LD_PRELOAD="+library, fmt.Sprintf("MIRRORD_BROKER=%s:%032x", socket, 1))
+			out, err := cmd.CombinedOutput()
+			listener.Close()
+			serving.Wait()
+			if want := fmt.Sprintf("LD_PRELOAD=%s\nKEPT=1\nMIRRORD_BROKER=%s:%032x\n", library, socket, 1); err != nil || string(out) != want || len(asked) == 0 {
+				t.Errorf("%v, asked %d times\n%s", err, len(asked), out)
+			}
+		})
+	}
+}
