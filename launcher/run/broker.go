@@ -85,7 +85,7 @@ type brokerProcess struct {
 
 func runBroker(orders, reports string, open opener) error {
 	b := &brokerProcess{outer: os.Getppid(), engine: sip.New(), copier: newCopier()}
-	b.census = newCensus(b.emit)
+	b.census = newCensus(b.emit, b.copier.original)
 	b.catchSignals()
 	control, err := b.takePipes(orders, reports)
 	if err != nil {

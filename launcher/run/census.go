@@ -10,8 +10,9 @@ import (
 // census finds the processes of the session that run outside the pod's context without anybody having said so: they were started by a
 // process that is itself outside, or by a call that the layer does not see.
 type census struct {
-	library  string             // what an injected process has mapped
-	injected func(pid int) bool // has it said hello?
+	library  string                   // what an injected process has mapped
+	injected func(pid int) bool       // has it said hello?
+	original func(path string) string // of what program is this a copy? Of none: itself
 	emit     func(events.Event)
 
 	mu        sync.Mutex
@@ -33,8 +34,8 @@ const (
 )
 
 // newCensus gives one whose library and injected must be set before the first walk.
-func newCensus(emit func(events.Event)) *census {
-	return &census{emit: emit, known: map[image]finding{}, announced: map[string]int{}}
+func newCensus(emit func(events.Event), original func(string) string) *census {
+	return &census{emit: emit, original: original, known: map[image]finding{}, announced: map[string]int{}}
 }
 
 // take walks over the processes below this one and reports each that was without the layer twice (once if it is the last walk). It returns
@@ -61,7 +62,7 @@ func (c *census) take(root int, last bool) (inside int) {
 			state = settled
 		case state == suspect || last:
 			state = settled
-			c.emit(events.Event{Type: events.ProcessOutside, PID: p.pid, PPID: p.ppid, Path: im.exe, Verdict: "outside", Reason: "the layer is not loaded in it"})
+			c.emit(events.Event{Type: events.ProcessOutside, PID: p.pid, PPID: p.ppid, Path: c.original(im.exe), Verdict: "outside", Reason: "the layer is not loaded in it"})
 		default:
 			state = suspect
 		}

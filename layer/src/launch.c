@@ -93,7 +93,7 @@ static int found_privileged(const char *name) {
 
 // ---- telling and asking
 
-// exec_frame writes what is about to be executed into buffer, of exec_frame_size bytes.
+// exec_frame writes what is about to be executed into buffer, for which exec_frame_size bytes are enough.
 static size_t exec_frame_size(const struct launch *l, const char *cwd, const char *list) {
     const char *argv0 = l->argv != NULL ? l->argv[0] : NULL;
     return 256 + strlen(l->path) + strlen(cwd) + (argv0 != NULL ? strlen(argv0) : 0) + (list != NULL ? strlen(list) : 0);
@@ -110,18 +110,30 @@ static struct frame exec_frame(const struct launch *l, const char *cwd, const ch
     return f;
 }
 
+// named is l for the broker, of whom /proc/self is another. exe is room for a path.
+static struct launch named(const struct launch *l, char exe[PATH_MAX]) {
+    struct launch n = *l;
+    long length = names_own_link(l->path) ? sys_readlink(l->path, exe, PATH_MAX - 1) : 0;
+    if (length > 0) {
+        exe[length] = 0;
+        n.path = exe;
+    }
+    return n;
+}
+
 static void directory_of(const struct launch *l, char cwd[PATH_MAX]) {
     if (l->path[0] == '/' || sys(SYS_getcwd, (long)cwd, PATH_MAX, 0, 0, 0, 0) <= 0) cwd[0] = 0;
 }
 
 // announce tells the broker what is about to be executed.
 static NOINLINE void announce(const struct launch *l) {
-    char cwd[PATH_MAX];
-    directory_of(l, cwd);
-    const char *list = l->search ? getenv("PATH") : NULL;
-    size_t size = exec_frame_size(l, cwd, list);
+    char cwd[PATH_MAX], exe[PATH_MAX];
+    const struct launch n = named(l, exe);
+    directory_of(&n, cwd);
+    const char *list = n.search ? getenv("PATH") : NULL;
+    size_t size = exec_frame_size(&n, cwd, list);
     if (size > ON_STACK) return;
-    struct frame f = exec_frame(l, cwd, list, 0, alloca(size), size);
+    struct frame f = exec_frame(&n, cwd, list, 0, alloca(size), size);
     tell(&f);
 }
 
@@ -196,9 +208,10 @@ static NOINLINE int launch_answered(const struct launch *l, struct frame *f, int
 // launch_asking waits for the broker's word. Without one, or with one that cannot be carried out, the program is started as it is.
 static NOINLINE int launch_asking(const struct launch *l) {
     uint8_t buffer[ON_STACK];
-    char cwd[PATH_MAX];
-    directory_of(l, cwd);
-    struct frame f = exec_frame(l, cwd, l->search ? getenv("PATH") : NULL, EXEC_ASK, buffer, sizeof buffer);
+    char cwd[PATH_MAX], exe[PATH_MAX];
+    const struct launch n = named(l, exe);
+    directory_of(&n, cwd);
+    struct frame f = exec_frame(&n, cwd, n.search ? getenv("PATH") : NULL, EXEC_ASK, buffer, sizeof buffer);
     int result;
     if (ask_exec(&f, l->argv) == STATUS_OK && !launch_answered(l, &f, &result)) return result;
     return l->go(l);

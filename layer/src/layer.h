@@ -116,7 +116,9 @@ extern char remote_cwd[PATH_MAX];
 // 1 when the process has a root directory of its own: its paths are this machine's.
 extern _Atomic int own_root;
 
-// names_own_program says whether path is the link to the program of this process, which runs a copy of another.
+// names_own_link says whether path is the kernel's link to this process's program; names_own_program does where that leads to a copy, and
+// session.original is what it should lead to.
+int names_own_link(const char *path);
 int names_own_program(const char *path);
 
 // A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,

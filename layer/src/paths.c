@@ -26,8 +26,8 @@ static void descriptor_path(int fd, char out[32]) {
     *out = 0;
 }
 
-int names_own_program(const char *path) {
-    if (likely(session.original[0] == 0) || path == NULL || strncmp(path, "/proc/", 6) != 0) return 0;
+int names_own_link(const char *path) {
+    if (path == NULL || strncmp(path, "/proc/", 6) != 0) return 0;
     path += 6;
     size_t n = strcspn(path, "/");
     if (strcmp(path + n, "/exe") != 0) return 0;
@@ -39,6 +39,8 @@ int names_own_program(const char *path) {
     }
     return pid == sys_getpid();
 }
+
+int names_own_program(const char *path) { return unlikely(session.original[0] != 0) && names_own_link(path); }
 
 // Relative paths below a directory of this machine are this machine's, and nothing is spent on them, unless the pod may have something there: at the
 // root, or wherever patterns of the user's may say so (RULE_RELATIVE). open_root is set when this process opens the root directory.
