@@ -187,13 +187,14 @@ static int go_spawn(const struct launch *l) {
 
 EXPORT int posix_spawn(pid_t *restrict pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
-    char buffer[PATH_MAX];
+    char buffer[PATH_MAX], directory[PATH_MAX];
     struct spawn_plan *plan;
     int err = plan_spawn(actions, &plan);
     if (err != 0) return err;
     if (plan != NULL) actions = &plan->actions;
     ENVIRONMENT_IN(envp, callers, plan != NULL ? plan->cwd : remote_cwd);
     struct launch l = {.go = go_spawn, .path = program_path(path, buffer), .argv = argv, .envp = envp,
+                       .directory = spawn_directory(actions, directory) ? directory : NULL,
                        .pid = pid, .actions = actions, .attributes = attributes};
     err = launch(&l);
     if (err == E2BIG && envp != callers) err = ORIGINAL(posix_spawn)(pid, l.path, actions, attributes, argv, callers);
@@ -209,12 +210,14 @@ static int go_spawnp(const struct launch *l) {
 EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const callers[restrict]) {
     if (names_own_program(file)) return posix_spawn(pid, file, actions, attributes, argv, callers);
+    char directory[PATH_MAX];
     struct spawn_plan *plan;
     int err = plan_spawn(actions, &plan);
     if (err != 0) return err;
     if (plan != NULL) actions = &plan->actions;
     ENVIRONMENT_IN(envp, callers, plan != NULL ? plan->cwd : remote_cwd);
     struct launch l = {.go = go_spawnp, .path = file, .search = file != NULL && strchr(file, '/') == NULL, .argv = argv, .envp = envp,
+                       .directory = spawn_directory(actions, directory) ? directory : NULL,
                        .pid = pid, .actions = actions, .attributes = attributes};
     err = launch(&l);
     DROP(envp);

@@ -32,6 +32,7 @@ struct launch {
     int search; // path is looked up in PATH
     char *const *argv;
     char *const *envp;
+    const char *directory; // where a relative path starts; NULL: the working directory
     // Of posix_spawn.
     pid_t *pid;
     const posix_spawn_file_actions_t *actions;
@@ -69,6 +70,13 @@ static int privileged(const char *path) {
         path = next;
     }
     return 0;
+}
+
+// privileged_below is privileged for a path that starts in a directory.
+static NOINLINE int privileged_below(const char *directory, const char *path) {
+    char whole[2 * PATH_MAX];
+    if (strlen(path) >= PATH_MAX) return 0;
+    return privileged(strcat(strcat(strcpy(whole, directory), "/"), path));
 }
 
 // found_privileged is privileged for the file that execvp finds.
@@ -122,7 +130,9 @@ static struct launch named(const struct launch *l, char exe[PATH_MAX]) {
 }
 
 static void directory_of(const struct launch *l, char cwd[PATH_MAX]) {
-    if (l->path[0] == '/' || sys(SYS_getcwd, (long)cwd, PATH_MAX, 0, 0, 0, 0) <= 0) cwd[0] = 0;
+    if (l->directory != NULL)
+        strcpy(cwd, l->directory);
+    else if (l->path[0] == '/' || sys(SYS_getcwd, (long)cwd, PATH_MAX, 0, 0, 0, 0) <= 0) cwd[0] = 0;
 }
 
 // announce tells the broker what is about to be executed.
@@ -217,9 +227,14 @@ static NOINLINE int launch_asking(const struct launch *l) {
     return l->go(l);
 }
 
+static int may_be_privileged(const struct launch *l) {
+    if (l->search) return found_privileged(l->path);
+    return l->directory != NULL && l->path[0] != '/' ? privileged_below(l->directory, l->path) : privileged(l->path);
+}
+
 static int launch(const struct launch *l) {
     if (session.active && l->path != NULL) {
-        if (unlikely(l->search ? found_privileged(l->path) : privileged(l->path))) return launch_asking(l);
+        if (unlikely(may_be_privileged(l))) return launch_asking(l);
         announce(l);
     }
     return l->go(l);

@@ -65,6 +65,27 @@ static void plan_end(struct spawn_plan *p) {
     free(p);
 }
 
+// spawn_directory puts the directory in which the child of posix_spawn executes into out, when its actions change that; 0 if they do not. Of a relative
+// one it is relative to the last before, or to this process's.
+static int spawn_directory(const posix_spawn_file_actions_t *actions, char out[PATH_MAX]) {
+    out[0] = 0;
+    if (actions == NULL || actions->__used == 0 || actions->__used > MAX_ACTIONS || !layout_known()) return 0;
+    const struct action_record *a = records(actions);
+    for (int i = 0; i < actions->__used; i++) {
+        char link[32];
+        if (a[i].tag == ACTION_FCHDIR) {
+            descriptor_path(a[i].fchdir, link);
+            long n = sys_readlink(link, out, PATH_MAX - 1);
+            out[n > 0 ? n : 0] = 0;
+        } else if (a[i].tag == ACTION_CHDIR) {
+            if (a[i].chdir[0] == '/' || (out[0] == 0 && sys(SYS_getcwd, (long)out, PATH_MAX, 0, 0, 0, 0) <= 0)) out[0] = 0;
+            if (out[0] == 0 ? strlen(a[i].chdir) >= PATH_MAX : !join_path(out, a[i].chdir)) return 0;
+            if (out[0] == 0) strcpy(out, a[i].chdir);
+        }
+    }
+    return out[0] == '/';
+}
+
 // place_of says whose the path of an action is, and makes one that is relative to a directory of the pod absolute, in buffer.
 static enum action place_of(const struct spawn_plan *p, const char **path, int writing, char buffer[PATH_MAX]) {
     const struct rules *r = rules();

@@ -83,6 +83,14 @@ int main(int argc, char **argv) {
     ended("posix_spawn of oneself", pid);
     CHECK(posix_spawnp(&pid, "identity", NULL, NULL, WORDS("posix_spawnp"), environ) == 0, "posix_spawnp");
     ended("posix_spawnp", pid);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, argv[1]);
+    posix_spawn_file_actions_addchdir_np(&actions, "..");
+    snprintf(path, sizeof path, "%s/identity", strrchr(argv[1], '/') + 1);
+    CHECK(posix_spawn(&pid, path, &actions, NULL, WORDS("posix_spawn in another directory"), empty) == 0, "posix_spawn");
+    ended("posix_spawn in another directory", pid);
+    posix_spawn_file_actions_destroy(&actions);
     CHECK(chdir(argv[1]) == 0, "chdir");
     CHECK(posix_spawn(&pid, "./identity", NULL, NULL, WORDS("posix_spawn of a relative path"), empty) == 0, "posix_spawn");
     ended("posix_spawn of a relative path", pid);
