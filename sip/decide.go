@@ -6,6 +6,7 @@
 package sip
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,7 @@ type Verdict struct {
 	Program string   // the last of Chain: the program that really runs
 	Slice   string   // with Copy: the architecture; empty is the whole file
 	Light   bool     // with Copy: only the hooks that follow programs, as in ExecOnly
+	Skipped bool     // Outside only because the user's lists say so: nothing keeps the layer out of it
 	Reason  string   // why the verdict is what it is, for people; empty where nothing stands in the way
 	Notes   []string // what else the user should know of this program
 	Edits   []Edit   // what becomes of the environment besides the layer's own variables
@@ -236,10 +238,22 @@ func (e *Engine) decide(r Request, path string) Verdict {
 			continue
 		}
 		v.Program, v.Argv = at, argv
+		skip := len(e.lists.Skip) > 0 && e.lists.Skips(v.Chain[0], cmp.Or(f.differs(at), at))
 		if e.kernel == Darwin {
-			return e.asAsked(r, path, v.Words, e.decideMac(r, v, next, f))
+			given := v.Words
+			if skip {
+				v.Path = next
+				v.skip()
+				v.end(r, next, f)
+			} else {
+				v = e.decideMac(r, v, next, f)
+			}
+			return e.asAsked(r, path, given, v)
 		}
 		v.judge(f, e.host.privilege(at, f, r.Caller), r.AsIs)
+		if skip && (v.Kind == Inject || v.Kind == Copy) {
+			v.skip()
+		}
 		if v.Kind == Copy { // of a script never: its interpreter is executed in its place
 			v.Asked, v.Path, v.Words = v.Path, next, lead
 		}
@@ -263,6 +277,12 @@ func (v Verdict) Uncopied(why string) Verdict {
 	v.Kind, v.Slice, v.Light, v.Notes = Outside, "", false, nil
 	v.Reason = reason + "; " + why
 	return v
+}
+
+// skip makes v what the user's lists ask for.
+func (v *Verdict) skip() {
+	v.Skipped, v.Slice, v.Light, v.Notes = v.Kind != Copy, "", false, nil
+	v.outside("skip_processes names it")
 }
 
 // words is argv, or nil when nobody wants to know: on Linux the kernel does what there is to do.

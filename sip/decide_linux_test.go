@@ -330,3 +330,34 @@ func TestUncopied(t *testing.T) {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
+
+// What the user's lists name runs outside, but for what the system keeps the layer out of anyway.
+func TestSkip(t *testing.T) {
+	dir := t.TempDir()
+	script, other := filepath.Join(dir, "tool"), filepath.Join(dir, "other")
+	for _, name := range []string{script, other} {
+		if err := os.WriteFile(name, []byte("#!/bin/sh\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := New().Heed(Lists{Skip: []string{"tool"}})
+	if v := e.Decide(Request{Path: script, Cwd: "/"}); v.Kind != Outside || !v.Skipped || v.Path != script || v.Reason == "" {
+		t.Errorf("%+v", v)
+	}
+	if v := e.Decide(Request{Path: other, Cwd: "/"}); v.Kind != Inject || v.Skipped {
+		t.Errorf("%+v", v)
+	}
+	if err := os.WriteFile(script, []byte("echo\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if v := e.Decide(Request{Path: script, Cwd: "/", Search: true}); !v.Skipped || v.Path != shell || v.Words == nil {
+		t.Errorf("what a shell gets: %+v", v)
+	}
+	real, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := New().Heed(Lists{Skip: []string{filepath.Base(real)}}).Decide(Request{Path: other, Cwd: "/"}); !v.Skipped {
+		t.Errorf("by its interpreter: %+v", v)
+	}
+}

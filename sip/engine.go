@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -16,6 +17,26 @@ type Engine struct {
 	host   Host
 	kernel Kernel
 	rules  *chainRules
+	lists  Lists
+}
+
+// Lists are what the user says of programs by their names. A name is a file's, without its folder, in its own case; that of a script counts for it.
+type Lists struct {
+	Skip       []string // run outside
+	AllBuild   bool     // macOS: build tools are as other programs
+	BuildTools []string // macOS: count as build tools besides those that are known
+}
+
+// Heed gives an engine for the same host that goes by the user's lists.
+func (e *Engine) Heed(l Lists) *Engine {
+	heeding := *e
+	heeding.lists = l
+	return &heeding
+}
+
+// Skips says whether a program is to run outside, by the paths of its files: what was executed, and what then runs, without symbolic links.
+func (l Lists) Skips(paths ...string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(l.Skip, filepath.Base(p)) })
 }
 
 // New gives an engine for this machine. It remembers what it read of each file, and holds no descriptor between calls.

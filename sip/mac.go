@@ -101,7 +101,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 	case s.Encrypted:
 		v.outside("encrypted (from the App Store): it neither takes libraries nor can be copied")
 	default:
-		sys.strategy(&v, f, s)
+		sys.strategy(&v, f, s, e.lists.light(path.Base(real)))
 	}
 	if to.missing != "" {
 		v.Notes = append(v.Notes, to.missing)
@@ -129,9 +129,13 @@ func (v *Verdict) refused(path string, fault *Error) Verdict {
 
 func (v *Verdict) outside(reason string) { v.Kind, v.Reason = Outside, reason }
 
-// strategy decides between the program itself and a copy. s is the slice that the kernel would run.
-func (sys System) strategy(v *Verdict, f *file, s *Slice) {
-	light := slices.Contains(buildTools, path.Base(f.real))
+// light says whether a program is one of those that only what they start matters of.
+func (l Lists) light(name string) bool {
+	return !l.AllBuild && (slices.Contains(buildTools, name) || slices.Contains(l.BuildTools, name))
+}
+
+// strategy decides between the program itself and a copy, either only followed when light is set. s is the slice that the kernel would run.
+func (sys System) strategy(v *Verdict, f *file, s *Slice, light bool) {
 	why, uncertain := protection(s, f, sys.SIP)
 	if why != "" {
 		c, refused := sys.copyOf(f.image)

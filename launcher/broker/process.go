@@ -24,7 +24,7 @@ func (b *Broker) Injected(pid int) bool {
 	return ok
 }
 
-// hello notes a process and gives it the rules. The kernel knows its id better than itself, which may live in another pid namespace.
+// hello notes a process and gives it the rules, which are none when it is skipped: that was said when it was executed. The kernel knows its id better than itself, which may live in another pid namespace.
 func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 	pid := int(m.PID)
 	if who, ok := from.peer(); ok {
@@ -37,6 +37,9 @@ func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 	b.processes.injected[pid] = struct{}{}
 	b.processes.mu.Unlock()
 	b.debuggers.forget(pid)
+	if b.idle != nil && b.Skips(m.Argv0, m.Exe) {
+		return descriptor(b.idle.fd, true)
+	}
 	b.Emit(events.Event{Type: events.ProcessInject, PID: pid, PPID: int(m.PPID), Path: m.Exe})
 	return descriptor(b.page.fd, true)
 }

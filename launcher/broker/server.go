@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ import (
 	"mirrord/sip"
 )
 
-// Options is what a broker works with. All fields but Values must be set.
+// Options is what a broker works with. All fields up to TempDir must be set.
 type Options struct {
 	Link    *wire.Link                    // owned by the broker once Start has succeeded
 	Rules   []byte                        // the rules file; its relay network and live fields are written by the broker
@@ -35,6 +36,11 @@ type Options struct {
 	Decide  func(sip.Request) sip.Verdict // called from many goroutines
 	TempDir string                        // absolute; for files that do not go into memory, unlinked while they are open
 	Values  bool                          // events carry values, not only names
+
+	// Skips says of a process that said hello, by the path that it was executed by and its program's, that nothing of the pod is for it. It gets
+	// Idle, a rules file by which all is this machine's, and what it starts is followed. It may be nil.
+	Skips func(paths ...string) bool
+	Idle  []byte // needed with Skips
 }
 
 // Broker serves the layers of one session. Its descriptors need no limit raised: the Go runtime has set RLIMIT_NOFILE to the hard limit
@@ -47,6 +53,7 @@ type Broker struct {
 	notes   *net.UnixConn // nil where the layer has no datagrams
 	env     string
 	page    *page
+	idle    *page // nil when no process is skipped
 
 	processes processes
 	local     localPaths
@@ -101,6 +108,11 @@ func Start(o Options) (*Broker, error) {
 	}
 	if b.page, err = newPage(o.Rules, b.relays.network, o.TempDir); err != nil {
 		return nil, err
+	}
+	if o.Skips != nil {
+		if b.idle, err = newPage(o.Idle, netip.Prefix{}, o.TempDir); err != nil {
+			return nil, err
+		}
 	}
 	var address string
 	if b.socket, address, err = listenSocket(o.TempDir, hex.EncodeToString(name[:])); err != nil {
@@ -157,6 +169,9 @@ func (b *Broker) Close() error {
 	b.spare.Close()
 	if b.page != nil && open != nil {
 		b.page.close()
+		if b.idle != nil {
+			b.idle.close()
+		}
 	}
 	return err
 }

@@ -36,12 +36,12 @@ var settings = []setting{
 	{name: "override-env-vars-exclude", short: "x", key: "feature.env.exclude", usage: "leave out these variables of the pod: `NAMES` divided by ; with * and ?"},
 	{name: "override-env-vars-include", short: "s", key: "feature.env.include", usage: "take only these variables of the pod: `NAMES` as above"},
 	{name: "env-file", key: "feature.env.env_file", usage: "variables from this `FILE` win over the pod's"},
+	{name: "skip-processes", key: "skip_processes", usage: "run programs of these `NAMES`, divided by ;, without the pod's files and network"},
 	{name: "no-remote-dns", key: "feature.network.dns.enabled", value: "false", usage: "resolve names on this machine"},
 	{name: "no-outgoing", key: "feature.network.outgoing", value: "false", usage: "connections go out from this machine"},
 	{name: "no-tcp-outgoing", key: "feature.network.outgoing.tcp", value: "false", usage: "TCP connections go out from this machine"},
 	{name: "no-udp-outgoing", key: "feature.network.outgoing.udp", value: "false", usage: "datagrams go out from this machine"},
 
-	{name: "skip-processes", key: "skip_processes"},
 	{name: "no-telemetry", key: "telemetry", value: "false"},
 	{name: "accept-invalid-certificates", short: "c", key: "accept_invalid_certificates", value: "true"},
 	{name: "target-namespace", short: "n", key: "target.namespace"},

@@ -20,6 +20,8 @@ var ways = map[string]struct {
 		func(c *config.Config) any { return c.Target.Path }, [4]any{"dir:flag", "dir:variable", "dir:file", ""}},
 	"target.namespace": {`"file"`, "variable", "flag",
 		func(c *config.Config) any { return c.Target.Namespace }, [4]any{"flag", "variable", "file", ""}},
+	"skip_processes": {`["F"]`, "V;W", "G",
+		func(c *config.Config) any { return fmt.Sprint(c.SkipProcesses) }, [4]any{"[G]", "[V W]", "[F]", "[]"}},
 	"feature.env.include": {`["F"]`, "V;W", "G",
 		func(c *config.Config) any { return fmt.Sprint(c.Feature.Env.Include) }, [4]any{"[G]", "[V W]", "[F]", "[]"}},
 	"feature.env.exclude": {`["F"]`, "V;W", "G",

@@ -85,9 +85,9 @@ var docs = map[string]string{
 	"feature.db_branches":                         "use a branch of a database",
 	"feature.preview":                             "run a preview environment",
 
-	"skip_processes":              "names of programs to run without the pod's context",
-	"skip_build_tools":            "run build tools without the pod's context",
-	"skip_extra_build_tools":      "more programs that count as build tools",
+	"skip_processes":              "names of programs, or of their scripts, that run without the pod's files and network; what they start is followed",
+	"skip_build_tools":            "macOS: of build tools follow only what they start",
+	"skip_extra_build_tools":      "macOS: names of more programs that count as build tools",
 	"operator":                    "use the peer's operator in the cluster",
 	"use_proxy":                   "use the proxy of the environment to reach the cluster",
 	"profile":                     "settings that the cluster keeps",

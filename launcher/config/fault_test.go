@@ -118,7 +118,7 @@ func TestFaultsOfValues(t *testing.T) {
 
 func TestFaultsOfVariablesAndFlags(t *testing.T) {
 	_, _, err := load(t, "m.yaml", "feature: {env: {exclude: X}, fs: 1}",
-		map[string]string{"MIRRORD_FILE_MODE": "reading", "MIRRORD_TCP_OUTGOING": "maybe", "MIRRORD_SKIP_PROCESSES": "x"},
+		map[string]string{"MIRRORD_FILE_MODE": "reading", "MIRRORD_TCP_OUTGOING": "maybe"},
 		Override{"--fs-mode", "feature.fs.mode", "write"}, Override{"-s", "feature.env.include", "A"})
 	if err == nil {
 		t.Fatal("no error")
@@ -126,7 +126,6 @@ func TestFaultsOfVariablesAndFlags(t *testing.T) {
 	for _, part := range []string{
 		"MIRRORD_FILE_MODE: field `feature.fs.mode` must be one of \"read\", \"local\", \"localwithoverrides\", not \"reading\"\nhint: did you mean \"read\"?",
 		"MIRRORD_TCP_OUTGOING: field `feature.network.outgoing.tcp` must be true or false, not \"maybe\"",
-		"MIRRORD_SKIP_PROCESSES: field `skip_processes` is not built yet",
 		"--fs-mode: field `feature.fs.mode` mode \"write\" is not built yet",
 		"cannot be combined with `feature.env.include` (-s)",
 	} {

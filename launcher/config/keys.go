@@ -90,8 +90,9 @@ var keys = slices.Concat([]key{
 	{path: "feature.db_branches", class: unbuilt, fine: "[]", hint: noOperator},
 	{path: "feature.preview", class: unbuilt, hint: noOperator},
 
-	{path: "skip_processes", class: unbuilt, fine: "[]", variable: "MIRRORD_SKIP_PROCESSES"},
-	{path: "skip_extra_build_tools", class: unbuilt, fine: "[]"},
+	{path: "skip_processes", set: listKey(func(c *Config) *[]string { return &c.SkipProcesses }), variable: "MIRRORD_SKIP_PROCESSES"},
+	{path: "skip_build_tools", set: boolKey(func(c *Config) *bool { return &c.SkipBuildTools })},
+	{path: "skip_extra_build_tools", set: listKey(func(c *Config) *[]string { return &c.SkipExtraBuildTools })},
 	{path: "operator", class: unbuilt, fine: "false", hint: "there is no operator here; leave the key out"},
 	{path: "use_proxy", class: unbuilt, fine: "true", hint: "`feature.env.unset: [http_proxy, https_proxy]` does the same"},
 	{path: "profile", class: unbuilt, hint: noOperator},
@@ -116,7 +117,7 @@ var keys = slices.Concat([]key{
 },
 	rows("target.", "pod deployment rollout job cron_job stateful_set service replica_set labels container", key{class: unbuilt, hint: "use `dir:PATH`, a pod directory"}),
 	// A pod directory has no agent to place, no cluster to reach and no copies of programs to sign.
-	ignoredKeys("", "kubeconfig sip_binaries skip_sip skip_build_tools api traceparent baggage ci startup_retry internal_proxy external_proxy container"),
+	ignoredKeys("", "kubeconfig sip_binaries skip_sip api traceparent baggage ci startup_retry internal_proxy external_proxy container"),
 	ignoredKeys("feature.copy_target.", "scale_down exclude_containers exclude_init_containers"),
 	ignoredKeys("agent.", `image_pull_policy image_pull_secrets privileged disabled_capabilities communication_timeout flush_connections
 		tolerations resources node_selector labels annotations service_account priority_class security_context nftables external_ip_fix

@@ -9,6 +9,11 @@ package config
 type Config struct {
 	Target  Target  `json:"target,omitzero"`
 	Feature Feature `json:"feature"`
+
+	// Names of programs, without folders.
+	SkipProcesses       []string `json:"skip_processes,omitempty"`         // run outside of the pod's context
+	SkipBuildTools      bool     `json:"skip_build_tools"`                 // macOS: of build tools only what they start is followed
+	SkipExtraBuildTools []string `json:"skip_extra_build_tools,omitempty"` // macOS: more of them
 }
 
 // Target is what to run in the context of. It is zero when none was given.
@@ -87,7 +92,7 @@ type DNS struct {
 
 // Default returns what holds when nothing is said.
 func Default() *Config {
-	return &Config{Feature: Feature{
+	return &Config{SkipBuildTools: true, Feature: Feature{
 		FS: FS{Mode: FSRead},
 		Network: Network{
 			Incoming: Incoming{Mode: IncomingUnset},

@@ -84,7 +84,7 @@ type brokerProcess struct {
 }
 
 func runBroker(orders, reports string, open opener) error {
-	b := &brokerProcess{outer: os.Getppid(), engine: sip.New(), copier: newCopier()}
+	b := &brokerProcess{outer: os.Getppid(), copier: newCopier()}
 	b.census = newCensus(b.emit, b.copier.original)
 	b.catchSignals()
 	control, err := b.takePipes(orders, reports)
@@ -104,6 +104,7 @@ func runBroker(orders, reports string, open opener) error {
 		return err
 	}
 	b.plan.Config.Feature.Env.File = b.plan.EnvFile
+	b.engine = sip.New().Heed(lists(b.plan.Config))
 	if err := becomeSubreaper(b.plan.Session); err != nil {
 		return err
 	}
@@ -335,6 +336,11 @@ func edited(env []string, edits []sip.Edit) []string {
 	return env
 }
 
+// lists are what the user says of programs by their names.
+func lists(c *config.Config) sip.Lists {
+	return sip.Lists{Skip: c.SkipProcesses, AllBuild: !c.SkipBuildTools, BuildTools: c.SkipExtraBuildTools}
+}
+
 // decide is the engine's, with the copy made if there is to be one, and notes what was decided for the census. It is safe for concurrent use.
 func (b *brokerProcess) decide(r sip.Request) sip.Verdict {
 	r.Path = b.copier.original(r.Path)
@@ -342,7 +348,7 @@ func (b *brokerProcess) decide(r sip.Request) sip.Verdict {
 	if v.Kind == sip.Copy {
 		v = b.copier.substitute(v, r.Caller)
 	}
-	if v.Kind == sip.Outside {
+	if v.Kind == sip.Outside && !v.Skipped { // what is skipped says hello
 		b.census.announce(v.Program)
 	}
 	return v

@@ -89,7 +89,14 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 			return "", err
 		}
 		opened = append(opened, remove)
-		b, err = broker.Start(broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: folder, Values: p.Values})
+		o := broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: folder, Values: p.Values}
+		if len(p.Config.SkipProcesses) > 0 {
+			o.Skips = lists(p.Config).Skips
+			if o.Idle, err = rules.Compile(rules.Input{Mode: string(config.FSLocal)}); err != nil {
+				return "", err
+			}
+		}
+		b, err = broker.Start(o)
 		if err == nil {
 			opened = append(opened, b.Close)
 		}
