@@ -157,6 +157,9 @@ func systemName(s sip.System) string {
 	if s.Version != "" {
 		name += " " + s.Version
 	}
+	if s.Build != "" {
+		name += " (" + s.Build + ")"
+	}
 	switch {
 	case s.Kernel == sip.Linux:
 		name += ", " + s.Arch

@@ -79,6 +79,18 @@ func explainAll(t *testing.T, description string) []byte {
 	return out.Bytes()
 }
 
+func TestSystemName(t *testing.T) {
+	for want, s := range map[string]sip.System{
+		"Linux, amd64": {Arch: "amd64", SIP: true},
+		"macOS 26.2 (25C56), Apple silicon with Rosetta":     {Kernel: sip.Darwin, Version: "26.2", Build: "25C56", Arch: "arm64", Rosetta: true, SIP: true},
+		"macOS 15.5, Intel, System Integrity Protection off": {Kernel: sip.Darwin, Version: "15.5", Arch: "x86_64"},
+	} {
+		if got := systemName(s); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // The README shows what is printed.
 func TestReadmeExplains(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
