@@ -68,9 +68,10 @@ int64_t now(void) {
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-// run starts a program, counts the lines that it writes and waits for it.
-static void run(char **argv) {
+// run starts a program, counts the lines that it writes and waits for it. With peak, count is the most memory that it had, in kB.
+static void run(char **argv, int peak) {
     int out[2], status;
+    struct rusage usage = {0};
     pid_t pid;
     if (pipe2(out, O_CLOEXEC) != 0) return wrong("pipe: %s", strerror(errno));
     posix_spawn_file_actions_t actions;
@@ -83,8 +84,9 @@ static void run(char **argv) {
         for (ssize_t i = 0; i < n; i++) count += buffer[i] == '\n';
     close(out[0]);
     if (err != 0) return wrong("%s: %s", argv[0], strerror(err));
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {}
     if (status != 0) wrong("%s: wait status %#x", argv[0], status);
+    if (peak) count = usage.ru_maxrss;
 }
 
 // read_file opens, looks at, reads and closes a file; count is its bytes.
@@ -232,7 +234,8 @@ int repeated(char **word, int n) {
 
 // work does what a line asks for. The words are its own to change.
 static void work(char **word, int n) {
-    if (n >= 2 && strcmp(word[0], "run") == 0) return run(word + 1);
+    if (n >= 2 && strcmp(word[0], "run") == 0) return run(word + 1, 0);
+    if (n >= 2 && strcmp(word[0], "peak") == 0) return run(word + 1, 1);
     if (n == 1 && strcmp(word[0], "parent") == 0) {
         count = getppid();
         return;
