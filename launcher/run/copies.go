@@ -28,7 +28,12 @@ func newCopier() *copier {
 		if err != nil {
 			return nil, err
 		}
-		return copies.Open(filepath.Join(folder, "copies"))
+		store, err := copies.Open(filepath.Join(folder, "copies"))
+		if err == nil {
+			// Nobody waits for it: while others make copies, a later session does it.
+			go func() { _, _ = store.Prune(copies.Unused) }()
+		}
+		return store, err
 	})}
 }
 
