@@ -118,8 +118,8 @@ var liefPython = sync.OnceValues(func() (path, missing string) {
 	if python == "" {
 		python = "python3"
 	}
-	if out, err := exec.Command(python, "-c", "import lief").CombinedOutput(); err != nil {
-		return "", fmt.Sprintf("%s has no LIEF (%v %s)", python, err, strings.TrimSpace(string(out)))
+	if exec.Command(python, "-c", "import lief").Run() != nil {
+		return "", python + " has no LIEF"
 	}
 	return python, ""
 })
