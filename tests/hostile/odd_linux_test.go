@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,8 +18,8 @@ import (
 	"mirrord/codesign/machotest"
 )
 
-// commands read the file $1, the last as a program of the Mac that mac.yaml describes.
-var commands = []string{`sip verify "$1"`, `sip explain "$1"`, `sip explain --host mac.yaml -- /bin/program`}
+// commands read the file $1, the third as a program of the Mac that mac.yaml describes.
+var commands = []string{`sip verify "$1"`, `sip explain "$1"`, `sip explain --host mac.yaml -- /bin/program`, `sip patch "$1" -o out/copy`}
 
 // Files that are no files, or do not stay what they are, get an answer or an error from the program that people run.
 func TestOddFiles(t *testing.T) {
@@ -77,32 +78,40 @@ func TestOddFiles(t *testing.T) {
 	must(os.WriteFile(at("shrinking"), whole, 0o755))
 
 	const toShell, inject, notBegun, denied = "0 execvp gives it to /bin/sh", "0 inject", "2 not a Mach-O file", "1 permission denied"
-	for _, tt := range []struct{ file, verify, explain, mac string }{ // the status and a part of what is said; "" for any answer
-		{at("nothing"), notBegun, toShell, toShell},
-		{at("magic"), notBegun, toShell, toShell},
-		{at("header"), "2 728 bytes of load commands in a file of 40", toShell, "1 728 bytes of load commands in a file of 40"},
-		{at("half"), "1 the signature of 532 bytes at byte 50160 is not within the 25346 bytes", toShell, "0 outside: unsigned"},
-		{at("half a fat one"), "2 none of 2 slices can be read; the first: malformed at byte 8", toShell, "1 none of 2 slices can be read"},
-		{at("unreadable"), "125 permission denied", denied, denied},
-		{at("folder"), "2 is a directory", denied, denied},
-		{at("fifo"), "2 is no regular file", denied, denied},
-		{at("socket"), "2 is no regular file", denied, denied},
-		{"/dev/zero", "2 is no regular file", denied, denied},
-		{at("loop"), "125 too many levels", "1 too many levels", "1 too many levels"},
-		{at("dangling"), "125 no such file", "1 no such file", "1 no such file"},
-		{at("4 GiB of nothing"), notBegun, toShell, toShell},
-		{at("4 GiB and a header"), "1 4294916604 bytes after the signature", toShell, inject},
-		{at("4 GiB and a fat header"), "0 every hash is right in 2 slices", toShell, inject},
-		{at("4 GiB and a slice at their end"), "0 every hash is right", toShell, inject},
-		{at("growing"), "", toShell, ""},
-		{at("shrinking"), "", toShell, ""},
+	for _, tt := range []struct{ file, verify, explain, mac, patch string }{ // the status and a part of what is said; "" for any answer
+		{at("nothing"), notBegun, toShell, toShell, notBegun},
+		{at("magic"), notBegun, toShell, toShell, notBegun},
+		{at("header"), "2 728 bytes of load commands in a file of 40", toShell, "1 728 bytes of load commands in a file of 40", "2 728 bytes of load commands"},
+		{at("half"), "1 the signature of 532 bytes at byte 50160 is not within the 25346 bytes", toShell, "0 outside: unsigned", "1 segment __LINKEDIT is not within the file"},
+		{at("half a fat one"), "2 none of 2 slices can be read; the first: malformed at byte 8", toShell, "1 none of 2 slices can be read", "2 none of 2 slices"},
+		{at("unreadable"), "125 permission denied", denied, denied, "125 permission denied"},
+		{at("folder"), "2 is a directory", denied, denied, "2 is a directory"},
+		{at("fifo"), "2 is no regular file", denied, denied, "2 is no regular file"},
+		{at("socket"), "2 is no regular file", denied, denied, "2 is no regular file"},
+		{"/dev/zero", "2 is no regular file", denied, denied, "2 is no regular file"},
+		{at("loop"), "125 too many levels", "1 too many levels", "1 too many levels", "125 too many levels"},
+		{at("dangling"), "125 no such file", "1 no such file", "1 no such file", "125 no such file"},
+		{at("4 GiB of nothing"), notBegun, toShell, toShell, notBegun},
+		{at("4 GiB and a header"), "1 4294916604 bytes after the signature", toShell, inject, "1 it has more than 4 GiB"},
+		{at("4 GiB and a fat header"), "0 every hash is right in 2 slices", toShell, inject, "0 signed ad hoc, 50 KiB"},
+		{at("4 GiB and a slice at their end"), "0 every hash is right", toShell, inject, "0 signed ad hoc, 50 KiB"},
+		{at("growing"), "", toShell, "", ""},
+		{at("shrinking"), "", toShell, "", ""},
 	} {
 		described := fmt.Sprintf("mac: {os: \"15.5\", arch: arm64}\nfiles: {/bin/program: {file: %q}, /bin/sh: {file: %q}}\n", tt.file, at("sh"))
 		must(os.WriteFile(at("mac.yaml"), []byte(described), 0o644))
-		for i, want := range []string{tt.verify, tt.explain, tt.mac} {
+		for i, want := range []string{tt.verify, tt.explain, tt.mac, tt.patch} {
+			must(os.RemoveAll(at("out")))
+			must(os.Mkdir(at("out"), 0o777))
+			must(os.Chmod(at("out"), 0o777))
 			stop := change(t, tt.file, whole)
 			got := limitedRun(t, dir, program+" "+commands[i], tt.file)
 			stop()
+			left, err := filepath.Glob(at("out/*"))
+			must(err)
+			if copied := strings.HasPrefix(got, "0 ") && strings.HasPrefix(commands[i], "sip patch"); copied != slices.Equal(left, []string{at("out/copy")}) || !copied && left != nil {
+				t.Errorf("%s, %s: %.500s, and %q is left", commands[i], filepath.Base(tt.file), got, left)
+			}
 			status, words, _ := strings.Cut(want, " ")
 			if want != "" && (!strings.HasPrefix(got, status+" ") || !strings.Contains(got, words)) {
 				t.Errorf("%s, %s: %.500s, not %s", commands[i], filepath.Base(tt.file), got, want)
