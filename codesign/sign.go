@@ -23,6 +23,9 @@ type Options struct {
 	// Digits, if not nil, gives 16 more characters for the end of the identifier, when it is known what the copy consists of: content is the SHA-256
 	// of the SHA-256 of each of its pages of 4 KiB, one after the other, headers included, without the signature.
 	Digits func(content [sha256.Size]byte) [16]byte
+	// Copy, if not nil, appends a range of the slice to what SignSlice has written, by a way that does not lead through this program's memory. It is
+	// called at most once, by another goroutine, while nothing else is written. What it copies has to be what is read meanwhile.
+	Copy func(off, n int64) error
 }
 
 // Signed says what a signature holds.
@@ -72,6 +75,7 @@ func Sign(w io.Writer, r io.ReaderAt, size int64, o Options) error {
 		return err
 	}
 	plans := make([]*plan, len(f.Slices))
+	o.Copy = nil
 	for i, s := range f.Slices {
 		if plans[i], err = planFor(s, o); err != nil {
 			return err
@@ -147,6 +151,7 @@ type plan struct {
 	size       int64  // of the signature, with its padding
 	identifier string // without digits yet, zero bytes are in their place
 	digits     func([sha256.Size]byte) [16]byte
+	copy       func(off, n int64) error
 }
 
 func (p *plan) length() int64 { return p.at + p.size }
@@ -174,7 +179,7 @@ func planFor(s *macho.Slice, o Options) (*plan, error) {
 	case s.Size > math.MaxUint32:
 		return nil, refuse(s, "it has more than 4 GiB")
 	}
-	p := &plan{Slice: s, identifier: o.Identifier, digits: o.Digits}
+	p := &plan{Slice: s, identifier: o.Identifier, digits: o.Digits, copy: o.Copy}
 	if o.Digits != nil {
 		p.identifier += string(make([]byte, 16))
 	}
@@ -293,6 +298,13 @@ func (p *plan) write(w io.Writer) (Signed, error) {
 		halves[i].buf = make([]byte, min(p.at, chunk))
 		defer halves[i].busy.Wait()
 	}
+	through := p.at // what is written from memory
+	if p.copy != nil {
+		through = min(through, roundUp(int64(len(p.head)), chunk))
+	}
+	var copying sync.WaitGroup
+	var copied error
+	defer copying.Wait()
 	for off := int64(0); off < p.at; off += chunk {
 		half := &halves[off/chunk%2]
 		half.busy.Wait()
@@ -301,12 +313,26 @@ func (p *plan) write(w io.Writer) (Signed, error) {
 			return Signed{}, err
 		}
 		half.busy.Go(func() { hashPages(hashes[off>>signShift*sha256.Size:], buf) })
+		if off >= through {
+			continue
+		}
 		if _, err := w.Write(buf); err != nil {
 			return Signed{}, err
+		}
+		if end := off + chunk; end == through && end < p.keep {
+			copying.Go(func() { copied = p.copy(end, p.keep-end) })
 		}
 	}
 	for i := range halves {
 		halves[i].busy.Wait()
+	}
+	if copying.Wait(); copied != nil {
+		return Signed{}, copied
+	}
+	if through < p.at {
+		if err := zeros(w, p.at-max(p.keep, through)); err != nil {
+			return Signed{}, err
+		}
 	}
 	if p.digits != nil {
 		digits := p.digits(sha256.Sum256(hashes))

@@ -119,9 +119,18 @@ func patchFile(name, to, arch string) (*patched, error) {
 		return nil, err
 	}
 	var made patch.Copy
-	p.Size, err = replace(to, func(w io.Writer) (err error) {
-		made, err = patch.Make(w, f, size, patch.Options{Arch: arch, Path: p.Original})
-		return err
+	p.Size, err = replace(to, func(w io.Writer) error {
+		before, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if made, err = patch.Make(w, f, size, patch.Options{Arch: arch, Path: p.Original}); err != nil {
+			return err
+		}
+		if after, err := f.Stat(); err != nil || after.Size() != size || !after.ModTime().Equal(before.ModTime()) {
+			return errors.Join(errors.New("it changes while it is being read\nhint: try again when it is installed"), err)
+		}
+		return nil
 	})
 	switch {
 	case errors.Is(err, patch.ErrNoRoom):

@@ -99,6 +99,7 @@ func Make(w io.Writer, r io.ReaderAt, size int64, o Options) (Copy, error) {
 		return Copy{}, err
 	}
 	signed, err := codesign.SignSlice(w, edited.Slices[0], codesign.Options{
+		Copy:       shortcut(w, r, s.Offset),
 		Identifier: "mirrord." + identifier(o.Path) + "-",
 		Digits: func(content [sha256.Size]byte) [16]byte {
 			c.Key = Key(c.Arch, o.Path, content)
