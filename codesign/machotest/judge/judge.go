@@ -2,7 +2,7 @@
 //
 //	go-macho      load commands and signature can be read; the hashes of pages that it reads are those of the pages (hashed here); fixups
 //	rcodesign     hashes of all pages and of the signature's blobs, by its own code (`rcodesign verify`, of the first CodeDirectory); __LINKEDIT is
-//	              the last segment, and the signature its end. It takes an ad hoc signature for one without certificates, and looks no further
+//	              the last segment, and the signature its end. Not what else a CodeDirectory says: its limit, flags, the segment with code
 //	LIEF          dyld's rules about segments, their sizes, order and content, and about what is in __LINKEDIT; bound pointers. Not the signature
 //	llvm-objdump  load commands are complete, and what they name is within the file and does not overlap; fixups, but not those of arm64e. Not the signature
 //
@@ -19,9 +19,9 @@ import (
 	"testing"
 )
 
-// Judge is one of them.
-type Judge struct {
-	Name string
+// judge is one of them.
+type judge struct {
+	name string
 	// program finds what has to be installed; "" with the reason when it is not.
 	program func() (path, missing string)
 	// signed gives what is wrong with a thin, signed file, and with its signature.
@@ -39,8 +39,8 @@ type Identity struct {
 	CDHash           string // 40 hex digits
 }
 
-// All are the judges. go-macho is the last because it can take any amount of memory by numbers in a broken file: what others find broken it is not given.
-var All = []Judge{
+// all are the judges. go-macho is the last because it can take any amount of memory by numbers in a broken file: what others find broken it is not given.
+var all = []judge{
 	{"rcodesign", onPath("rcodesign"), rcodesignSigned, rcodesignIdentity, nil},
 	{"LIEF", liefPython, liefSigned, nil, liefFixups},
 	{"llvm-objdump", onPath("llvm-objdump-19", "llvm-objdump"), llvmSigned, nil, llvmFixups},
@@ -60,17 +60,17 @@ func onPath(names ...string) func() (path, missing string) {
 	}
 }
 
-// Required says that a missing judge is an error.
-func Required() bool { return os.Getenv("MIRRORD_JUDGES") == "required" }
+// required says that a missing judge is an error.
+func required() bool { return os.Getenv("MIRRORD_JUDGES") == "required" }
 
-// Missing says why a judge cannot be asked, "" when it can.
-func (j Judge) Missing() string {
+// missing says why a judge cannot be asked, "" when it can.
+func (j judge) missing() string {
 	_, missing := j.program()
 	return missing
 }
 
-// Faults is what the judge finds wrong with a thin, signed file. It has to be there.
-func (j Judge) Faults(t testing.TB, image []byte) []string {
+// faults is what the judge finds wrong with a thin, signed file. It has to be there.
+func (j judge) faults(t testing.TB, image []byte) []string {
 	t.Helper()
 	program, _ := j.program()
 	return j.signed(t, program, written(t, image))
@@ -82,9 +82,9 @@ func Signed(t testing.TB, file []byte) {
 	judges := present(t)
 	for i, image := range slicesOf(t, file) {
 		for _, j := range judges {
-			faults := j.Faults(t, image)
+			faults := j.faults(t, image)
 			for _, fault := range faults {
-				t.Errorf("%s about slice %d: %s", j.Name, i, fault)
+				t.Errorf("%s about slice %d: %s", j.name, i, fault)
 			}
 			if faults != nil {
 				break
@@ -102,7 +102,7 @@ func Identified(t testing.TB, image []byte, want Identity) {
 		}
 		program, _ := j.program()
 		if got := j.identity(t, program, written(t, image)); got != want {
-			t.Errorf("%s sees %+v, not %+v", j.Name, got, want)
+			t.Errorf("%s sees %+v, not %+v", j.name, got, want)
 		}
 	}
 }
@@ -131,27 +131,27 @@ func SameFixups(t testing.TB, before, after []byte) {
 			}
 			read++
 			if !slices.Equal(a, b) {
-				t.Errorf("%s sees other fixups in slice %d:\nbefore\n%s\nafter\n%s", j.Name, i, difference(a, b), difference(b, a))
+				t.Errorf("%s sees other fixups in slice %d:\nbefore\n%s\nafter\n%s", j.name, i, difference(a, b), difference(b, a))
 				break
 			}
 		}
-		if read == 0 && len(judges) == len(All) {
+		if read == 0 && len(judges) == len(all) {
 			t.Errorf("no judge can read the fixups of slice %d", i)
 		}
 	}
 }
 
 // present gives the judges that can be asked.
-func present(t testing.TB) (judges []Judge) {
+func present(t testing.TB) (judges []judge) {
 	t.Helper()
-	for _, j := range All {
-		switch missing := j.Missing(); {
+	for _, j := range all {
+		switch missing := j.missing(); {
 		case missing == "":
 			judges = append(judges, j)
-		case Required():
-			t.Fatalf("the judge %s is required: %s", j.Name, missing)
+		case required():
+			t.Fatalf("the judge %s is required: %s", j.name, missing)
 		default:
-			t.Logf("left out: the judge %s: %s", j.Name, missing)
+			t.Logf("left out: the judge %s: %s", j.name, missing)
 		}
 	}
 	return judges

@@ -58,22 +58,22 @@ func TestJudges(t *testing.T) {
 		{"no library", machotest.Image{Libraries: []machotest.Library{}}.With(adHoc).Bytes(), "LIEF"},
 		{"no signature", (machotest.Image{}).Bytes(), "go-macho rcodesign LIEF llvm-objdump"},
 	}
-	for _, j := range All {
-		t.Run(j.Name, func(t *testing.T) {
-			if missing := j.Missing(); missing != "" {
-				if Required() {
+	for _, j := range all {
+		t.Run(j.name, func(t *testing.T) {
+			if missing := j.missing(); missing != "" {
+				if required() {
 					t.Fatal(missing)
 				}
 				t.Skip("left out: " + missing)
 			}
 			for _, i := range []machotest.Image{{}, {Arch: machotest.X86_64, NoRoom: true}, {Arch: machotest.ARM64e, Kind: machotest.Dylib}, {Arch: machotest.X86_64h, Kind: machotest.Bundle, Code: 1}} {
-				if faults := j.Faults(t, i.With(adHoc).Bytes()); faults != nil {
+				if faults := j.faults(t, i.With(adHoc).Bytes()); faults != nil {
 					t.Errorf("%+v: %q", i, faults)
 				}
 			}
 			for _, tt := range broken {
-				faults := j.Faults(t, tt.file)
-				if want := slices.Contains(strings.Fields(tt.by), j.Name); want != (faults != nil) {
+				faults := j.faults(t, tt.file)
+				if want := slices.Contains(strings.Fields(tt.by), j.name); want != (faults != nil) {
 					t.Errorf("%s: %q", tt.name, faults)
 				}
 			}
@@ -99,18 +99,18 @@ func TestFixups(t *testing.T) {
 		{"one less", fixups(machotest.ARM64, machotest.Pointer64Offset, pointers[:2]...), "go-macho LIEF llvm-objdump"},
 		{"those of arm64e", signed, ""},
 	} {
-		for _, j := range All {
-			if j.fixups == nil || j.Missing() != "" {
+		for _, j := range all {
+			if j.fixups == nil || j.missing() != "" {
 				continue
 			}
 			program, _ := j.program()
 			a, ok := j.fixups(t, program, written(t, sound))
 			b, ok2 := j.fixups(t, program, written(t, tt.other))
-			if !ok || !ok2 && j.Name != "llvm-objdump" {
-				t.Errorf("%s: %s cannot read it", tt.name, j.Name)
+			if !ok || !ok2 && j.name != "llvm-objdump" {
+				t.Errorf("%s: %s cannot read it", tt.name, j.name)
 			}
-			if want := slices.Contains(strings.Fields(tt.by), j.Name); ok2 && want != !slices.Equal(a, b) {
-				t.Errorf("%s: %s sees\n%s\nand\n%s", tt.name, j.Name, strings.Join(a, "\n"), strings.Join(b, "\n"))
+			if want := slices.Contains(strings.Fields(tt.by), j.name); ok2 && want != !slices.Equal(a, b) {
+				t.Errorf("%s: %s sees\n%s\nand\n%s", tt.name, j.name, strings.Join(a, "\n"), strings.Join(b, "\n"))
 			}
 		}
 	}
