@@ -132,6 +132,9 @@ func (b *Broker) tellExec(pid int, asked string, v sip.Verdict) {
 	if len(v.Chain) > 0 {
 		e.Path = v.Chain[0]
 	}
+	if v.Program != e.Path {
+		e.Program = v.Program
+	}
 	if v.Kind == sip.Fails {
 		e.Path = asked
 		if v.Err != nil {
@@ -140,7 +143,7 @@ func (b *Broker) tellExec(pid int, asked string, v sip.Verdict) {
 	}
 	b.Emit(e)
 	if v.Kind == sip.Outside {
-		e.Type = events.ProcessOutside
+		e.Type, e.Program = events.ProcessOutside, ""
 		b.Emit(e)
 	}
 }

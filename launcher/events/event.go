@@ -15,7 +15,7 @@ const (
 	Warning        Type = "warning"         // message, hint
 	Failed         Type = "error"           // message, hint
 	ProcessStarted Type = "process.started" // the first program: pid, path, verdict, reason; arguments only with values
-	ProcessExec    Type = "process.exec"    // an exec is about to happen: pid, path, verdict, reason
+	ProcessExec    Type = "process.exec"    // an exec is about to happen: pid, path, program, verdict, reason
 	ProcessInject  Type = "process.injected"
 	ProcessOutside Type = "process.outside"
 	ProcessLost    Type = "process.lost"
@@ -54,6 +54,7 @@ type Event struct {
 	PID        int       `json:"pid,omitempty"`
 	PPID       int       `json:"ppid,omitempty"`
 	Path       string    `json:"path,omitempty"`
+	Program    string    `json:"program,omitempty"` // what really runs: of a script the interpreter; absent when it is Path
 	Verdict    string    `json:"verdict,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
 	Name       string    `json:"name,omitempty"`

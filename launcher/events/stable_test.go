@@ -35,7 +35,7 @@ var samples = []Event{
 	{Type: Warning, Message: "it is odd", Hint: "look"},
 	{Type: Failed, Message: "it broke", Hint: "mend it"},
 	{Type: ProcessStarted, PID: 7, PPID: 6, Path: "/usr/bin/node", Verdict: "inject", Reason: "why", Arguments: []string{"npm", "start"}},
-	{Type: ProcessExec, PID: 7, Path: "/usr/bin/node", Verdict: "copy", Reason: "why"},
+	{Type: ProcessExec, PID: 7, Path: "/usr/bin/npm", Program: "/usr/bin/node", Verdict: "copy", Reason: "why"},
 	{Type: ProcessInject, PID: 8, PPID: 7, Path: "/usr/bin/node", Arguments: []string{"node", "app.js"}},
 	{Type: ProcessOutside, PID: 8, PPID: 7, Path: "/usr/bin/go", Verdict: "outside", Reason: "static"},
 	{Type: ProcessLost, PID: 8, PPID: 7, Path: "/usr/bin/node", Reason: "why"},

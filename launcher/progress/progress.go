@@ -66,13 +66,14 @@ type Printer struct {
 	line     bool // there is such a line now
 	running  bool
 	warned   map[string]bool
+	lost     map[string]bool // programs
 	outside  list
 	local    list
 }
 
 // New gives a printer on w, which is standard error.
 func New(w io.Writer, mode Mode, terminal bool) *Printer {
-	return &Printer{w: w, mode: mode, terminal: terminal, warned: map[string]bool{}}
+	return &Printer{w: w, mode: mode, terminal: terminal, warned: map[string]bool{}, lost: map[string]bool{}}
 }
 
 // Show shows one event. Errors of the writer are ignored: there is nobody left to tell.
@@ -100,7 +101,7 @@ func (p *Printer) Show(ev events.Event) {
 			p.say(fmt.Sprintf("warning: %s runs outside the pod's context: %s", ev.Path, ev.Reason), "")
 		}
 	case events.ProcessLost:
-		p.say(fmt.Sprintf("warning: %s runs without the pod's context: %s", ev.Path, ev.Reason), "")
+		p.lostProgram(ev)
 	case events.ProcessOutside:
 		p.outside.add(ev.Path, ev.Reason)
 	case events.FileLocal:
@@ -139,6 +140,15 @@ func (p *Printer) warning(ev events.Event) {
 	}
 	p.warned[ev.Message] = true
 	p.say("warning: "+ev.Message, ev.Hint)
+}
+
+// lostProgram says it once for a program, however often and for whatever reasons it was lost.
+func (p *Printer) lostProgram(ev events.Event) {
+	if p.lost[ev.Path] || len(p.lost) >= maxWarnings {
+		return
+	}
+	p.lost[ev.Path] = true
+	p.say(fmt.Sprintf("warning: %s runs without the pod's context: %s", ev.Path, ev.Reason), "`mirrord doctor` tells whether programs get the layer on this machine")
 }
 
 // summary says what the session was about: how much it used of the pod, and what a user may not expect.

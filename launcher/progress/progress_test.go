@@ -22,6 +22,8 @@ var session = []events.Event{
 	{Type: events.Warning, Message: "no", Hint: "do"},
 	{Type: events.Warning, Message: "no", Hint: "do"},
 	{Type: events.File, Op: "open", Path: "/etc/hosts"},
+	{Type: events.ProcessLost, PID: 5, Path: "/usr/bin/cat", Reason: "why"},
+	{Type: events.ProcessLost, PID: 6, Path: "/usr/bin/cat", Reason: "why else"},
 	{Type: events.ProcessOutside, PID: 8, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.ProcessOutside, PID: 9, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.FileLocal, Op: "open", Path: "/var/log/\x1b[2Japp"},
@@ -42,6 +44,8 @@ const body = `mirrord: ready: dir:pod (cart-7d9f): 2 variables, files (read)
 mirrord: port 80: on this machine the program listens on 41234 instead
 mirrord: warning: no
 mirrord: hint: do
+mirrord: warning: /usr/bin/cat runs without the pod's context: why
+mirrord: hint: ` + "`mirrord doctor`" + ` tells whether programs get the layer on this machine
 mirrord: in the pod: 12000 files opened, 1 connection made, 2 connections failed
 mirrord: ran outside the pod's context: /usr/bin/go: static
 mirrord: written on this machine, not in the pod: /var/log/` + "\ufffd" + `[2Japp

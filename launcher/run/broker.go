@@ -40,7 +40,7 @@ var (
 	censusInterval = time.Second
 	// lingering is how long the broker stays after the last process of the session, for one that is just being started.
 	lingering = 5 * time.Second
-	// helloTime is how long the layer in the program may take to report.
+	// helloTime is how long the layer in a program may take to report.
 	helloTime = 5 * time.Second
 )
 
@@ -75,6 +75,7 @@ type brokerProcess struct {
 	copier  *copier
 	pod     *pod
 	census  *census
+	plans   plans
 	record  record
 	counts  counts
 	program int          // pid; 0 before the start and after the end
@@ -174,6 +175,10 @@ func (b *brokerProcess) takePipes(orders, reports string) (control *os.File, err
 func (b *brokerProcess) emit(ev events.Event) {
 	ev.Time = time.Now()
 	b.counts.add(ev)
+	b.plans.note(ev)
+	if ev.Type == events.ProcessInject {
+		b.census.heard(ev.PID)
+	}
 	if b.plan.Values && (ev.Type == events.ProcessStarted || ev.Type == events.ProcessInject) {
 		ev.Arguments = argumentsOf(ev.PID)
 	}

@@ -3,6 +3,7 @@ package run
 import (
 	"path/filepath"
 	"sync"
+	"time"
 
 	"mirrord/launcher/events"
 )
@@ -18,6 +19,8 @@ type census struct {
 	mu        sync.Mutex
 	known     map[image]finding
 	announced map[string]int // programs that are about to run outside, by their real path: that was reported when it was decided
+	hellos    map[int]uint64 // the generation of each process that said hello
+	outside   bool           // there was one at the last walk
 }
 
 // image is a process while it runs one program.
@@ -26,24 +29,35 @@ type image struct {
 	exe string
 }
 
-type finding uint8
-
-const (
-	suspect finding = iota + 1 // seen once without the layer: it may be about to load it
-	settled                    // has the layer, or was reported
-)
+// finding is what is known of a process without the layer: since when, and whether that was reported. The zero time is for one with the layer.
+type finding struct {
+	since    time.Time
+	reported bool
+}
 
 // newCensus gives one whose library and injected must be set before the first walk.
 func newCensus(emit func(events.Event), original func(string) string) *census {
-	return &census{emit: emit, original: original, known: map[image]finding{}, announced: map[string]int{}}
+	return &census{emit: emit, original: original, known: map[image]finding{}, announced: map[string]int{}, hellos: map[int]uint64{}}
 }
 
-// take walks over the processes below this one and reports each that was without the layer twice (once if it is the last walk). It returns
-// how many have the layer.
+// interval is how long to wait for the next walk: processes that one outside starts are not announced by anybody, and may be short.
+func (c *census) interval() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outside {
+		return censusInterval / 4
+	}
+	return censusInterval
+}
+
+// take walks over the processes below this one and reports each that was without the layer for some time (at once if it is the last walk): it
+// may be about to load it. It returns how many have the layer.
 func (c *census) take(root int, last bool) (inside int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
 	current := map[image]finding{}
+	without := map[int]string{} // the programs of processes without the layer
 	for _, p := range descendants(root, nil) {
 		im := image{process: p, exe: exeOf(p.pid)}
 		if im.exe == "" {
@@ -51,34 +65,47 @@ func (c *census) take(root int, last bool) (inside int) {
 		}
 		if c.hasLayer(p.pid) {
 			inside++
-			current[im] = settled
 			continue
 		}
-		state := c.known[im]
-		switch {
-		case state == settled:
-		case state == 0 && c.announced[im.exe] > 0:
-			c.announced[im.exe]--
-			state = settled
-		case state == suspect || last:
-			state = settled
-			c.emit(events.Event{Type: events.ProcessOutside, PID: p.pid, PPID: p.ppid, Path: c.original(im.exe), Verdict: "outside", Reason: "the layer is not loaded in it"})
-		default:
-			state = suspect
+		without[p.pid] = im.exe
+		f, seen := c.known[im]
+		if !seen {
+			f = finding{since: now, reported: c.announced[im.exe] > 0}
+			if f.reported {
+				c.announced[im.exe]--
+			}
 		}
-		current[im] = state
+		if !f.reported && (last || now.Sub(f.since) >= censusInterval/5) {
+			f.reported = true
+			reason := "the layer is not loaded in it"
+			if parent := without[p.ppid]; parent != "" {
+				reason = "outside, below " + filepath.Base(parent)
+			}
+			c.emit(events.Event{Type: events.ProcessOutside, PID: p.pid, PPID: p.ppid, Path: c.original(im.exe), Verdict: "outside", Reason: reason})
+		}
+		current[im] = f
 	}
-	c.known = current
+	c.known, c.outside = current, len(without) > 0
 	return inside
 }
 
 // hasLayer looks at what is mapped: a process that said hello may run another program by now. Where that is hidden (a program of another
-// user) the hello counts.
+// user, macOS) the hello counts, if it was of the same program.
 func (c *census) hasLayer(pid int) bool {
 	if yes, known := loads(pid, c.library); known {
 		return yes
 	}
-	return c.injected(pid)
+	generation, heard := c.hellos[pid]
+	return c.injected(pid) && (!heard || generation == generationOf(pid))
+}
+
+// heard notes that a process said hello.
+func (c *census) heard(pid int) {
+	if generation := generationOf(pid); generation != 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.hellos[pid] = generation
+	}
 }
 
 // announce notes that a program was reported as outside before it runs.

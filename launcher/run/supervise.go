@@ -14,19 +14,18 @@ import (
 
 // supervise stays with the program until it ends, and with what it leaves behind.
 func (b *brokerProcess) supervise() {
-	tick := time.NewTicker(censusInterval)
-	defer tick.Stop()
+	next := time.NewTimer(censusInterval)
+	defer next.Stop()
 	for b.program != 0 {
 		select {
 		case <-b.exited:
 			if b.collect(); b.program != 0 {
 				b.census.take(os.Getpid(), false)
 			}
-		case <-tick.C:
+		case <-next.C:
 			b.census.take(os.Getpid(), false)
-			if time.Since(b.first.Time) > helloTime {
-				b.expectHello()
-			}
+			b.expectHellos(helloTime)
+			next.Reset(b.census.interval())
 		case o, ok := <-b.orders:
 			if !ok { // outer was killed
 				b.endAll()
@@ -37,11 +36,11 @@ func (b *brokerProcess) supervise() {
 			}
 		}
 	}
-	if b.ending.Signal == 0 { // one that was killed may not have come as far
-		b.expectHello()
-	}
 	b.settle()
 	inside := b.census.take(os.Getpid(), true)
+	if b.ending.Signal == 0 { // what was killed may not have come as far
+		b.expectHellos(0)
+	}
 	if inside > 0 && b.ending.Signal == syscall.SIGKILL {
 		// It had no chance to end its children, and who kills a job that hard wants it gone.
 		b.endAll()
@@ -83,6 +82,24 @@ func (b *brokerProcess) expectHello() {
 	ev.Type, ev.Time, ev.Verdict = events.ProcessLost, time.Time{}, ""
 	ev.Reason = "the layer in it did not reach the broker"
 	b.emit(ev)
+}
+
+// expectHellos reports the programs that should have the layer and have not said so for some time.
+func (b *brokerProcess) expectHellos(patience time.Duration) {
+	now := time.Now()
+	if now.Sub(b.first.Time) >= patience {
+		b.expectHello()
+	}
+	late := b.plans.overdue(now.Add(-patience))
+	if len(late) == 0 {
+		return
+	}
+	table := descendants(os.Getpid(), nil)
+	for _, e := range late {
+		if ev, lost := b.census.judge(e, table); lost {
+			b.emit(ev)
+		}
+	}
 }
 
 // collect takes in every child that has changed: the program, and orphans that became ours.
