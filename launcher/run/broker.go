@@ -78,14 +78,15 @@ type brokerProcess struct {
 	plans   plans
 	record  record
 	counts  counts
-	program int          // pid; 0 before the start and after the end
-	first   events.Event // its process.started
-	lost    bool         // it was reported that it never said hello
+	program int             // pid; 0 before the start and after the end
+	first   events.Event    // its process.started
+	lost    bool            // it was reported that it never said hello
+	losses  map[string]bool // lost programs that are remembered
 	ending  Ending
 }
 
 func runBroker(orders, reports string, open opener) error {
-	b := &brokerProcess{outer: os.Getppid(), copier: newCopier()}
+	b := &brokerProcess{outer: os.Getppid(), copier: newCopier(), losses: map[string]bool{}}
 	b.census = newCensus(b.emit, b.copier.original)
 	b.catchSignals()
 	control, err := b.takePipes(orders, reports)

@@ -166,9 +166,9 @@ func openTarget(ctx context.Context, p *plan, opened *closers) (*wire.Link, erro
 	return link, nil
 }
 
-// cacheFolder is ours in the user's cache. A child of root may drop to a user that cannot enter root's home, so root's is where everybody can
+// CacheFolder is ours in the user's cache; it need not be there yet. A child of root may drop to a user that cannot enter root's home, so root's is where everybody can
 // read.
-func cacheFolder() (string, error) {
+func CacheFolder() (string, error) {
 	if os.Geteuid() == 0 && os.Getenv("XDG_CACHE_HOME") == "" {
 		return "/var/cache/mirrord", nil
 	}
@@ -181,7 +181,7 @@ func cacheFolder() (string, error) {
 
 // extractLayer puts the layer's library into the cache.
 func extractLayer() (string, error) {
-	folder, err := cacheFolder()
+	folder, err := CacheFolder()
 	if err != nil {
 		return "", err
 	}

@@ -24,7 +24,7 @@ type copier struct {
 
 func newCopier() *copier {
 	return &copier{store: sync.OnceValues(func() (*copies.Store, error) {
-		folder, err := cacheFolder()
+		folder, err := CacheFolder()
 		if err != nil {
 			return nil, err
 		}

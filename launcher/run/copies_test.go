@@ -16,7 +16,7 @@ func TestOldCopiesGo(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_CACHE_HOME", dir)
-	folder, err := cacheFolder()
+	folder, err := CacheFolder()
 	if err != nil {
 		t.Fatal(err)
 	}

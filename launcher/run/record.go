@@ -130,7 +130,7 @@ func sessionsFolder() (string, error) {
 	if folder := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(folder) && checkOwn(folder) == nil {
 		return filepath.Join(folder, "mirrord"), nil
 	}
-	cache, err := cacheFolder()
+	cache, err := CacheFolder()
 	return filepath.Join(cache, "sessions"), err
 }
 

@@ -81,7 +81,7 @@ func (b *brokerProcess) expectHello() {
 	ev := b.first
 	ev.Type, ev.Time, ev.Verdict = events.ProcessLost, time.Time{}, ""
 	ev.Reason = "the layer in it did not reach the broker"
-	b.emit(ev)
+	b.lose(ev)
 }
 
 // expectHellos reports the programs that should have the layer and have not said so for some time.
@@ -97,8 +97,17 @@ func (b *brokerProcess) expectHellos(patience time.Duration) {
 	table := descendants(os.Getpid(), nil)
 	for _, e := range late {
 		if ev, lost := b.census.judge(e, table); lost {
-			b.emit(ev)
+			b.lose(ev)
 		}
+	}
+}
+
+// lose reports a lost program, and remembers each once.
+func (b *brokerProcess) lose(ev events.Event) {
+	b.emit(ev)
+	if !b.losses[ev.Path] {
+		b.losses[ev.Path] = true
+		remember(ev)
 	}
 }
 

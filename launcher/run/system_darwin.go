@@ -42,6 +42,12 @@ func brokerFolder(session string) (path string, remove func() error, err error) 
 	return path, func() error { return os.RemoveAll(path) }, err
 }
 
+// osBuild is what sw_vers -buildVersion says.
+func osBuild() string {
+	build, _ := unix.Sysctl("kern.osversion")
+	return build
+}
+
 func dup(from, to int) error { return unix.Dup2(from, to) }
 
 // defaultSignal resets a signal for good. signal.Reset is not enough: the Go runtime answers QUIT, SEGV and others with a traceback. The kernel's

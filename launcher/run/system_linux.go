@@ -25,6 +25,15 @@ func brokerFolder(string) (path string, remove func() error, err error) {
 	return os.TempDir(), func() error { return nil }, nil
 }
 
+// osBuild is the kernel's release.
+func osBuild() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
 func dup(from, to int) error { return unix.Dup3(from, to, 0) }
 
 // defaultSignal resets a signal for good. signal.Reset is not enough: the Go runtime answers QUIT, SEGV and others with a traceback.
