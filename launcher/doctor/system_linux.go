@@ -1,0 +1,74 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/probe"
+	"mirrord/launcher/run"
+	"mirrord/sip"
+	"mirrord/sip/copies"
+)
+
+func examineSystem() []Finding { return linuxFindings(os.DirFS("/"), unameOf()) }
+
+func unameOf() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "Linux"
+	}
+	return fmt.Sprintf("Linux %s on %s", unix.ByteSliceToString(name.Release[:]), unix.ByteSliceToString(name.Machine[:]))
+}
+
+func examineSecurity() []Finding { return linuxSecurity(os.DirFS("/")) }
+
+func noexec(path string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(path, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
+}
+
+// strategies: as it is, and as a copy without the rights that make the loader drop the layer.
+func strategies() []probe.Strategy {
+	return []probe.Strategy{
+		{Name: Inject, What: "a program as it is", Prepare: func(context.Context) (string, []string, error) {
+			path, err := trueProgram()
+			return path, nil, err
+		}},
+		{Name: "copy", What: "a copy of a program", Prepare: func(context.Context) (string, []string, error) {
+			path, err := trueProgram()
+			if err != nil {
+				return "", nil, err
+			}
+			dir, err := run.CacheFolder()
+			if err != nil {
+				return "", nil, err
+			}
+			store, err := copies.Open(filepath.Join(dir, "copies"))
+			if err != nil {
+				return "", nil, err
+			}
+			path, err = store.Copy(path, "")
+			return path, nil, err
+		}},
+	}
+}
+
+// trueProgram is true(1), if the layer can be put into it: on some systems it is linked statically.
+func trueProgram() (string, error) {
+	for _, path := range []string{"/bin/true", "/usr/bin/true"} {
+		if v := sip.New().Decide(sip.Request{Path: path, Argv0: "true", Cwd: "/"}); v.Kind == sip.Inject {
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath("true")
+	if err != nil || sip.New().Decide(sip.Request{Path: path, Argv0: "true", Cwd: "/"}).Kind != sip.Inject {
+		return "", fmt.Errorf("%w: true is not there, or takes no libraries", probe.ErrNone)
+	}
+	return strings.TrimSpace(path), nil
+}
