@@ -8,7 +8,7 @@ LAYER_FLAGS = -std=gnu17 -O2 -fPIC -ftls-model=initial-exec -shared -fvisibility
 LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
 FUZZTIME ?= 20s
 
-.PHONY: build layer mac demo test test-darwin vet fmt bench soak fuzz clean
+.PHONY: build layer mac accept-mac demo test test-darwin vet fmt bench soak fuzz clean
 
 build: layer # bin/mirrord
 	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
@@ -31,6 +31,9 @@ mac: # bin/darwin/mirrord, for Apple silicon and Intel, on any system
 	done
 	go run ./packaging/universal -identifier mirrord -o bin/darwin/mirrord bin/darwin/mirrord-amd64 bin/darwin/mirrord-arm64
 	rm bin/darwin/mirrord-amd64 bin/darwin/mirrord-arm64
+
+accept-mac: build # on a Mac: what only one can tell, in five minutes, with a report in bin/accept-mac.md
+	tests/accept/mac
 
 demo: build # one program, plainly and inside a pod
 	@command -v npm > /dev/null || command -v python3 > /dev/null || tests/need python3
