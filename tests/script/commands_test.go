@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux || darwin
 
 package script
 
@@ -208,18 +208,6 @@ func condition(name string) (bool, error) {
 		return err == nil && unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Max >= n, err
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
-}
-
-// givesRights says whether files can be given capabilities that count.
-func givesRights() bool {
-	dir, err := os.MkdirTemp("", "rights")
-	if err != nil {
-		return false
-	}
-	defer os.RemoveAll(dir)
-	var fs unix.Statfs_t
-	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOSUID == 0 &&
-		exec.Command("cp", "/bin/true", dir).Run() == nil && exec.Command("setcap", "cap_net_bind_service+ep", dir+"/true").Run() == nil
 }
 
 func linksStatically() bool {

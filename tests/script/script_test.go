@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux || darwin
 
 // Package script runs the whole product, end to end: the launcher as users have it, its layer in real programs, and a pod directory. Each
 // script in testdata has its pod and its programs inside.
@@ -135,7 +135,7 @@ const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 func setUp(env *testscript.Env) error {
 	tb := env.T().(testing.TB)
-	library, err := filepath.Abs("../../layer/lib/libmirrord.so")
+	library, err := filepath.Abs("../../layer/lib/" + libraryName)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux || darwin
 
 package script
 
@@ -77,10 +77,11 @@ func echo(tb testing.TB) string {
 
 // refusing returns an address that is taken but at which nobody listens.
 func refusing(tb testing.TB) (string, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return "", err
 	}
+	unix.CloseOnExec(fd)
 	tb.Cleanup(func() { _ = unix.Close(fd) })
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		return "", err
