@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -297,13 +296,10 @@ func (b *brokerProcess) start() error {
 		}
 		ready = o.Go
 	}
-	argv := command
-	if v.Words != nil {
-		argv = append(v.Words[:len(v.Words):len(v.Words)], command[1:]...)
-	}
+	argv, env := firstExec(command, b.pod.env, b.pod.library, v)
 	var err error
 	b.program, err = syscall.ForkExec(v.Path, argv, &syscall.ProcAttr{
-		Env:   edited(b.pod.env, v.Edits),
+		Env:   env,
 		Files: b.stdio[:],
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pgid: b.plan.Group},
 	})
@@ -330,16 +326,7 @@ func (b *brokerProcess) start() error {
 // firstRequest is the exec of the program in its environment.
 func firstRequest(p *plan, env []string) sip.Request {
 	cwd, _ := os.Getwd() // without one, relative paths are not found
-	return sip.Request{Path: p.Command[0], Argv0: p.Command[0], Args: p.Command[1:], Cwd: cwd, PathVar: lookup(env, "PATH"), Search: true}
-}
-
-// edited is an environment with some variables set.
-func edited(env []string, edits []sip.Edit) []string {
-	for _, e := range edits {
-		env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, e.Name+"=") })
-		env = append(env, e.Name+"="+e.Value)
-	}
-	return env
+	return sip.Request{Path: p.Command[0], Argv0: p.Command[0], Args: p.Command[1:], Cwd: cwd, PathVar: lookup(env, "PATH"), Search: true, Env: env}
 }
 
 // lists are what the user says of programs by their names.

@@ -12,6 +12,9 @@ import (
 // preload is the variable that has the dynamic linker load libraries into a program (dyld(1)); its elements are divided by colons.
 const preload = "DYLD_INSERT_LIBRARIES"
 
+// strictLoader: dyld ends a program when a library for it cannot be loaded (dyld DyldRuntimeState.cpp, loadInsertedLibraries).
+const strictLoader = true
+
 // selfExe executes this program again.
 func selfExe() (string, error) { return os.Executable() }
 

@@ -11,6 +11,9 @@ import (
 // preload is the variable that has the dynamic linker load libraries into a program (ld.so(8)); its elements are divided by colons.
 const preload = "LD_PRELOAD"
 
+// strictLoader: ld.so only complains of libraries that it cannot load, and programs outside pass the variable on to those that can.
+const strictLoader = false
+
 // selfExe executes this program again, also when its file was replaced or removed meanwhile.
 func selfExe() (string, error) { return "/proc/self/exe", nil }
 
