@@ -1,0 +1,135 @@
+// Signals: other numbers, other masks (32 bits), another order in sigaction and siginfo.
+#include "shim.h"
+
+#include <signal.h>
+#include <sys/time.h>
+#include <time.h>
+
+struct darwin_siginfo {
+    int32_t number, error, code, pid;
+    uint32_t uid;
+    int32_t status;
+    void *address;
+    uintptr_t value;
+    int64_t band;
+    uint64_t pad[7];
+};
+struct darwin_sigaction {
+    void *handler;
+    uint32_t mask;
+    int32_t flags;
+};
+enum { D_SA_ONSTACK = 1, D_SA_RESTART = 2, D_SA_RESETHAND = 4, D_SA_NOCLDSTOP = 8, D_SA_NODEFER = 0x10, D_SA_NOCLDWAIT = 0x20, D_SA_SIGINFO = 0x40 };
+static const struct {
+    int darwin, linux_flag;
+} action_flags[] = {{D_SA_ONSTACK, SA_ONSTACK}, {D_SA_RESTART, SA_RESTART}, {D_SA_RESETHAND, (int)SA_RESETHAND}, {D_SA_NOCLDSTOP, SA_NOCLDSTOP}, {D_SA_NODEFER, SA_NODEFER},
+                    {D_SA_NOCLDWAIT, SA_NOCLDWAIT}};
+
+static struct darwin_sigaction actions[32]; // as the program set them
+
+static sigset_t mask_to_linux(uint32_t mask) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 1; i < 32; i++)
+        if ((mask >> (i - 1) & 1) != 0 && signal_to_linux(i) > 0) sigaddset(&set, signal_to_linux(i));
+    return set;
+}
+static uint32_t mask_to_darwin(const sigset_t *set) {
+    uint32_t mask = 0;
+    for (int i = 1; i < 32; i++)
+        if (signal_to_linux(i) > 0 && sigismember(set, signal_to_linux(i)) == 1) mask |= 1u << (i - 1);
+    return mask;
+}
+
+static void handle(int number, siginfo_t *info, void *context) {
+    int signal = signal_to_darwin(number), saved = darwin_errno, saved_linux = errno;
+    const struct darwin_sigaction *action = &actions[signal];
+    struct darwin_siginfo own = {.number = signal, .error = errno_to_darwin(info->si_errno), .code = info->si_code};
+    if (number == SIGCHLD || info->si_code <= 0) own.pid = info->si_pid, own.uid = info->si_uid;
+    if (number == SIGCHLD) own.status = info->si_code == CLD_EXITED ? info->si_status : signal_to_darwin(info->si_status);
+    if (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE) own.address = info->si_addr;
+    if ((action->flags & D_SA_SIGINFO) != 0) ((void (*)(int, void *, void *))action->handler)(signal, &own, context);
+    else ((void (*)(int))action->handler)(signal);
+    darwin_errno = saved, errno = saved_linux;
+}
+
+static int d_sigaction(int number, const struct darwin_sigaction *new, struct darwin_sigaction *old) {
+    int own = signal_to_linux(number);
+    if (own <= 0) return own == 0 && number == 0 ? fail(D_EINVAL) : number == 7 || number == 29 ? 0 : fail(D_EINVAL); // EMT and INFO: never sent here
+    struct sigaction current;
+    if (sigaction(own, NULL, &current) != 0) return (int)ret(-1);
+    struct darwin_sigaction before = actions[number];
+    if (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN) before.handler = current.sa_handler;
+    if (new != NULL) {
+        struct sigaction action = {.sa_mask = mask_to_linux(new->mask)};
+        bool simple = new->handler == (void *)SIG_DFL || new->handler == (void *)SIG_IGN;
+        if (simple) action.sa_handler = (void (*)(int))new->handler;
+        else action.sa_sigaction = handle;
+        for (size_t i = 0; i < COUNT(action_flags); i++)
+            if ((new->flags & action_flags[i].darwin) != 0) action.sa_flags |= action_flags[i].linux_flag;
+        if (!simple) action.sa_flags |= SA_SIGINFO;
+        actions[number] = *new;
+        if (sigaction(own, &action, NULL) != 0) return (int)ret(-1);
+    }
+    if (old != NULL) *old = before;
+    return 0;
+}
+
+static void *d_signal(int number, void *handler) {
+    struct darwin_sigaction action = {.handler = handler, .flags = D_SA_RESTART}, old;
+    return d_sigaction(number, &action, &old) == 0 ? old.handler : (void *)SIG_ERR;
+}
+
+static int set_mask(int (*set)(int, const sigset_t *, sigset_t *), int how, const uint32_t *new, uint32_t *old) {
+    static const int hows[] = {0, SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK};
+    sigset_t before, wanted;
+    if (new != NULL) {
+        if (how < 1 || how > 3) return fail(D_EINVAL);
+        wanted = mask_to_linux(*new);
+    }
+    int result = set(new == NULL ? SIG_BLOCK : hows[how], new == NULL ? NULL : &wanted, &before);
+    if (result == 0 && old != NULL) *old = mask_to_darwin(&before);
+    return result;
+}
+static int d_sigprocmask(int how, const uint32_t *new, uint32_t *old) { return (int)ret(set_mask(sigprocmask, how, new, old)); }
+static int d_pthread_sigmask(int how, const uint32_t *new, uint32_t *old) { return errno_to_darwin(set_mask(pthread_sigmask, how, new, old)); }
+static int d_sigpending(uint32_t *to) {
+    sigset_t set;
+    int result = (int)ret(sigpending(&set));
+    if (result == 0) *to = mask_to_darwin(&set);
+    return result;
+}
+static int d_sigsuspend(const uint32_t *mask) {
+    sigset_t set = mask_to_linux(*mask);
+    return (int)ret(sigsuspend(&set));
+}
+static int d_sigemptyset(uint32_t *set) { return *set = 0, 0; }
+static int d_sigfillset(uint32_t *set) { return *set = ~0u, 0; }
+static int d_sigaddset(uint32_t *set, int number) { return *set |= 1u << (number - 1), 0; }
+static int d_sigdelset(uint32_t *set, int number) { return *set &= ~(1u << (number - 1)), 0; }
+static int d_sigismember(const uint32_t *set, int number) { return (int)(*set >> (number - 1) & 1); }
+static int d_sigaltstack(const void *new, void *old) { // ss_sp, ss_size, ss_flags
+    struct {
+        void *at;
+        size_t size;
+        int flags;
+    } const *from = new, *to = old;
+    stack_t own, before;
+    if (from != NULL) own = (stack_t){.ss_sp = from->at, .ss_size = from->size, .ss_flags = from->flags & 4 ? SS_DISABLE : 0};
+    int result = (int)ret(sigaltstack(from == NULL ? NULL : &own, &before));
+    if (result == 0 && to != NULL) memcpy((void *)to, &(__typeof__(*to)){before.ss_sp, before.ss_size, before.ss_flags & SS_DISABLE ? 4 : before.ss_flags & SS_ONSTACK ? 1 : 0}, sizeof *to);
+    return result;
+}
+
+static int d_kill(int pid, int number) {
+    int own = signal_to_linux(number);
+    return own < 0 ? fail(D_EINVAL) : (int)ret(kill(pid, own));
+}
+static int d_killpg(int group, int number) { return d_kill(-group, number); }
+static int d_raise(int number) { return (int)ret(raise(signal_to_linux(number))); }
+static int d_pause(void) { return (int)ret(pause()); }
+static int d_setitimer(int which, const struct itimerval *new, struct itimerval *old) { return (int)ret(setitimer((__itimer_which_t)which, new, old)); }
+
+const struct shim signal_shims[] = {OWN_PLAIN(sigaction), OWN_PLAIN(signal), OWN_PLAIN(sigprocmask), OWN_PLAIN(pthread_sigmask), OWN_PLAIN(sigpending), CANCEL(sigsuspend),
+                                    OWN_PLAIN(sigemptyset), OWN_PLAIN(sigfillset), OWN_PLAIN(sigaddset), OWN_PLAIN(sigdelset), OWN_PLAIN(sigismember), OWN_PLAIN(sigaltstack),
+                                    OWN_PLAIN(kill), OWN_PLAIN(killpg), OWN_PLAIN(raise), CANCEL(pause), OWN_PLAIN(setitimer), SAME_PLAIN(alarm), END};
