@@ -249,3 +249,33 @@ func repoint(raw, next uint64, was, format uint16, base uint64, signed bool) uin
 	}
 	return out | target
 }
+
+// unsigned takes the load command of the signature away, which lld writes last.
+func unsigned(file []byte) []byte {
+	file = bytes.Clone(file)
+	at := 0
+	commands(file, func(cmd uint32, c []byte) {
+		if cmd == codeSignature {
+			little.PutUint32(file[16:], little.Uint32(file[16:])-1)
+			little.PutUint32(file[20:], little.Uint32(file[20:])-uint32(len(c)))
+		}
+		at += len(c)
+	})
+	return file
+}
+
+// changed changes a byte that nobody looks at, in the padding after the load commands.
+func changed(file []byte) []byte {
+	file = bytes.Clone(file)
+	file[32+little.Uint32(file[20:])+8]++
+	return file
+}
+
+func edited(t *testing.T, file []byte, from, to string) []byte {
+	t.Helper()
+	out := bytes.Replace(file, []byte(from), []byte(to), 1)
+	if bytes.Equal(out, file) || len(out) != len(file) {
+		t.Fatalf("%q cannot be replaced", from)
+	}
+	return out
+}

@@ -163,8 +163,8 @@ static int d_getopt_long(int argc, char *const *argv, const char *options_of, co
 
 
 const struct shim process_shims[] = {
-    OWN_PLAIN(fork), OWN_PLAIN(__fork), OWN_PLAIN(vfork), OWN_PLAIN(execve), OWN(execv), OWN(execvp), OWN(execvP), VARIADIC_ROW("execl", execl, 0, 2),
-    VARIADIC_ROW("execlp", execlp, 0, 2), VARIADIC_ROW("execle", execle, 0, 2), CANCEL(wait4), CANCEL(waitpid), OWN_PLAIN(wait), SAME_PLAIN(_exit), SAME(exit), SAME(_Exit), SAME(abort),
+    OWN_PLAIN(fork), OWN_PLAIN(__fork), OWN_PLAIN(vfork), OWN_PLAIN(execve), OWN_PLAIN(execv), OWN_PLAIN(execvp), OWN_PLAIN(execvP),
+    VARIADIC_ROW("execl", execl, PLAIN, 2), VARIADIC_ROW("execlp", execlp, PLAIN, 2), VARIADIC_ROW("execle", execle, PLAIN, 2), CANCEL(wait4), CANCEL(waitpid), OWN_PLAIN(wait), SAME_PLAIN(_exit), SAME(exit), SAME(_Exit), SAME(abort),
     SAME(atexit), SAME_PLAIN(getpid), SAME_PLAIN(getppid), SAME_PLAIN(getuid), SAME_PLAIN(geteuid), SAME_PLAIN(getgid), SAME_PLAIN(getegid), SAME_PLAIN(getpgrp), OWN_PLAIN(getpgid),
     OWN_PLAIN(setpgid), OWN_PLAIN(setsid), OWN_PLAIN(setuid), OWN_PLAIN(setgid), OWN_PLAIN(seteuid), OWN_PLAIN(setegid), OWN_PLAIN(getgroups), OWN_PLAIN(setgroups), OWN_PLAIN(issetugid),
     OWN_PLAIN(tcgetpgrp), OWN_PLAIN(tcsetpgrp), OWN(isatty), OWN(ttyname), OWN_PLAIN(getrlimit), OWN_PLAIN(setrlimit), OWN_PLAIN(getrusage), OWN_PLAIN(getdtablesize), OWN(nice),
