@@ -111,7 +111,7 @@ func TestLayouts(t *testing.T) {
 		dir := t.TempDir()
 		run(t, options, nil, build(t, "layouts", arch), dir).want(t, `printf 1 two 3.25 4 5   6.5
 fstat size 5 mode 100640 flags 0 links 1 time 1
-stat size 5 mode 100640
+stat size 5 mode 100640 flags 0
 getfl 2 getfd 0
 getpath 1 dup 50
 cloexec 1

@@ -169,7 +169,7 @@ void image_map(struct image *image) {
 void image_protect(struct image *image) {
     for (int i = 0; i < image->segment_count; i++) {
         struct segment *s = &image->segments[i];
-        if (s->initprot == 0) continue;
+        if (s->initprot == 0 || s->vmsize == 0) continue;
         int prot = (s->initprot & 1 ? PROT_READ : 0) | (s->initprot & 2 ? PROT_WRITE : 0) | (s->initprot & 4 ? PROT_EXEC : 0);
         if ((s->flags & 0x10) != 0) prot = PROT_READ; // SG_READ_ONLY: writable until the fixups are done
         void *at = image_address(image, s->vmaddr, s->vmsize);

@@ -13,7 +13,7 @@ static void files(const char *folder) {
     fstat(fd, &st);
     printf("fstat size %ld mode %o flags %x links %d time %d\n", st.size, st.mode, st.flags, st.nlink, st.modified.sec > 1700000000);
     stat(path, &st);
-    printf("stat size %ld mode %o\n", st.size, st.mode);
+    printf("stat size %ld mode %o flags %x\n", st.size, st.mode, st.flags);
     printf("getfl %x getfd %d\n", fcntl(fd, F_GETFL), fcntl(fd, F_GETFD));
     fcntl(fd, F_GETPATH, back);
     printf("getpath %d dup %d\n", strcmp(path, back) == 0, fcntl(fd, F_DUPFD, 50));
