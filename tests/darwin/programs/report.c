@@ -14,7 +14,7 @@ int main(int argc, char **argv, char **envp, char **apple) {
         if (strncmp(*envp, "DYLD_", 5) == 0 || strncmp(*envp, "REPORT_", 7) == 0) printf("env %s\n", *envp);
     if (sysctlbyname("sysctl.proc_translated", &translated, &size, NULL, 0) == 0) printf("translated %d\n", translated);
     printf("fds");
-    for (int fd = 3; fd < 64; fd++)
+    for (int fd = 3; fd < 10; fd++)
         if (fcntl(fd, F_GETFD) >= 0) printf(" %d", fd);
     uint32_t mask = 0;
     sigprocmask(1, NULL, &mask);
