@@ -119,9 +119,30 @@ func TestSlices(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a slice twice", func(t *testing.T) {
-		run(t, x86, nil, write(t, filepath.Join(t.TempDir(), "program"), fat(intel, intel))).says(t, "errno 85 ", 126)
-	})
+	lying := fat(intel, silicon)
+	lying[8+20+7] = 1 // the second entry's subtype: V8, which its slice is not
+	for _, test := range []struct {
+		name    string
+		file    []byte
+		options []string
+		errno   string
+	}{
+		{"a slice twice", fat(intel, intel), x86, "85"},
+		{"a slice outside the file", fat(intel, silicon)[:0x6000], x86, "85"},
+		{"a fat header that lies", lying, arm, "86"},
+		{"a fat header that lies about another slice", lying, x86, ""},
+		{"a library", read(t, library(t, "late", "x86_64")), x86, "8"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, test.options, nil, write(t, filepath.Join(t.TempDir(), "program"), test.file))
+			if test.errno == "" {
+				r.says(t, "", 0)
+				return
+			}
+			r.says(t, "errno "+test.errno+" ", 126)
+		})
+	}
 }
 
 // An x86_64 program's children start as x86_64, also those of an arm64-only child in between, until the affinity is taken away; a preference goes before both.

@@ -62,6 +62,7 @@ func TestForked(t *testing.T) {
 		run(t, options, nil, forked, "lock", report).says(t, "not modelled: _pthread_mutex_lock is called between fork and exec", 134)
 		run(t, free, nil, forked, "malloc", report).says(t, "", 0)
 		run(t, free, nil, forked, "lock", report).says(t, "pthread_mutex_lock waits in the child of a fork for what another thread of the parent holds: a deadlock", 134)
+		run(t, free, nil, forked, "heap", report).says(t, "malloc in the child of a fork, while strdup of another thread of the parent holds the allocator's lock: a deadlock", 134)
 		run(t, inserted, nil, forked, "malloc", report).says(t, "", 0)
 		// A hook that does more than it may is found out as well, even when the program's own calls are not looked at.
 		run(t, inserted, inserting(library(t, "greedy", arch)), forked, "plain", report).says(t, "_malloc is called between fork and exec, by "+library(t, "greedy", arch), 134)

@@ -84,6 +84,21 @@ static int script_words(struct activation *a, size_t length) {
     return a->word_count == 0 ? D_ENOEXEC : 0;
 }
 
+// activate_binary takes a thin or fat file. ENOEXEC when it is neither, or no program.
+static int activate_binary(struct activation *a, int fd, const uint8_t *head, size_t length, uint64_t size, const struct preference *preference) {
+    struct slice slices[MAX_SLICES];
+    struct mach_header header;
+    int count = slices_of(head, length, size, slices);
+    if (count < 0) return -count;
+    const struct slice *slice = choose(slices, count, preference, options.affinity);
+    if (slice == NULL) return D_EBADARCH;
+    if (pread(fd, &header, sizeof header, (off_t)slice->offset) != sizeof header || header.magic != MH_MAGIC_64) return D_EBADARCH;
+    if (header.cputype != slice->cputype || header.cpusubtype != slice->cpusubtype) return D_EBADARCH; // what a fat header says must be so, bit for bit
+    if (header.filetype != MH_EXECUTE) return D_ENOEXEC;
+    a->offset = slice->offset, a->size = slice->size, a->cputype = slice->cputype;
+    return 0;
+}
+
 static int activate(struct activation *a, const char *path, const struct preference *preference, bool interpreter) {
     char real[PATH_MAX];
     struct stat st;
@@ -95,23 +110,15 @@ static int activate(struct activation *a, const char *path, const struct prefere
     if (fd < 0) return errno_to_darwin(errno);
     uint8_t head[4096];
     ssize_t length = pread(fd, head, sizeof head, 0);
+    int fault = length < 4 ? D_ENOEXEC : strlen(path) >= PATH_MAX ? D_ENAMETOOLONG : 0;
+    if (fault == 0) fault = activate_binary(a, fd, head, (size_t)length, (uint64_t)st.st_size, preference);
     close(fd);
-    if (length < 4) return D_ENOEXEC;
-    if (strlen(path) >= PATH_MAX) return D_ENAMETOOLONG;
-    struct slice slices[MAX_SLICES];
-    int count = slices_of(head, (size_t)length, (uint64_t)st.st_size, slices);
-    if (count < 0 && count != -D_ENOEXEC) return -count;
-    if (count >= 0) {
-        const struct slice *slice = choose(slices, count, preference, options.affinity);
-        if (slice == NULL) return D_EBADARCH;
-        strcpy(a->path, path);
-        a->offset = slice->offset, a->size = slice->size, a->cputype = slice->cputype;
-        return 0;
-    }
+    if (fault == 0) strcpy(a->path, path);
+    if (fault != D_ENOEXEC || length < 4) return fault;
     if (head[0] != '#' || head[1] != '!' || interpreter) return D_ENOEXEC; // an interpreter that is a script itself: nobody takes it
     size_t used = (size_t)length < SCRIPT_HEAD ? (size_t)length : SCRIPT_HEAD;
     memcpy(a->head, head, used);
-    int fault = script_words(a, used);
+    fault = script_words(a, used);
     return fault != 0 ? fault : activate(a, a->words[0], preference, true);
 }
 

@@ -17,7 +17,7 @@ static uint64_t *reg(ucontext_t *context, uint32_t number) {
 static bool emulate(ucontext_t *context, uint32_t word) {
     uint64_t *pc = (uint64_t *)&context->uc_mcontext.pc, next = *pc + 4;
     uint32_t n = word >> 5 & 31;
-    if ((word & 0xfefff800) == 0xd61f0800) { // braa, brab, blraa, blrab and those with zero; bit 21 tells the ones that link
+    if ((word & 0xfedff800) == 0xd61f0800) { // braa, brab, blraa, blrab and those with zero; bit 21 tells the ones that link
         next = *reg(context, n);
         if ((word & 0x00200000) != 0) context->uc_mcontext.regs[30] = *pc + 4;
     } else if ((word & 0xfffffbff) == 0xd65f0bff) { // retaa, retab

@@ -204,15 +204,44 @@ struct darwin_glob {
     size_t offset;
     int flags;
     char **list;
-    void *functions[6];
+    void *fault;
+    void (*closedir)(void *);
+    struct darwin_dirent *(*readdir)(void *);
+    void *(*opendir)(const char *);
+    int (*lstat)(const char *, struct darwin_stat *), (*stat)(const char *, struct darwin_stat *);
 };
-enum { D_GLOB_APPEND = 1, D_GLOB_DOOFFS = 2, D_GLOB_ERR = 4, D_GLOB_MARK = 8, D_GLOB_NOCHECK = 0x10, D_GLOB_NOSORT = 0x20, D_GLOB_NOESCAPE = 0x2000, D_GLOB_BRACE = 0x80, D_GLOB_TILDE = 0x800 };
+enum { D_GLOB_ALTDIRFUNC = 0x40, D_GLOB_APPEND = 1, D_GLOB_DOOFFS = 2, D_GLOB_ERR = 4, D_GLOB_MARK = 8, D_GLOB_NOCHECK = 0x10, D_GLOB_NOSORT = 0x20, D_GLOB_NOESCAPE = 0x2000, D_GLOB_BRACE = 0x80, D_GLOB_TILDE = 0x800 };
+// The program's own functions for directories, while its glob runs.
+static __thread const struct darwin_glob *given;
+static struct dirent *given_readdir(void *d) {
+    static __thread struct dirent entry;
+    const struct darwin_dirent *from = given->readdir(d);
+    if (from == NULL) return NULL;
+    entry = (struct dirent){.d_ino = from->ino, .d_type = from->type, .d_reclen = sizeof entry};
+    memcpy(entry.d_name, from->name, from->namlen + 1);
+    return &entry;
+}
+static int given_status(int (*look)(const char *, struct darwin_stat *), const char *path, struct stat *to) {
+    struct darwin_stat from;
+    if (look(path, &from) != 0) return -1;
+    *to = (struct stat){.st_mode = from.mode};
+    return 0;
+}
+static int given_stat(const char *path, struct stat *to) { return given_status(given->stat, path, to); }
+static int given_lstat(const char *path, struct stat *to) { return given_status(given->lstat, path, to); }
+
 static int d_glob(const char *pattern, int flags, int (*fault)(const char *, int), struct darwin_glob *to) {
     glob_t own = {0};
+    struct darwin_glob functions = *to;
+    if ((flags & D_GLOB_ALTDIRFUNC) != 0) {
+        given = &functions;
+        own = (glob_t){.gl_opendir = (void *(*)(const char *))functions.opendir, .gl_readdir = given_readdir, .gl_closedir = functions.closedir, .gl_stat = given_stat,
+                       .gl_lstat = given_lstat};
+    }
     if ((flags & (D_GLOB_APPEND | D_GLOB_DOOFFS)) != 0) unmodelled("glob with flags %#x", flags);
     int code = glob(pattern, (flags & D_GLOB_ERR ? GLOB_ERR : 0) | (flags & D_GLOB_MARK ? GLOB_MARK : 0) | (flags & D_GLOB_NOCHECK ? GLOB_NOCHECK : 0) |
                         (flags & D_GLOB_NOSORT ? GLOB_NOSORT : 0) | (flags & D_GLOB_NOESCAPE ? GLOB_NOESCAPE : 0) | (flags & D_GLOB_BRACE ? GLOB_BRACE : 0) |
-                        (flags & D_GLOB_TILDE ? GLOB_TILDE : 0), fault, &own);
+                        (flags & D_GLOB_TILDE ? GLOB_TILDE : 0) | (flags & D_GLOB_ALTDIRFUNC ? GLOB_ALTDIRFUNC : 0), fault, &own);
     *to = (struct darwin_glob){.paths = own.gl_pathc, .matches = (int)own.gl_pathc, .flags = flags, .list = own.gl_pathv};
     return code == 0 ? 0 : code == GLOB_NOSPACE ? -1 : code == GLOB_ABORTED ? -2 : -3;
 }

@@ -42,7 +42,10 @@ static int d_openat(int fd, const char *path, int flags, VARIADIC) {
 }
 
 static int d_creat(const char *path, mode_t mode) { return (int)ret(creat(path, mode)); }
-static int d_close(int fd) { return (int)ret(close(fd)); }
+static int d_close(int fd) {
+    set_no_sigpipe(fd, false); // the number will be another file's
+    return (int)ret(close(fd));
+}
 static ssize_t d_read(int fd, void *to, size_t n) { return ret(read(fd, to, n)); }
 static ssize_t d_pread(int fd, void *to, size_t n, off_t at) { return ret(pread(fd, to, n, at)); }
 static ssize_t d_pwrite(int fd, const void *from, size_t n, off_t at) { return ret(pwrite(fd, from, n, at)); }
@@ -60,8 +63,12 @@ static off_t d_lseek(int fd, off_t at, int whence) {
     if (whence == 3 || whence == 4) whence = whence == 3 ? SEEK_HOLE : SEEK_DATA; // the other way round there
     return ret(lseek(fd, at, whence));
 }
-static int d_dup(int fd) { return (int)ret(dup(fd)); }
-static int d_dup2(int from, int to) { return (int)ret(dup2(from, to)); }
+static int copied(int from, int to) { // SO_NOSIGPIPE belongs to the socket
+    if (to >= 0) set_no_sigpipe(to, has_no_sigpipe(from));
+    return (int)ret(to);
+}
+static int d_dup(int fd) { return copied(fd, dup(fd)); }
+static int d_dup2(int from, int to) { return copied(from, dup2(from, to)); }
 static int d_pipe(int fds[2]) { return (int)ret(pipe(fds)); }
 static int d_fsync(int fd) { return (int)ret(fsync(fd)); }
 static int d_ftruncate(int fd, off_t size) { return (int)ret(ftruncate(fd, size)); }
@@ -107,8 +114,8 @@ static int d_fcntl(int fd, int command, VARIADIC) {
     VA_DONE(ap);
     int result;
     switch (command) {
-    case D_F_DUPFD: return (int)ret(fcntl(fd, F_DUPFD, (int)argument));
-    case D_F_DUPFD_CLOEXEC: return (int)ret(fcntl(fd, F_DUPFD_CLOEXEC, (int)argument));
+    case D_F_DUPFD: return copied(fd, fcntl(fd, F_DUPFD, (int)argument));
+    case D_F_DUPFD_CLOEXEC: return copied(fd, fcntl(fd, F_DUPFD_CLOEXEC, (int)argument));
     case D_F_GETFD: return (int)ret(fcntl(fd, F_GETFD));
     case D_F_SETFD: return (int)ret(fcntl(fd, F_SETFD, (int)argument & 1));
     case D_F_GETFL:

@@ -131,7 +131,7 @@ static const struct option {
     {IPPROTO_IP, 10, IPPROTO_IP, IP_MULTICAST_TTL}, {IPPROTO_IP, 11, IPPROTO_IP, IP_MULTICAST_LOOP}, {IPPROTO_IPV6, 27, IPPROTO_IPV6, IPV6_V6ONLY},
     {IPPROTO_IPV6, 4, IPPROTO_IPV6, IPV6_UNICAST_HOPS}, {IPPROTO_IPV6, 36, IPPROTO_IPV6, IPV6_TCLASS},
 };
-enum { D_SO_NOSIGPIPE = 0x1022, D_SO_NREAD = 0x1020, D_TCP_CONNECTIONTIMEOUT = 0x20, D_LOCAL_PEERCRED = 1, D_LOCAL_PEERPID = 2, D_LOCAL_PEEREPID = 3 };
+enum { D_SO_NOSIGPIPE = 0x1022, D_SO_NREAD = 0x1020, D_TCP_CONNECTIONTIMEOUT = 0x20, D_TCP_CONNECTION_INFO = 0x106, D_LOCAL_PEERCRED = 1, D_LOCAL_PEERPID = 2, D_LOCAL_PEEREPID = 3 };
 
 static const struct option *option_for(int level, int name) {
     for (size_t i = 0; i < COUNT(options_of); i++)
@@ -176,7 +176,20 @@ static int peer(int fd, int name, void *value, socklen_t *length) {
     return 0;
 }
 
+// connection_info is struct tcp_connection_info as far as its first byte, the state by BSD's numbers.
+static int connection_info(int fd, void *value, socklen_t *length) {
+    static const uint8_t states[] = {[TCP_ESTABLISHED] = 4, [TCP_SYN_SENT] = 2, [TCP_SYN_RECV] = 3, [TCP_FIN_WAIT1] = 6, [TCP_FIN_WAIT2] = 9, [TCP_TIME_WAIT] = 10,
+                                     [TCP_CLOSE] = 0, [TCP_CLOSE_WAIT] = 5, [TCP_LAST_ACK] = 8, [TCP_LISTEN] = 1, [TCP_CLOSING] = 7};
+    struct tcp_info info;
+    socklen_t own = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &own) != 0) return (int)ret(-1);
+    memset(value, 0, *length);
+    if (*length > 0) *(uint8_t *)value = states[info.tcpi_state];
+    return 0;
+}
+
 static int d_getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
+    if (level == IPPROTO_TCP && name == D_TCP_CONNECTION_INFO) return connection_info(fd, value, length);
     if (level == 0 && (name == D_LOCAL_PEERPID || name == D_LOCAL_PEEREPID || name == D_LOCAL_PEERCRED)) return peer(fd, name, value, length);
     if (level == D_SOL_SOCKET && name == D_SO_NOSIGPIPE) {
         *(int *)value = has_no_sigpipe(fd);
