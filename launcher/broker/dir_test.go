@@ -56,14 +56,14 @@ func TestPodDirectory(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	f.Close()
-	if _, f = s.ask(t, frame.Open, &frame.OpenRequest{Path: "/srv/data", Flags: unix.O_DIRECTORY}, nil); f == nil {
+	if _, f = s.ask(t, frame.Open, &frame.OpenRequest{Path: "/srv/data", Flags: frame.OpenDirectory}, nil); f == nil {
 		t.Fatal("no directory")
 	}
 	if got, err := readDirectory(t, f); err != nil || len(got) != 2+len("/srv/data")+3*12+len(".")+len("..")+len("file") {
 		t.Errorf("%q, %v", got, err)
 	}
 	f.Close()
-	s.expect(int32(unix.ENOTDIR), frame.Open, &frame.OpenRequest{Path: "/srv/data/file", Flags: unix.O_DIRECTORY})
+	s.expect(int32(unix.ENOTDIR), frame.Open, &frame.OpenRequest{Path: "/srv/data/file", Flags: frame.OpenDirectory})
 	var local unix.Statfs_t
 	var fs frame.StatfsReply
 	if err := unix.Statfs(dir, &local); err != nil {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -30,28 +28,28 @@ func (b *Broker) openFile(m *frame.OpenRequest) answer {
 	if b.local.has(m.Path) {
 		return local
 	}
-	flags := int(m.Flags)
-	if flags&openPath == 0 {
-		access := flags & unix.O_ACCMODE
+	flags := m.Flags
+	if flags&frame.OpenPath == 0 {
+		access := flags & frame.OpenAccess
 		switch {
-		case flags&openTmpfile == openTmpfile:
+		case flags&frame.OpenTemporary != 0:
 			return failure(unix.EROFS)
-		case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
+		case flags&frame.OpenCreate != 0 && flags&frame.OpenExclusive != 0:
 			return b.create("open", m.Path, false)
-		case flags&unix.O_CREAT != 0 || access == unix.O_WRONLY:
+		case flags&frame.OpenCreate != 0 || access == frame.OpenWrite:
 			return b.overwrite(m.Path, flags)
-		case access == unix.O_RDWR || flags&unix.O_TRUNC != 0:
-			return b.refuseChange(m.Path, flags&unix.O_NOFOLLOW != 0)
+		case access == frame.OpenReadWrite || flags&frame.OpenTruncate != 0:
+			return b.refuseChange(m.Path, flags&frame.OpenNoFollow != 0)
 		}
 	}
 	a, err := b.fetch(m.Path, &wire.Request{
 		Op: wire.OpOpen, Path: b.mapping.pod(m.Path), Limit: fileLimit, Stats: true,
-		NoFollow: flags&unix.O_NOFOLLOW != 0, Dir: flags&unix.O_DIRECTORY != 0,
+		NoFollow: flags&frame.OpenNoFollow != 0, Dir: flags&frame.OpenDirectory != 0,
 	})
 	e := events.Event{Type: events.File, Op: "open", Path: m.Path}
 	if err != nil {
-		a = failure(errnoOf(err, unix.EIO))
-		e.Errno = unix.ErrnoName(unix.Errno(a.status))
+		errno := errnoOf(err, unix.EIO)
+		a, e.Errno = failure(errno), unix.ErrnoName(errno)
 	}
 	b.Emit(e)
 	return a
@@ -69,7 +67,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	if st == nil {
 		return answer{}, unix.EIO
 	}
-	kind, limit, make, content, prefix := "f", st.Size, anonymousFile, io.Reader(body), []byte(nil)
+	kind, limit, make, content, prefix := "f", st.Size, b.anonymousFile, io.Reader(body), []byte(nil)
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		b.page.directories()
@@ -86,9 +84,9 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	case st.Size == 0:
 		limit = unsizedLimit
 	case st.Size > memoryLimit:
-		make = unlinkedFile
+		make = b.unlinkedFile
 	}
-	w, fd, err := make(tag(kind, st), b.TempDir)
+	w, fd, err := make(tag(kind, st))
 	if err != nil {
 		b.warn("cannot make a local file for a file of the pod: "+err.Error(), "")
 		return answer{}, err
@@ -103,7 +101,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 		setTimes(w, st.Atime, st.Mtime)
 	}
 	seal(w)
-	if kind == "d" {
+	if kind == "d" && !b.Paths {
 		fd = unreadable(fd)
 	}
 	return descriptor(fd, false), nil
@@ -151,24 +149,6 @@ func writeAll(fd int, p []byte) error {
 		p = p[n:]
 	}
 	return nil
-}
-
-// unlinkedFile is anonymousFile on disk. While it has a name it is in a directory of its own: dir may be shared with other sessions and users.
-func unlinkedFile(tag, dir string) (w, r int, err error) {
-	own, err := os.MkdirTemp(dir, "mirrord-")
-	if err != nil {
-		return -1, -1, err
-	}
-	defer os.RemoveAll(own)
-	name := filepath.Join(own, tag)
-	if w, err = unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
-		return -1, -1, err
-	}
-	if r, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
-		unix.Close(w)
-		return -1, -1, err
-	}
-	return w, r, nil
 }
 
 // tag is the name of a memfd or unlinked file from which the layer answers fstat: mirrord:<kind>:<dev>-<ino>-<mode>-<nlink>-<uid>-<gid>-<rdev>-
@@ -309,14 +289,14 @@ func (b *Broker) create(op, path string, tree bool) answer {
 // overwrite makes a file local that is written. A directory stays one, and what is neither there nor to be made is missing. Who would go on
 // reading what the pod's file holds (O_RDWR without O_TRUNC or O_APPEND, as databases open theirs) must not find an empty file in its
 // place: EROFS, after which most try again to read only.
-func (b *Broker) overwrite(path string, flags int) answer {
+func (b *Broker) overwrite(path string, flags uint32) answer {
 	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path)})
 	switch e := errnoOf(err, unix.EIO); {
 	case err == nil && reply.Stat != nil && reply.Stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return failure(unix.EISDIR)
-	case err == nil && flags&unix.O_ACCMODE == unix.O_RDWR && flags&(unix.O_TRUNC|unix.O_APPEND) == 0:
+	case err == nil && flags&frame.OpenAccess == frame.OpenReadWrite && flags&(frame.OpenTruncate|frame.OpenAppend) == 0:
 		return failure(unix.EROFS)
-	case err != nil && (e != unix.ENOENT || flags&unix.O_CREAT == 0):
+	case err != nil && (e != unix.ENOENT || flags&frame.OpenCreate == 0):
 		return failure(e)
 	}
 	return b.makeLocal("open", path, false)

@@ -186,7 +186,7 @@ func TestOpenDirectory(t *testing.T) {
 	if word(s.page.mem, offLiveDirs) != 0 {
 		t.Error("live_dirs before the first directory")
 	}
-	status, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/srv/data", Flags: unix.O_DIRECTORY | unix.O_NOFOLLOW}, nil)
+	status, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/srv/data", Flags: frame.OpenDirectory | frame.OpenNoFollow}, nil)
 	if status != 0 {
 		t.Fatalf("status %d", status)
 	}
@@ -298,8 +298,8 @@ func TestReadOnly(t *testing.T) {
 		}
 		return &wire.Reply{Errno: "ENOENT"}
 	}}, nil)
-	open := func(flags int, path string) *frame.OpenRequest {
-		return &frame.OpenRequest{Flags: uint32(flags), Path: path}
+	open := func(flags uint32, path string) *frame.OpenRequest {
+		return &frame.OpenRequest{Flags: flags, Path: path}
 	}
 	change := func(op frame.Op, path string) *frame.ChangeRequest { return &frame.ChangeRequest{Op: op, Path: path} }
 	const erofs, enoent, eexist, here = int32(unix.EROFS), int32(unix.ENOENT), int32(unix.EEXIST), frame.StatusLocal
@@ -308,12 +308,12 @@ func TestReadOnly(t *testing.T) {
 		kind frame.Kind
 		m    frame.Message
 	}{
-		{erofs, frame.Open, open(unix.O_RDWR, "/pod/a")},
-		{erofs, frame.Open, open(unix.O_RDWR|unix.O_CREAT, "/pod/a")},
-		{erofs, frame.Open, open(unix.O_RDONLY|unix.O_TRUNC, "/pod/a")},
-		{erofs, frame.Open, open(openTmpfile|unix.O_RDWR, "/pod")},
-		{enoent, frame.Open, open(unix.O_RDWR, "/none")},
-		{eexist, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, "/pod/a")},
+		{erofs, frame.Open, open(frame.OpenReadWrite, "/pod/a")},
+		{erofs, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate, "/pod/a")},
+		{erofs, frame.Open, open(frame.OpenTruncate, "/pod/a")},
+		{erofs, frame.Open, open(frame.OpenTemporary|frame.OpenReadWrite, "/pod")},
+		{enoent, frame.Open, open(frame.OpenReadWrite, "/none")},
+		{eexist, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenExclusive, "/pod/a")},
 		{erofs, frame.Change, change(frame.Unlink, "/pod/a")},
 		{erofs, frame.Change, change(frame.Chmod, "/pod/a")},
 		{erofs, frame.Change, change(frame.Chown, "/pod/a")},
@@ -326,18 +326,18 @@ func TestReadOnly(t *testing.T) {
 		{eexist, frame.Change, change(frame.Mkdir, "/pod/dir")},
 		{int32(unix.EINVAL), frame.Change, change(99, "/pod/a")},
 
-		{here, frame.Open, open(unix.O_WRONLY, "/pod/a")},
-		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC, "/pod/b")},
-		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_APPEND, "/pod/log")},
-		{here, frame.Open, open(unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, "/none/lock")},
+		{here, frame.Open, open(frame.OpenWrite, "/pod/a")},
+		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenTruncate, "/pod/b")},
+		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenAppend, "/pod/log")},
+		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenExclusive, "/none/lock")},
 		{here, frame.Change, change(frame.Mkdir, "/none/dir")},
 		{here, frame.Change, change(frame.Symlink, "/none/link")},
 		{here, frame.Change, change(frame.Mknod, "/none/fifo")},
 		{here, frame.Change, change(frame.Mknod, "/pod/replaced")},
 
 		// From now on they are local, whatever is asked.
-		{here, frame.Open, open(unix.O_RDONLY, "/pod/a")},
-		{here, frame.Open, open(unix.O_WRONLY, "/pod/a")},
+		{here, frame.Open, open(0, "/pod/a")},
+		{here, frame.Open, open(frame.OpenWrite, "/pod/a")},
 		{here, frame.Stat, &frame.StatRequest{Path: "/pod/./b"}},
 		{here, frame.Access, &frame.AccessRequest{Path: "/none/lock"}},
 		{here, frame.Readlink, &frame.PathRequest{Path: "/none/link"}},

@@ -105,8 +105,8 @@ func (l *listeners) reach(addr netip.AddrPort) (netip.AddrPort, bool) {
 // bind says which port a program gets for the one that it asked for. Before the kernel was asked, that is one that the user has chosen. Afterwards
 // somebody else on this machine has the port, while in the pod it is the program's: any will do.
 func (b *Broker) bind(from asker, m *frame.BindRequest) answer {
-	errno, port := unix.Errno(m.Errno), m.Requested.Port()
-	if errno == 0 {
+	errno, port := hostErrno(int32(m.Errno)), m.Requested.Port()
+	if m.Errno == 0 {
 		if other, ok := b.network.Incoming.ListenPort(port); ok {
 			return result(&frame.BindReply{Port: other})
 		}

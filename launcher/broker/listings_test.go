@@ -76,7 +76,7 @@ func TestListingAnswers(t *testing.T) {
 		if got := s.sizeOf(t, 0, "/dir/file"); got != 1000 {
 			t.Error("kept under a name that may lead elsewhere")
 		}
-		_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: path, Flags: unix.O_DIRECTORY}, nil)
+		_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: path, Flags: frame.OpenDirectory}, nil)
 		f.Close()
 	}
 	before, _ := c.asked()
@@ -169,7 +169,7 @@ func TestListedAgain(t *testing.T) {
 	opened := uint64(0)
 	open := func() {
 		opened++
-		_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/dir", Flags: unix.O_DIRECTORY}, nil)
+		_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/dir", Flags: frame.OpenDirectory}, nil)
 		f.Close()
 	}
 	open()
@@ -210,7 +210,7 @@ func TestMapping(t *testing.T) {
 	s.expect(eacces, frame.Access, &frame.AccessRequest{Path: "/home/joe/CONF/../conf/x/"})
 	s.expect(eacces, frame.Readlink, &frame.PathRequest{Path: "/home/joe/conf"})
 	s.expect(eacces, frame.Change, &frame.ChangeRequest{Op: frame.Unlink, Path: "/srv/logs"})
-	s.expect(eacces, frame.Open, &frame.OpenRequest{Flags: unix.O_WRONLY, Path: "/home/joe/conf/w"})
+	s.expect(eacces, frame.Open, &frame.OpenRequest{Flags: frame.OpenWrite, Path: "/home/joe/conf/w"})
 	s.expect(eacces, frame.Stat, &frame.StatRequest{Path: "/elsewhere"})
 	var path frame.PathReply
 	if s.ask(t, frame.Realpath, &frame.PathRequest{Path: "/home/joe/conf/x"}, &path); path.Path != "/home/joe/conf/x" {
@@ -249,9 +249,9 @@ func TestNeighbours(t *testing.T) {
 		o.Config.Feature.FS.Mapping = map[string]string{"^/here": "/dir", "/(dir|here)/d$": "/other"}
 	})
 	for _, dir := range []string{"/dir", "/here"} {
-		s.expect(frame.StatusLocal, frame.Open, &frame.OpenRequest{Flags: unix.O_WRONLY, Path: dir + "/b"})
+		s.expect(frame.StatusLocal, frame.Open, &frame.OpenRequest{Flags: frame.OpenWrite, Path: dir + "/b"})
 		list := func() {
-			_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: dir, Flags: unix.O_DIRECTORY}, nil)
+			_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: dir, Flags: frame.OpenDirectory}, nil)
 			f.Close()
 		}
 		list()

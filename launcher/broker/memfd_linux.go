@@ -55,8 +55,5 @@ func setTimes(fd int, atime, mtime int64) {
 	unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 }
 
-// Flags of open that only Linux has.
-const (
-	openPath    = unix.O_PATH
-	openTmpfile = unix.O_TMPFILE
-)
+// onlyPaths: see Options.Paths.
+const onlyPaths = false

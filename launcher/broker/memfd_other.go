@@ -7,7 +7,7 @@ import "golang.org/x/sys/unix"
 // anonymousFile makes an unlinked file in dir: w to fill it, and r, a read-only description of its own at offset 0.
 func anonymousFile(tag, dir string) (w, r int, err error) { return unlinkedFile(tag, dir) }
 
-// unreadable leaves r as it is: an unlinked file has no name to be opened by again.
+// unreadable is of Linux: an unlinked file has no name to be opened by again.
 func unreadable(r int) int { return r }
 
 // Only Linux has seals.
@@ -19,8 +19,5 @@ func setTimes(fd int, atime, mtime int64) {
 	unix.Futimes(fd, []unix.Timeval{unix.NsecToTimeval(atime), unix.NsecToTimeval(mtime)})
 }
 
-// Flags of open that only Linux has: the first is never set, the second never whole.
-const (
-	openPath    = 0
-	openTmpfile = 1 << 62
-)
+// onlyPaths: see Options.Paths.
+const onlyPaths = true

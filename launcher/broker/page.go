@@ -34,11 +34,11 @@ type page struct {
 	mu  sync.Mutex // over live_ports
 }
 
-func newPage(rules []byte, network netip.Prefix, tempDir string) (*page, error) {
+func newPage(rules []byte, network netip.Prefix, anonymousFile func(tag string) (w, r int, err error)) (*page, error) {
 	if len(rules) < pageSize || len(rules) > maxRulesLength || string(rules[:len(pageMagic)]) != pageMagic {
 		return nil, errors.New("the compiled rules are not a rules file")
 	}
-	w, r, err := anonymousFile(rulesTag, tempDir)
+	w, r, err := anonymousFile(rulesTag)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a file in memory for the rules: %w", err)
 	}

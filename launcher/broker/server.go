@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -41,6 +42,10 @@ type Options struct {
 	// Idle, a rules file by which all is this machine's, and what it starts is followed. It may be nil.
 	Skips func(paths ...string) bool
 	Idle  []byte // needed with Skips
+
+	// Paths: the socket has a path in TempDir, and all files of the pod are unlinked ones there, with their tag in an extended attribute. This is how the layer
+	// of macOS wants it, where there are neither abstract sockets nor files in memory; it is always so there.
+	Paths bool
 }
 
 // Broker serves the layers of one session. Its descriptors need no limit raised: the Go runtime has set RLIMIT_NOFILE to the hard limit
@@ -51,6 +56,7 @@ type Broker struct {
 	token   [frame.TokenSize]byte
 	socket  *net.UnixListener
 	notes   *net.UnixConn // nil where the layer has no datagrams
+	folder  string        // of the socket, when that has a path
 	env     string
 	page    *page
 	idle    *page // nil when no process is skipped
@@ -87,6 +93,7 @@ var frameTimeout = 10 * time.Second
 func Start(o Options) (*Broker, error) {
 	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{},
 		queries: make(chan struct{}, maxQueries)}
+	b.Paths = b.Paths || onlyPaths
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.spare, _ = os.Open(os.DevNull)
 	ok := false
@@ -106,20 +113,16 @@ func Start(o Options) (*Broker, error) {
 	if err := b.listenRelays(); err != nil {
 		return nil, fmt.Errorf("cannot listen on a loopback address: %w", err)
 	}
-	if b.page, err = newPage(o.Rules, b.relays.network, o.TempDir); err != nil {
+	if b.page, err = newPage(o.Rules, b.relays.network, b.anonymousFile); err != nil {
 		return nil, err
 	}
 	if o.Skips != nil {
-		if b.idle, err = newPage(o.Idle, netip.Prefix{}, o.TempDir); err != nil {
+		if b.idle, err = newPage(o.Idle, netip.Prefix{}, b.anonymousFile); err != nil {
 			return nil, err
 		}
 	}
 	var address string
-	if b.socket, address, err = listenSocket(o.TempDir, hex.EncodeToString(name[:])); err != nil {
-		return nil, fmt.Errorf("cannot open the socket for the layers: %w", err)
-	}
-	if b.notes, err = listenNotes(address); err != nil {
-		b.socket.Close()
+	if b.socket, b.notes, address, err = b.listenLayers(hex.EncodeToString(name[:])); err != nil {
 		return nil, fmt.Errorf("cannot open the socket for the layers: %w", err)
 	}
 	b.env = address + ":" + hex.EncodeToString(b.token[:])
@@ -135,6 +138,35 @@ func Start(o Options) (*Broker, error) {
 	b.spawn(b.sweepUntilClosed)
 	b.spawn(b.watchListeners)
 	return b, nil
+}
+
+// listenLayers opens the sockets for the layers, and gives their address.
+func (b *Broker) listenLayers(name string) (*net.UnixListener, *net.UnixConn, string, error) {
+	if b.Paths {
+		l, err := b.listenPath()
+		if err != nil {
+			return nil, nil, "", err
+		}
+		return l, nil, l.Addr().String(), nil
+	}
+	l, address, err := listenAbstract(name)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	notes, err := listenNotes(address)
+	if err != nil {
+		l.Close()
+		return nil, nil, "", err
+	}
+	return l, notes, address, nil
+}
+
+// listenPath opens a socket in a folder that only its owner may enter. Its name is short because sun_path holds 104 bytes.
+func (b *Broker) listenPath() (l *net.UnixListener, err error) {
+	if b.folder, err = os.MkdirTemp(b.TempDir, "mirrord-"); err != nil {
+		return nil, err
+	}
+	return net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(b.folder, "s"), Net: "unix"})
 }
 
 // Env is the value of MIRRORD_BROKER for the processes of the session: the socket's name without the leading NUL of an abstract one, a
@@ -167,6 +199,9 @@ func (b *Broker) Close() error {
 	b.wg.Wait()
 	b.relays.sweep(time.Now().Add(time.Hour)) // what still waited for its other half
 	b.spare.Close()
+	if b.folder != "" {
+		err = errors.Join(err, os.RemoveAll(b.folder))
+	}
 	if b.page != nil && open != nil {
 		b.page.close()
 		if b.idle != nil {
@@ -268,6 +303,9 @@ func (b *Broker) shed(err error, l deadlineListener) bool {
 		b.pause()
 	} else {
 		b.spare.Close()
+		if b.folder != "" {
+			err = errors.Join(err, os.RemoveAll(b.folder))
+		}
 		l.SetDeadline(time.Now().Add(10 * time.Millisecond))
 		if c, err := l.Accept(); err == nil {
 			wire.Refuse(c.(wire.Conn))
@@ -407,7 +445,7 @@ type answer struct {
 }
 
 func status(n int32) answer               { return answer{status: n, fd: -1} }
-func failure(e unix.Errno) answer         { return status(int32(e)) }
+func failure(e unix.Errno) answer         { return status(frameErrno(e)) }
 func result(fields frame.Message) answer  { return answer{fields: fields, fd: -1} }
 func descriptor(fd int, keep bool) answer { return answer{fd: fd, keep: keep} }
 
@@ -427,7 +465,7 @@ func (a answer) send(c *net.UnixConn, to *net.UnixAddr, h frame.Header) error {
 	var space [256]byte
 	out, err := frame.AppendReply(space[:0], h, a.status, a.fields)
 	if err != nil { // the pod's answer is longer than a frame
-		out, err = frame.AppendReply(space[:0], h, int32(unix.ENAMETOOLONG), nil)
+		out, err = frame.AppendReply(space[:0], h, frameErrno(unix.ENAMETOOLONG), nil)
 	}
 	if err != nil {
 		return err

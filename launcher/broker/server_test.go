@@ -89,7 +89,7 @@ func TestLivePorts(t *testing.T) {
 
 func TestBadRules(t *testing.T) {
 	for _, rules := range [][]byte{nil, make([]byte, 100), make([]byte, pageSize)} {
-		if p, err := newPage(rules, netip.Prefix{}, t.TempDir()); err == nil {
+		if p, err := newPage(rules, netip.Prefix{}, (&Broker{Options: Options{TempDir: t.TempDir()}}).anonymousFile); err == nil {
 			p.close()
 			t.Errorf("%d bytes were taken for rules", len(rules))
 		}

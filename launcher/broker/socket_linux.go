@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenSocket opens an abstract socket: it has no permissions that could shut out a process that changed its user or its root, no file
+// listenAbstract opens an abstract socket: it has no permissions that could shut out a process that changed its user or its root, no file
 // to leave behind, and is gone with the process. The address is without the leading NUL.
-func listenSocket(_, name string) (*net.UnixListener, string, error) {
+func listenAbstract(name string) (*net.UnixListener, string, error) {
 	name = "mirrord-" + name
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + name, Net: "unix"})
 	return l, name, err
