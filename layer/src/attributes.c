@@ -1,12 +1,8 @@
-// What else programs ask about a path: extended attributes, the file system, limits, and to be told of changes.
+// What else programs ask about a path, where the two systems agree. The rest is in attributes_linux.c and attributes_darwin.c.
 #define _GNU_SOURCE
 #include "layer.h"
 
 #include <errno.h>
-#include <sys/inotify.h>
-#include <sys/statvfs.h>
-#include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 // ---- extended attributes: the pod's files have none
@@ -29,84 +25,9 @@ static int has_none(const char **path, int nofollow, char buffer[PATH_MAX]) {
     int none = has_none(&path, nofollow, buffer);                                                                                   \
     if (unlikely(none != 0)) return none < 0 ? -1 : (answer)
 
-EXPORT ssize_t getxattr(const char *path, const char *name, void *value, size_t size) {
-    WITHOUT_ATTRIBUTES(path, 0, fail(ENODATA));
-    return ORIGINAL(getxattr)(path, name, value, size);
-}
-EXPORT ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
-    WITHOUT_ATTRIBUTES(path, 1, fail(ENODATA));
-    return ORIGINAL(lgetxattr)(path, name, value, size);
-}
-EXPORT ssize_t listxattr(const char *path, char *list, size_t size) {
-    WITHOUT_ATTRIBUTES(path, 0, 0);
-    return ORIGINAL(listxattr)(path, list, size);
-}
-EXPORT ssize_t llistxattr(const char *path, char *list, size_t size) {
-    WITHOUT_ATTRIBUTES(path, 1, 0);
-    return ORIGINAL(llistxattr)(path, list, size);
-}
+// ---- limits
 
-// ---- the file system
-
-// remote_statfs answers for a path that is not local: 0, -1 with errno, or NOT_OURS.
-static NOINLINE int remote_statfs(const char *path, struct statfs *out) {
-    uint8_t frame[PATH_FRAME];
-    struct frame f = frame_begin(frame, sizeof frame, FRAME_STATFS, session.token);
-    put_str(&f, path);
-    int result = settle(ask(&f, NULL, 0));
-    if (result != 0) return result;
-    memset(out, 0, sizeof *out);
-    out->f_type = (__typeof__(out->f_type))get_u64(&f);
-    out->f_bsize = (__typeof__(out->f_bsize))get_u64(&f);
-    out->f_frsize = (__typeof__(out->f_frsize))get_u64(&f);
-    out->f_blocks = get_u64(&f);
-    out->f_bfree = get_u64(&f);
-    out->f_bavail = get_u64(&f);
-    out->f_files = get_u64(&f);
-    out->f_ffree = get_u64(&f);
-    uint64_t id = get_u64(&f);
-    memcpy(&out->f_fsid, &id, sizeof out->f_fsid);
-    out->f_namelen = (__typeof__(out->f_namelen))get_u64(&f);
-    out->f_flags = (__typeof__(out->f_flags))get_u64(&f);
-    return f.broken ? fail(EIO) : 0;
-}
-
-// statfs_elsewhere is remote_statfs with the rules before it: NOT_OURS means the original.
-static int statfs_elsewhere(const char **path, struct statfs *out, char buffer[PATH_MAX]) {
-    enum action action = locate(AT_FDCWD, path, 0, buffer);
-    if (likely(action == ACTION_LOCAL)) return NOT_OURS;
-    return action == ACTION_MISSING ? fail(ENOENT) : remote_statfs(*path, out);
-}
-
-EXPORT int statfs(const char *path, struct statfs *out) {
-    char buffer[PATH_MAX];
-    int result = statfs_elsewhere(&path, out, buffer);
-    return result == NOT_OURS ? ORIGINAL(statfs)(path, out) : result;
-}
-
-EXPORT int statvfs(const char *path, struct statvfs *restrict out) {
-    char buffer[PATH_MAX];
-    struct statfs st;
-    int result = statfs_elsewhere(&path, &st, buffer);
-    if (result == NOT_OURS) return ORIGINAL(statvfs)(path, out);
-    if (result != 0) return result;
-    memset(out, 0, sizeof *out);
-    out->f_bsize = (unsigned long)st.f_bsize;
-    out->f_frsize = (unsigned long)st.f_frsize;
-    out->f_blocks = st.f_blocks;
-    out->f_bfree = st.f_bfree;
-    out->f_bavail = st.f_bavail;
-    out->f_files = st.f_files;
-    out->f_ffree = st.f_ffree;
-    out->f_favail = st.f_ffree;
-    memcpy(&out->f_fsid, &st.f_fsid, sizeof out->f_fsid);
-    // The kernel marks the flags of its statfs as valid by a bit that statvfs does not have (ST_VALID).
-    out->f_flag = (unsigned long)st.f_flags & ~0x20UL;
-    out->f_namemax = (unsigned long)st.f_namelen;
-    return 0;
-}
-
-// The limits of a path are Linux's own for all but exotic file systems: those of this machine's root will do.
+// The limits of a path are the kernel's own for all but exotic file systems: those of this machine's root will do.
 EXPORT long pathconf(const char *path, int name) {
     char buffer[PATH_MAX];
     switch (locate(AT_FDCWD, &path, 0, buffer)) {
@@ -115,21 +36,4 @@ EXPORT long pathconf(const char *path, int name) {
     case ACTION_REMOTE: break;
     }
     return ORIGINAL(pathconf)("/", name);
-}
-
-// ---- changes
-
-// Nothing tells of changes in the pod. ENOSPC ("no more watches") is the answer after which programs go over to looking at the path again and again:
-// tail and tsc do; others report it, and none takes it for a success, as watchdog does EACCES.
-EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {
-    char buffer[PATH_MAX];
-    switch (locate(AT_FDCWD, &path, 0, buffer)) {
-    case ACTION_LOCAL: return ORIGINAL(inotify_add_watch)(fd, path, mask);
-    case ACTION_MISSING: return fail(ENOENT);
-    case ACTION_REMOTE: break;
-    }
-    struct stat st;
-    int result = remote_stat(path, &st, mask & IN_DONT_FOLLOW ? 1 : 0);
-    if (result == NOT_OURS) return ORIGINAL(inotify_add_watch)(fd, path, mask);
-    return result == 0 ? fail(ENOSPC) : -1;
 }

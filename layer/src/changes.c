@@ -89,10 +89,21 @@ EXPORT int renameat(int from_dirfd, const char *from, int to_dirfd, const char *
     PERMITTED_PAIR(CHANGE_RENAME, from_dirfd, from, to_dirfd, to);
     return ORIGINAL(renameat)(from_dirfd, from, to_dirfd, to);
 }
+#if defined(__APPLE__)
+EXPORT int renamex_np(const char *from, const char *to, unsigned flags) {
+    PERMITTED_PAIR(CHANGE_RENAME, AT_FDCWD, from, AT_FDCWD, to);
+    return ORIGINAL(renamex_np)(from, to, flags);
+}
+EXPORT int renameatx_np(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags) {
+    PERMITTED_PAIR(CHANGE_RENAME, from_dirfd, from, to_dirfd, to);
+    return ORIGINAL(renameatx_np)(from_dirfd, from, to_dirfd, to, flags);
+}
+#else
 EXPORT int renameat2(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags) {
     PERMITTED_PAIR(CHANGE_RENAME, from_dirfd, from, to_dirfd, to);
     return ORIGINAL(renameat2)(from_dirfd, from, to_dirfd, to, flags);
 }
+#endif
 EXPORT int link(const char *from, const char *to) {
     PERMITTED_PAIR(CHANGE_LINK, AT_FDCWD, from, AT_FDCWD, to);
     return ORIGINAL(link)(from, to);
@@ -166,6 +177,29 @@ EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2]
     PERMITTED(CHANGE_UTIMES, dirfd, path);
     return ORIGINAL(utimensat)(dirfd, path, times, flags);
 }
+
+#if defined(__APPLE__)
+EXPORT int lchmod(const char *path, mode_t mode) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(lchmod)(path, mode);
+}
+EXPORT int chflags(const char *path, uint32_t flags) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(chflags)(path, flags);
+}
+EXPORT int lchflags(const char *path, uint32_t flags) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(lchflags)(path, flags);
+}
+EXPORT int setxattr(const char *path, const char *name, const void *value, size_t size, uint32_t position, int options) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(setxattr)(path, name, value, size, position, options);
+}
+EXPORT int removexattr(const char *path, const char *name, int options) {
+    PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
+    return ORIGINAL(removexattr)(path, name, options);
+}
+#else
 EXPORT int setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
     PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
     return ORIGINAL(setxattr)(path, name, value, size, flags);
@@ -182,15 +216,23 @@ EXPORT int lremovexattr(const char *path, const char *name) {
     PERMITTED(CHANGE_CHMOD, AT_FDCWD, path);
     return ORIGINAL(lremovexattr)(path, name);
 }
+#endif
 
 // A descriptor of a file of the pod would take these for itself, and the pod would never know.
 EXPORT int fchmod(int fd, mode_t mode) { return is_read_only(fd) ? -1 : ORIGINAL(fchmod)(fd, mode); }
 EXPORT int fchown(int fd, uid_t uid, gid_t gid) { return is_read_only(fd) ? -1 : ORIGINAL(fchown)(fd, uid, gid); }
 EXPORT int futimens(int fd, const struct timespec times[2]) { return is_read_only(fd) ? -1 : ORIGINAL(futimens)(fd, times); }
 EXPORT int futimes(int fd, const struct timeval times[2]) { return is_read_only(fd) ? -1 : ORIGINAL(futimes)(fd, times); }
+#if defined(__APPLE__)
+EXPORT int fchflags(int fd, uint32_t flags) { return is_read_only(fd) ? -1 : ORIGINAL(fchflags)(fd, flags); }
+EXPORT int fsetxattr(int fd, const char *name, const void *value, size_t size, uint32_t position, int options) {
+    return is_read_only(fd) ? -1 : ORIGINAL(fsetxattr)(fd, name, value, size, position, options);
+}
+#else
 EXPORT int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags) {
     return is_read_only(fd) ? -1 : ORIGINAL(fsetxattr)(fd, name, value, size, flags);
 }
+#endif
 
 // Temporary files are made by libc under a name that it chooses; it is on this machine, and the broker is told so afterwards.
 static int made(int result, enum frame_change op, const char *path) {

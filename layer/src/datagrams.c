@@ -61,7 +61,7 @@ static NOINLINE int ask_exchange(int fd, int family, const struct frame_addr *to
     put_u8(&f, connect_flags(fd, family) | CONNECT_DATAGRAM | CONNECT_NEVER);
     put_addr(&f, to);
     int status = ask(&f, NULL, 0);
-    if (status > 0) return status;
+    if (status > 0) return host_errno(status);
     get_u64(&f);
     get_addr(&f, value);
     if (status == ASK_LOST || f.broken) return ENETUNREACH;
@@ -107,11 +107,13 @@ static int destination(int fd, const struct sockaddr *addr, socklen_t length, un
 
 EXPORT ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *addr, socklen_t length) {
     union socket_address other;
+#if !defined(__APPLE__)
     // Fast open is a connect in disguise. What it sends with the first packet is sent with the next.
     if (unlikely(flags & MSG_FASTOPEN) && addr != NULL && session.active) {
         if (connect(fd, addr, length) < 0) return -1;
         return ORIGINAL(sendto)(fd, data, size, flags & ~MSG_FASTOPEN, NULL, 0);
     }
+#endif
     int n = addr != NULL ? destination(fd, addr, length, &other) : 0;
     if (likely(n == 0)) return ORIGINAL(sendto)(fd, data, size, flags, addr, length);
     if (n > 0) return ORIGINAL(sendto)(fd, data, size, flags, &other.any, (socklen_t)n);
@@ -133,6 +135,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
     return ORIGINAL(sendmsg)(fd, &copy, flags);
 }
 
+#if !defined(__APPLE__)
 EXPORT int sendmmsg(int fd, struct mmsghdr *list, unsigned count, int flags) {
     union socket_address other;
     unsigned same = 0;
@@ -149,6 +152,7 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *list, unsigned count, int flags) {
     }
     return (int)count;
 }
+#endif
 
 // ---- receiving
 
@@ -180,11 +184,13 @@ EXPORT ssize_t recvfrom(int fd, void *restrict data, size_t size, int flags, str
     return n;
 }
 
+#if !defined(__APPLE__)
 ssize_t __recvfrom_chk(int fd, void *data, size_t size, size_t space, int flags, struct sockaddr *addr, socklen_t *length);
 EXPORT ssize_t __recvfrom_chk(int fd, void *data, size_t size, size_t space, int flags, struct sockaddr *addr, socklen_t *length) {
     if (size > space) return ORIGINAL(__recvfrom_chk)(fd, data, size, space, flags, addr, length);
     return recvfrom(fd, data, size, flags, addr, length);
 }
+#endif
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
     socklen_t room = msg != NULL && msg->msg_name != NULL ? msg->msg_namelen : 0;
@@ -193,6 +199,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
     return n;
 }
 
+#if !defined(__APPLE__)
 EXPORT int recvmmsg(int fd, struct mmsghdr *list, unsigned count, int flags, struct timespec *timeout) {
     // The kernel writes over the room there was; programs give all messages the same, or more to none than to the first.
     socklen_t room = list != NULL && count > 0 && list[0].msg_hdr.msg_name != NULL ? list[0].msg_hdr.msg_namelen : 0;
@@ -202,3 +209,4 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *list, unsigned count, int flags, str
     for (int i = 0; i < n && room > 0; i++) correct_sender(fd, list[i].msg_hdr.msg_name, room, &list[i].msg_hdr.msg_namelen);
     return n;
 }
+#endif

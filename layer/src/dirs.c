@@ -36,7 +36,12 @@ static int next_entry(const uint8_t *data, uint32_t size, uint32_t *at, struct d
     const char *name = get_str(&f, &length);
     if (f.broken || length >= sizeof out->d_name) return 0;
     out->d_ino = ino;
+#if defined(__APPLE__)
+    out->d_seekoff = f.at;
+    out->d_namlen = length;
+#else
     out->d_off = f.at;
+#endif
     out->d_type = type;
     out->d_reclen = (unsigned short)((offsetof(struct dirent, d_name) + length + 1 + 7) & ~7UL);
     memcpy(out->d_name, name, length);
@@ -150,6 +155,7 @@ EXPORT int dirfd(DIR *dir) {
     return s != NULL ? s->fd : ORIGINAL(dirfd)(dir);
 }
 
+#if !defined(__APPLE__)
 // getdents64 on a directory of the pod: its descriptor's own offset is the position, as with any directory.
 EXPORT ssize_t getdents64(int fd, void *buffer, size_t size) {
     const struct rules *r = session.active ? rules() : NULL;
@@ -181,6 +187,7 @@ EXPORT ssize_t getdents64(int fd, void *buffer, size_t size) {
     lseek(fd, at, SEEK_SET);
     return (ssize_t)used;
 }
+#endif
 
 // ---- what libc builds on these, by calls that cannot be interposed
 
@@ -213,6 +220,15 @@ failed:
     return -1;
 }
 
+EXPORT int scandir(const char *path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
+                   int (*compare)(const struct dirent **, const struct dirent **)) {
+    char buffer[PATH_MAX];
+    if (likely(locate(AT_FDCWD, &path, 0, buffer) == ACTION_LOCAL)) return ORIGINAL(scandir)(path, list, filter, compare);
+    DIR *dir = opendir(path);
+    return dir != NULL ? collect(dir, list, filter, compare) : -1;
+}
+
+#if !defined(__APPLE__)
 EXPORT int scandirat(int dirfd, const char *path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
                      int (*compare)(const struct dirent **, const struct dirent **)) {
     char buffer[PATH_MAX];
@@ -221,11 +237,7 @@ EXPORT int scandirat(int dirfd, const char *path, struct dirent ***restrict list
     DIR *dir = opendir(path);
     return dir != NULL ? collect(dir, list, filter, compare) : -1;
 }
-
-EXPORT int scandir(const char *path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
-                   int (*compare)(const struct dirent **, const struct dirent **)) {
-    return scandirat(AT_FDCWD, path, list, filter, compare);
-}
+#endif
 
 // glob takes its directory functions from the caller when told to: then they are ours.
 EXPORT int glob(const char *restrict pattern, int flags, int (*on_error)(const char *, int), glob_t *restrict out) {

@@ -8,8 +8,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
+#if !defined(__APPLE__)
+#include <sys/sysmacros.h>
+#endif
 
 int fail(int err) {
     errno = err;
@@ -18,7 +20,7 @@ int fail(int err) {
 
 // lost is the errno when the broker could not be asked: it is gone, or this process has no descriptor left to ask it with.
 static int lost(void) {
-    int fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC);
+    int fd = sys_socket(AF_UNIX, SOCK_STREAM);
     if (fd >= 0) sys_close(fd);
     return fd == -EMFILE || fd == -ENFILE ? -fd : EIO;
 }
@@ -26,13 +28,31 @@ static int lost(void) {
 int settle(int status) {
     if (status == STATUS_OK) return 0;
     if (status == STATUS_LOCAL) return NOT_OURS;
-    return fail(status == ASK_LOST ? lost() : status);
+    return fail(status == ASK_LOST ? lost() : host_errno(status));
+}
+
+// frame_flags are flags of open in a frame.
+static uint32_t frame_flags(int flags) {
+    static const struct {
+        int host;
+        uint32_t frame;
+    } known[] = {
+        {O_CREAT, 0100},        {O_EXCL, 0200},        {O_TRUNC, 01000},      {O_APPEND, 02000}, {O_NONBLOCK, 04000},
+        {O_DIRECTORY, 0200000}, {O_NOFOLLOW, 0400000}, {O_CLOEXEC, 02000000},
+#if !defined(__APPLE__)
+        {O_PATH, 010000000},    {O_TMPFILE & ~O_DIRECTORY, 020000000},
+#endif
+    };
+    uint32_t out = (uint32_t)flags & O_ACCMODE;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (flags & known[i].host) out |= known[i].frame;
+    return out;
 }
 
 NOINLINE int remote_open(const char *path, int flags, mode_t mode) {
     uint8_t buffer[PATH_FRAME];
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_OPEN, session.token);
-    put_u32(&f, (uint32_t)flags);
+    put_u32(&f, frame_flags(flags));
     put_u32(&f, mode);
     put_str(&f, path);
     int fd, result = settle(ask(&f, &fd, flags & O_CLOEXEC));
@@ -97,12 +117,17 @@ static int open_any(int dirfd, const char *path, int flags, mode_t mode) {
 }
 
 // The mode is there only when the flags say so; O_TMPFILE is more than one bit.
+#if defined(__APPLE__)
+#define MAKES_FILE(flags) ((flags)&O_CREAT)
+#else
+#define MAKES_FILE(flags) (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE)
+#endif
 #define OPTIONAL_MODE(flags, mode)                                                                                                  \
     mode_t mode = 0;                                                                                                                \
-    if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) {                                                                    \
+    if (MAKES_FILE(flags)) {                                                                                                        \
         va_list list;                                                                                                               \
         va_start(list, flags);                                                                                                      \
-        mode = va_arg(list, mode_t);                                                                                                \
+        mode = (mode_t)va_arg(list, unsigned);                                                                                      \
         va_end(list);                                                                                                               \
     }
 
@@ -118,11 +143,13 @@ EXPORT int openat(int dirfd, const char *path, int flags, ...) {
 
 EXPORT int creat(const char *path, mode_t mode) { return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 
+#if !defined(__APPLE__)
 int __open_2(const char *path, int flags);
 EXPORT int __open_2(const char *path, int flags) { return open_any(AT_FDCWD, path, flags, 0); }
 
 int __openat_2(int dirfd, const char *path, int flags);
 EXPORT int __openat_2(int dirfd, const char *path, int flags) { return open_any(dirfd, path, flags, 0); }
+#endif
 
 // ---- stdio
 
@@ -173,9 +200,9 @@ EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream) {
         fclose(stream); // freopen closes the stream also when it fails
         return NULL;
     }
-    // The original opens our descriptor anew by its name: same file, same tag.
+    // The original opens our descriptor by its name: same file, same tag.
     char name[32];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    snprintf(name, sizeof name, "%s%d", descriptors, fd);
     FILE *result = ORIGINAL(freopen)(name, mode, stream);
     sys_close(fd);
     return result;
@@ -202,7 +229,9 @@ static int stat_any(int dirfd, const char *path, struct stat *st, int flags) {
         if (result != NOT_OURS) return result;
     }
     int result = ORIGINAL(fstatat)(dirfd, path, st, flags);
+#if !defined(__APPLE__)
     if (result == 0 && (flags & AT_EMPTY_PATH) && (path == NULL || path[0] == 0)) describe(dirfd, st);
+#endif
     return result;
 }
 
@@ -216,6 +245,7 @@ EXPORT int fstat(int fd, struct stat *st) {
     return result;
 }
 
+#if !defined(__APPLE__)
 // Programs linked before glibc 2.33 (node's own builds) call these; the version is always that of struct stat.
 int __xstat(int version, const char *path, struct stat *st);
 EXPORT int __xstat(int version, const char *path, struct stat *st) {
@@ -277,6 +307,7 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct s
         fill_statx(out, &st);
     return result;
 }
+#endif
 
 // ---- access, links, real paths
 
@@ -300,6 +331,7 @@ EXPORT int faccessat(int dirfd, const char *path, int mode, int flags) {
     int result;
     return access_any(dirfd, &path, mode, buffer, &result) ? result : ORIGINAL(faccessat)(dirfd, path, mode, flags);
 }
+#if !defined(__APPLE__)
 EXPORT int eaccess(const char *path, int mode) {
     char buffer[PATH_MAX];
     int result;
@@ -310,6 +342,7 @@ EXPORT int euidaccess(const char *path, int mode) {
     int result;
     return access_any(AT_FDCWD, &path, mode, buffer, &result) ? result : ORIGINAL(euidaccess)(path, mode);
 }
+#endif
 
 // path_elsewhere answers readlink and realpath for paths that are not local; 0 means call the original.
 static int path_elsewhere(enum frame_kind kind, int dirfd, const char **path, char buffer[PATH_MAX], char answer[PATH_MAX],
@@ -340,6 +373,7 @@ EXPORT ssize_t readlinkat(int dirfd, const char *path, char *restrict out, size_
     return length;
 }
 EXPORT ssize_t readlink(const char *path, char *restrict out, size_t size) { return readlinkat(AT_FDCWD, path, out, size); }
+#if !defined(__APPLE__)
 ssize_t __readlink_chk(const char *path, char *out, size_t size, size_t room);
 EXPORT ssize_t __readlink_chk(const char *path, char *out, size_t size, size_t room) {
     // The original ends the process when the caller's buffer is too small; that stays its business.
@@ -349,6 +383,7 @@ ssize_t __readlinkat_chk(int dirfd, const char *path, char *out, size_t size, si
 EXPORT ssize_t __readlinkat_chk(int dirfd, const char *path, char *out, size_t size, size_t room) {
     return size > room ? ORIGINAL(__readlinkat_chk)(dirfd, path, out, size, room) : readlinkat(dirfd, path, out, size);
 }
+#endif
 
 EXPORT char *realpath(const char *path, char *restrict resolved) {
     char buffer[PATH_MAX], answer[PATH_MAX];
@@ -360,8 +395,10 @@ EXPORT char *realpath(const char *path, char *restrict resolved) {
     if (result < 0) return NULL;
     return resolved != NULL ? strcpy(resolved, answer) : strdup(answer);
 }
+#if !defined(__APPLE__)
 char *__realpath_chk(const char *path, char *resolved, size_t room);
 EXPORT char *__realpath_chk(const char *path, char *resolved, size_t room) {
     return resolved != NULL && room < PATH_MAX ? ORIGINAL(__realpath_chk)(path, resolved, room) : realpath(path, resolved);
 }
 EXPORT char *canonicalize_file_name(const char *path) { return realpath(path, NULL); }
+#endif

@@ -94,7 +94,7 @@ static FTSENT *sorted(const FTS *fts, FTSENT *list, size_t n) {
     if (all == NULL) return list;
     n = 0;
     for (FTSENT *e = list; e != NULL; e = e->fts_link) all[n++] = e;
-    qsort(all, n, sizeof *all, fts->fts_compar);
+    qsort(all, n, sizeof *all, (int (*)(const void *, const void *))fts->fts_compar);
     for (size_t i = 0; i < n; i++) all[i]->fts_link = i + 1 < n ? all[i + 1] : NULL;
     list = all[0];
     free(all);
@@ -145,7 +145,7 @@ EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSEN
     if (fts == NULL || top == NULL) goto failed;
     if (options & FTS_LOGICAL) options |= FTS_NOCHDIR;
     fts->fts_options = options | FTS_OURS;
-    fts->fts_compar = (int (*)(const void *, const void *))compare;
+    fts->fts_compar = (__typeof__(fts->fts_compar))compare;
     for (; paths[n] != NULL; n++) {
         size_t length = strlen(paths[n]);
         FTSENT *e = length > 0 ? new_entry(top, NULL, paths[n], FTS_ROOTLEVEL) : NULL;
@@ -157,8 +157,9 @@ EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSEN
         if (e->fts_info == FTS_DOT) e->fts_info = FTS_D;
         // What is below is named without doubled slashes, and the root's own name is its last element.
         while (length > 1 && e->fts_path[length - 1] == '/') length--;
-        const char *last = memrchr(paths[n], '/', length);
-        if (last != NULL && length > 1) {
+        const char *last = paths[n] + length - 1;
+        while (last >= paths[n] && *last != '/') last--;
+        if (last >= paths[n] && length > 1) {
             e->fts_namelen = (unsigned short)(length - (size_t)(last + 1 - paths[n]));
             memmove(e->fts_name, last + 1, e->fts_namelen);
             e->fts_name[e->fts_namelen] = 0;

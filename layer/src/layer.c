@@ -1,6 +1,14 @@
 // The whole layer as one translation unit: one compiler call builds it, and the aliases can stand beside what they name.
 #define _GNU_SOURCE
+#if defined(__APPLE__)
+#include "interpose_darwin.c"
+
+#include "system_darwin.c"
+#else
 #include "originals.c"
+
+#include "system_linux.c"
+#endif
 
 #include "session.c"
 
@@ -13,6 +21,11 @@
 #include "files.c"
 
 #include "attributes.c"
+#if defined(__APPLE__)
+#include "attributes_darwin.c"
+#else
+#include "attributes_linux.c"
+#endif
 
 #include "workdir.c"
 
@@ -30,6 +43,15 @@
 
 #include "datagrams.c"
 
+#if defined(__APPLE__)
+#include "identity_darwin.c"
+
+#include "exec_darwin.c"
+
+#include "children_darwin.c"
+
+#include "start_darwin.c"
+#else
 #include "resolver.c"
 
 #include "spawn.c"
@@ -40,9 +62,15 @@
 
 #include "syscall.c"
 
+__attribute__((constructor)) static void start(void) {
+    find_originals();
+    enter();
+}
+
 // In assembler, because the headers declare some of these names with types of their own.
 #undef HOOK
 #undef ALIAS
 #define HOOK(name)
 #define ALIAS(name, of) __asm__(".globl " #name "\n.type " #name ", %function\n.set " #name ", " #of "\n");
 #include "hooks.def"
+#endif

@@ -10,14 +10,30 @@
 #include <sys/types.h>
 
 #include "frame.h"
+#if defined(__APPLE__)
+#include "sys_darwin.h"
+#else
 #include "sys.h"
+#endif
 
-#define EXPORT __attribute__((visibility("default")))
+static inline int option(int fd, int level, int name) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return sys_getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
+}
+
+enum { LABEL = 512 }; // bytes for a tag with its zero
+
 #define NOINLINE __attribute__((noinline))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-// The originals, by the table in hooks.def. Filled in by the constructor; a hook that another library's constructor calls earlier resolves its own.
+// ---- the originals: on macOS symbols of their own (interpose_darwin.c)
+
+#if !defined(__APPLE__)
+// An exported function stands in for libc's of the same name.
+#define EXPORT __attribute__((visibility("default")))
+// Filled in by the constructor, by the table in hooks.def; a hook that another library's constructor calls earlier resolves its own.
 // All are void *; ORIGINAL gives one its type.
 #define HOOK(name) void *name;
 #define ALIAS(name, of)
@@ -30,17 +46,19 @@ extern struct originals originals;
 void *resolve(void **slot, const char *name);
 #define ORIGINAL(name)                                                                                                              \
     ((__typeof__(&name))(likely(originals.name != NULL) ? originals.name : resolve(&originals.name, #name)))
+#endif
 
 // ---- the session (session.c)
 
 // What a process knows of its session. Written by the constructor, read-only afterwards.
 extern struct session {
     int active;                    // 0: not in a session, every hook calls its original
+    int light;                     // only children are followed: all else is this machine's
     uint8_t token[FRAME_TOKEN];    // proves to the broker that we belong to the session
-    char socket[108];              // sun_path of the broker, abstract: starts with NUL
+    char socket[SOCKET_PATH];      // sun_path of the broker; on Linux abstract: starts with NUL
     unsigned socket_length;        // bytes of socket in use
     char variable[256];            // "MIRRORD_BROKER=…", as it is put into a child's environment
-    char library[PATH_MAX];        // the layer's own path, as it stands in LD_PRELOAD
+    char library[PATH_MAX];        // the layer's own path, as it stands in LD_PRELOAD or DYLD_INSERT_LIBRARIES
     char original[PATH_MAX];       // the program that this process runs a copy of; empty when it runs none
 } session;
 
@@ -55,6 +73,30 @@ int ask(struct frame *f, int *fd, int cloexec);
 int ask_exec(struct frame *f, char *const argv[]);
 // tell sends a request that has no reply. Lost silently when the broker is gone.
 void tell(struct frame *f);
+
+// ---- the system (system_linux.c, system_darwin.c)
+
+// What a frame says of errnos are Linux's numbers.
+int frame_errno(int err);
+int host_errno(int err); // of a status > 0
+
+// own_program puts the path of the running program into path, and returns what it was started as, or NULL.
+const char *own_program(char path[PATH_MAX]);
+// names_own_link says whether path is the kernel's link to this process's program; names_own_program does where that leads to a copy, and
+// session.original is what it should lead to.
+int names_own_link(const char *path);
+int names_own_program(const char *path);
+// local_path puts the path of this machine's directory that dirfd is (AT_FDCWD: the working directory) into path; its length, or minus an errno.
+long local_path(int dirfd, char path[PATH_MAX]);
+// read_label reads the tag of a descriptor that holds a file of the pod into label; 0 if it has none.
+int read_label(int fd, char label[LABEL]);
+// open_content opens what a directory's descriptor holds; -1 if that fails.
+int open_content(int fd);
+// socket_family is AF_INET and so on, -1 for what is no socket.
+int socket_family(int fd);
+int is_udp(int fd);
+// is_connecting says whether connect was called on a TCP socket before: calling it again then only asks how that went.
+int is_connecting(int fd);
 
 // ---- rules (rules.c)
 
@@ -116,18 +158,12 @@ extern char remote_cwd[PATH_MAX];
 // 1 when the process has a root directory of its own: its paths are this machine's.
 extern _Atomic int own_root;
 
-// names_own_link says whether path is the kernel's link to this process's program; names_own_program does where that leads to a copy, and
-// session.original is what it should lead to.
-int names_own_link(const char *path);
-int names_own_program(const char *path);
-
 // A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,
-// exec and SCM_RIGHTS. read_tag returns 'f' or 'd', 0 for any other descriptor; st may be NULL.
+// exec and SCM_RIGHTS; on macOS, where such a name cannot be read, an extended attribute does. read_tag returns 'f' or 'd', 0 for any other descriptor;
+// st may be NULL.
 int read_tag(int fd, struct stat *st);
 // tagged_directory puts the path of the pod's directory that fd holds into path; 0 if it holds none.
 int tagged_directory(int fd, char path[PATH_MAX]);
-// open_content opens what a directory's descriptor holds; the descriptor itself cannot be read, as no directory can. -1 if that fails.
-int open_content(int fd);
 // read_stat takes the fields of a Stat reply.
 void read_stat(struct frame *f, struct stat *st);
 

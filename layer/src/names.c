@@ -188,12 +188,37 @@ static int reply_r(const struct found *found, const char *name, int family, stru
     return 0;
 }
 
+// answer_name has the pod answer for a name; STATUS_LOCAL in found for what the original is to answer.
+static void answer_name(const char *name, int family, struct found *found) {
+    found->status = STATUS_LOCAL;
+    if (is_asked_remotely(name) && !is_number(name) && (family == AF_INET || family == AF_INET6)) look_up(name, family, found);
+}
+
+// answer_address has the pod answer for an address, likewise.
+static void answer_address(const void *address, socklen_t length, int family, struct found *found) {
+    const struct rules *r = session.active ? rules() : NULL;
+    found->status = STATUS_LOCAL;
+    if (r == NULL || !(r->flags & RULE_NAMES) || address == NULL || !((family == AF_INET && length == 4) || (family == AF_INET6 && length == 16))) return;
+    found->n = 1;
+    memset(&found->addr[0], 0, sizeof found->addr[0]);
+    found->addr[0].family = family == AF_INET ? 4 : 6;
+    memcpy(found->addr[0].ip, address, length);
+    found->status = look_up_address(&found->addr[0], found->canonical);
+}
+
+static const char *name_in(const struct found *found, const char *asked) { return found->canonical[0] != 0 ? found->canonical : asked; }
+
+#if defined(__APPLE__)
+#define PER_THREAD // a thread's own would need dyld's help
+#else
+#define PER_THREAD __thread // more than callers may rely on
+
 EXPORT int gethostbyname2_r(const char *restrict name, int family, struct hostent *restrict out, char *restrict buffer, size_t size,
                             struct hostent **restrict result, int *restrict h_err) {
-    struct found found = {.status = STATUS_LOCAL};
-    if (is_asked_remotely(name) && !is_number(name) && (family == AF_INET || family == AF_INET6)) look_up(name, family, &found);
+    struct found found;
+    answer_name(name, family, &found);
     if (found.status == STATUS_LOCAL) return ORIGINAL(gethostbyname2_r)(name, family, out, buffer, size, result, h_err);
-    return reply_r(&found, found.canonical[0] != 0 ? found.canonical : name, family, out, buffer, size, result, h_err);
+    return reply_r(&found, name_in(&found, name), family, out, buffer, size, result, h_err);
 }
 
 EXPORT int gethostbyname_r(const char *restrict name, struct hostent *restrict out, char *restrict buffer, size_t size,
@@ -203,44 +228,42 @@ EXPORT int gethostbyname_r(const char *restrict name, struct hostent *restrict o
 
 EXPORT int gethostbyaddr_r(const void *restrict address, socklen_t length, int family, struct hostent *restrict out,
                            char *restrict buffer, size_t size, struct hostent **restrict result, int *restrict h_err) {
-    const struct rules *r = session.active ? rules() : NULL;
-    struct found found = {.n = 1};
-    found.addr[0].family = family == AF_INET ? 4 : 6;
-    if (r == NULL || !(r->flags & RULE_NAMES) || address == NULL ||
-        !((family == AF_INET && length == 4) || (family == AF_INET6 && length == 16)))
-        return ORIGINAL(gethostbyaddr_r)(address, length, family, out, buffer, size, result, h_err);
-    memcpy(found.addr[0].ip, address, length);
-    found.status = look_up_address(&found.addr[0], found.canonical);
+    struct found found;
+    answer_address(address, length, family, &found);
     if (found.status == STATUS_LOCAL) return ORIGINAL(gethostbyaddr_r)(address, length, family, out, buffer, size, result, h_err);
     return reply_r(&found, found.canonical, family, out, buffer, size, result, h_err);
 }
+#endif
 
-// The forms that answer in static memory: one per thread is more than their callers may rely on.
-static __thread struct hostent host;
-static __thread char host_buffer[4096];
-
-static struct hostent *reply_static(int err, struct hostent *result, int h_err) {
+// reply_static is for the forms that answer in static memory.
+static struct hostent *reply_static(const struct found *found, const char *name, int family) {
+    static PER_THREAD struct hostent host;
+    static PER_THREAD char host_buffer[4096];
+    struct hostent *result = NULL;
+    int h_err = NO_RECOVERY, err = reply_r(found, name, family, &host, host_buffer, sizeof host_buffer, &result, &h_err);
     if (result == NULL) h_errno = err == ERANGE ? NO_RECOVERY : h_err;
     return result;
 }
 
 EXPORT struct hostent *gethostbyname2(const char *name, int family) {
-    struct hostent *result = NULL;
-    int h_err = NO_RECOVERY;
-    if (!is_asked_remotely(name) || is_number(name)) return ORIGINAL(gethostbyname2)(name, family);
-    int err = gethostbyname2_r(name, family, &host, host_buffer, sizeof host_buffer, &result, &h_err);
-    return reply_static(err, result, h_err);
+    struct found found;
+    answer_name(name, family, &found);
+    if (found.status == STATUS_LOCAL) return ORIGINAL(gethostbyname2)(name, family);
+    return reply_static(&found, name_in(&found, name), family);
 }
 
 EXPORT struct hostent *gethostbyname(const char *name) {
-    return !is_asked_remotely(name) || is_number(name) ? ORIGINAL(gethostbyname)(name) : gethostbyname2(name, AF_INET);
+    struct found found;
+    answer_name(name, AF_INET, &found);
+    if (found.status == STATUS_LOCAL) return ORIGINAL(gethostbyname)(name);
+    return reply_static(&found, name_in(&found, name), AF_INET);
 }
 
 EXPORT struct hostent *gethostbyaddr(const void *address, socklen_t length, int family) {
-    struct hostent *result = NULL;
-    int h_err = NO_RECOVERY;
-    int err = gethostbyaddr_r(address, length, family, &host, host_buffer, sizeof host_buffer, &result, &h_err);
-    return reply_static(err, result, h_err);
+    struct found found;
+    answer_address(address, length, family, &found);
+    if (found.status == STATUS_LOCAL) return ORIGINAL(gethostbyaddr)(address, length, family);
+    return reply_static(&found, found.canonical, family);
 }
 
 // ---- the host's own name
@@ -259,10 +282,12 @@ EXPORT int gethostname(char *out, size_t size) {
     errno = ENAMETOOLONG;
     return -1;
 }
+#if !defined(__APPLE__)
 int __gethostname_chk(char *out, size_t size, size_t room);
 EXPORT int __gethostname_chk(char *out, size_t size, size_t room) {
     return size > room ? ORIGINAL(__gethostname_chk)(out, size, room) : gethostname(out, size);
 }
+#endif
 
 EXPORT int uname(struct utsname *out) {
     const char *name = pod_hostname();

@@ -13,35 +13,6 @@ static int join_path(char buffer[PATH_MAX], const char *path) {
     return 1;
 }
 
-// descriptor_path writes "/proc/self/fd/<fd>".
-static void descriptor_path(int fd, char out[32]) {
-    char digits[12];
-    int n = 0;
-    do {
-        digits[n++] = (char)('0' + fd % 10);
-        fd /= 10;
-    } while (fd > 0);
-    memcpy(out, "/proc/self/fd/", 14);
-    for (out += 14; n > 0;) *out++ = digits[--n];
-    *out = 0;
-}
-
-int names_own_link(const char *path) {
-    if (path == NULL || strncmp(path, "/proc/", 6) != 0) return 0;
-    path += 6;
-    size_t n = strcspn(path, "/");
-    if (strcmp(path + n, "/exe") != 0) return 0;
-    if ((n == 4 && memcmp(path, "self", n) == 0) || (n == 11 && memcmp(path, "thread-self", n) == 0)) return 1;
-    int pid = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (path[i] < '0' || path[i] > '9' || pid > 1 << 24) return 0;
-        pid = 10 * pid + path[i] - '0';
-    }
-    return pid == sys_getpid();
-}
-
-int names_own_program(const char *path) { return unlikely(session.original[0] != 0) && names_own_link(path); }
-
 // Relative paths below a directory of this machine are this machine's, and nothing is spent on them, unless the pod may have something there: at the
 // root, or wherever patterns of the user's may say so (RULE_RELATIVE). open_root is set when this process opens the root directory.
 static _Atomic int open_root;
@@ -57,26 +28,15 @@ static int at_root(void) {
     int known = atomic_load_explicit(&cwd_is_root, memory_order_relaxed);
     if (likely(known >= 0)) return known;
     char cwd[PATH_MAX];
-    known = sys(SYS_getcwd, (long)cwd, sizeof cwd, 0, 0, 0, 0) == 2; // "/" and its zero
+    known = local_path(AT_FDCWD, cwd) == 1;
     atomic_store(&cwd_is_root, known);
     return known;
 }
 
 // local_directory puts the path of this machine's directory into buffer, when relative paths from there may be the pod's.
 static int local_directory(const struct rules *r, int dirfd, char buffer[PATH_MAX]) {
-    long n;
-    if (dirfd == AT_FDCWD) {
-        if (!(r->flags & RULE_RELATIVE) && !at_root()) return 0;
-        n = sys(SYS_getcwd, (long)buffer, PATH_MAX, 0, 0, 0, 0) - 1;
-    } else {
-        if (!(r->flags & RULE_RELATIVE) && !atomic_load_explicit(&open_root, memory_order_relaxed)) return 0;
-        char link[32];
-        descriptor_path(dirfd, link);
-        n = sys_readlink(link, buffer, PATH_MAX - 1);
-    }
-    if (n <= 0 || buffer[0] != '/') return 0;
-    buffer[n] = 0;
-    return 1;
+    int may_be_root = dirfd == AT_FDCWD ? at_root() : atomic_load_explicit(&open_root, memory_order_relaxed);
+    return (may_be_root || (r->flags & RULE_RELATIVE)) && local_path(dirfd, buffer) > 0 && buffer[0] == '/';
 }
 
 static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
@@ -141,41 +101,21 @@ void read_stat(struct frame *f, struct stat *st) {
     fill_stat(st, v);
 }
 
-// parse_tag reads "…/memfd:mirrord:<kind>:<fields> (deleted)", or the same without "memfd:" for a file too big for memory.
-static int parse_tag(const char *link, struct stat *st) {
-    const char *name = strrchr(link, '/');
-    if (name == NULL) return 0;
-    name++;
-    if (strncmp(name, "memfd:", 6) == 0) name += 6;
-    if (strncmp(name, "mirrord:", 8) != 0) return 0;
-    char kind = name[8];
-    if ((kind != 'f' && kind != 'd') || name[9] != ':') return 0;
+int read_tag(int fd, struct stat *st) {
+    char label[LABEL];
+    if (fd < 0 || !read_label(fd, label) || strncmp(label, "mirrord:", 8) != 0) return 0;
+    char kind = label[8];
+    if ((kind != 'f' && kind != 'd') || label[9] != ':') return 0;
     if (st == NULL) return kind;
     uint64_t v[TAG_FIELDS] = {0};
-    const char *p = name + 10;
+    const char *p = label + 10;
     for (int i = 0; i < TAG_FIELDS; i++, p++) {
         for (; (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f'); p++)
             v[i] = v[i] << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
-        if (*p != (i < TAG_FIELDS - 1 ? '-' : ' ')) return 0;
+        if (*p != (i < TAG_FIELDS - 1 ? '-' : 0)) return 0;
     }
     fill_stat(st, v);
     return kind;
-}
-
-int read_tag(int fd, struct stat *st) {
-    char path[32], link[PATH_MAX / 2];
-    if (fd < 0) return 0;
-    descriptor_path(fd, path);
-    long n = sys_readlink(path, link, sizeof link - 1);
-    if (n <= 0) return 0;
-    link[n] = 0;
-    return parse_tag(link, st);
-}
-
-int open_content(int fd) {
-    char path[32];
-    descriptor_path(fd, path);
-    return (int)sys(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
 }
 
 int tagged_directory(int fd, char path[PATH_MAX]) {

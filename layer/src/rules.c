@@ -9,8 +9,15 @@ int fetch_rules(void);
 const struct rules severed = {
     .flags = RULE_FILES | RULE_NAMES | RULE_OUTGOING | RULE_UDP,
 };
+#if defined(__APPLE__)
+static const char *const severed_local[] = {"/Applications", "/Library", "/System", "/Users", "/Volumes", "/bin", "/cores", "/dev", "/etc", "/nix", "/opt",
+                                            "/private", "/sbin", "/tmp", "/usr", "/var/folders", "/var/select", "/var/tmp", NULL};
+#else
 static const char *const severed_local[] = {"/bin", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/nix", "/opt", "/proc",
                                             "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/tmp", NULL};
+#endif
+
+static const struct rules none; // nothing is the pod's
 
 static const struct rules *_Atomic mapped;
 
@@ -31,6 +38,7 @@ static const struct rules *map_rules(void) {
 const struct rules *rules(void) {
     const struct rules *r = atomic_load_explicit(&mapped, memory_order_acquire);
     if (likely(r != NULL) || !session.active) return r;
+    if (session.light) return &none;
     r = map_rules();
     // Severed is not remembered: the next call tries again. Two threads that map at once leave one extra mapping of the same pages.
     if (r != &severed) atomic_store_explicit(&mapped, r, memory_order_release);
@@ -63,7 +71,7 @@ static enum action classify_severed(const char *path) {
     for (int i = 0; severed_local[i] != NULL; i++)
         if (is_below(path, severed_local[i])) return ACTION_LOCAL;
     char cwd[PATH_MAX];
-    if (sys(SYS_getcwd, (long)cwd, sizeof cwd, 0, 0, 0, 0) > 1 && cwd[1] != 0 && is_below(path, cwd)) return ACTION_LOCAL;
+    if (local_path(AT_FDCWD, cwd) > 1 && is_below(path, cwd)) return ACTION_LOCAL;
     return ACTION_REMOTE;
 }
 

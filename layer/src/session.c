@@ -4,11 +4,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <time.h>
-#include <sys/auxv.h>
-#include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 struct session session;
@@ -25,15 +22,15 @@ static int raised(int fd) {
 
 // dial connects to the broker. limit is how many milliseconds this and each later call may wait; 0 is no limit.
 static int dial(long limit) {
-    int fd = raised(sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC));
+    int fd = raised(sys_socket(AF_UNIX, SOCK_STREAM));
     if (fd < 0) return fd;
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     memcpy(addr.sun_path, session.socket, sizeof addr.sun_path);
     int err;
     if (limit > 0) {
         struct timeval t = {.tv_sec = limit / 1000, .tv_usec = limit % 1000 * 1000};
-        sys(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, (long)&t, sizeof t, 0);
-        sys(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, (long)&t, sizeof t, 0);
+        sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+        sys_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
     }
     do {
         err = sys_connect(fd, &addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + session.socket_length));
@@ -47,7 +44,7 @@ static int dial(long limit) {
 
 static int send_all(int fd, const uint8_t *data, uint32_t size) {
     while (size > 0) {
-        long n = sys_send(fd, data, size);
+        long n = sys_send(fd, data, size, 0);
         if (n == -EINTR) continue;
         if (n <= 0) return 0;
         data += n;
@@ -65,13 +62,14 @@ static int receive_all(int sock, uint8_t *data, uint32_t size, int *fd, int cloe
         } control;
         struct iovec io = {data, size};
         struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-        long n = sys_recvmsg(sock, &msg, cloexec ? MSG_CMSG_CLOEXEC : 0);
+        long n = sys_recvmsg(sock, &msg, cloexec ? RECEIVE_CLOEXEC : 0);
         if (n == -EINTR) continue;
         if (n <= 0) return 0;
         struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
         if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
             int got;
             memcpy(&got, CMSG_DATA(c), sizeof got);
+            if (RECEIVE_CLOEXEC == 0 && cloexec) sys_fcntl(got, F_SETFD, FD_CLOEXEC);
             if (fd != NULL && *fd < 0)
                 *fd = got;
             else
@@ -146,35 +144,11 @@ int ask_exec(struct frame *f, char *const argv[]) {
     return status;
 }
 
-// note_socket makes a socket for datagrams that goes to the broker, and only gets from there.
-static int note_socket(void) {
-    int fd = sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC);
-    if (fd < 0) return fd;
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    memcpy(addr.sun_path, session.socket, session.socket_length);
-    addr.sun_path[session.socket_length] = '+';
-    int err = sys_connect(fd, &addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + session.socket_length + 1));
-    if (err == 0) return fd;
-    sys_close(fd);
-    return err;
-}
-
-// note sends a frame in a datagram; 0 when there is no room for it just now.
-static int note(int fd, const uint8_t *data, uint32_t size) {
-    return sys(SYS_sendto, fd, (long)data, (long)size, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0) == (long)size;
-}
-
-void tell(struct frame *f) {
-    uint32_t size = frame_end(f);
-    int sock = size > 0 ? note_socket() : -1;
-    int told = sock >= 0 && note(sock, f->data, size);
-    if (sock >= 0) sys_close(sock);
-    if (told || size == 0) return;
-    sock = dial(0);
-    if (sock < 0) return;
-    send_all(sock, f->data, size);
-    sys_close(sock);
-}
+#if defined(__APPLE__)
+#include "notes_darwin.c"
+#else
+#include "notes_linux.c"
+#endif
 
 // ---- saying hello
 
@@ -188,10 +162,8 @@ static struct {
 } hello = {.fd = -1};
 
 static struct frame hello_frame(uint8_t *buffer, uint32_t size, int how) {
-    char exe[PATH_MAX / 2];
-    long n = session.original[0] == 0 ? sys_readlink("/proc/self/exe", exe, sizeof exe - 1) : 0;
-    exe[n > 0 ? n : 0] = 0;
-    const char *argv0 = (const char *)getauxval(AT_EXECFN);
+    char exe[PATH_MAX];
+    const char *argv0 = own_program(exe);
     struct frame f = frame_begin(buffer, size, FRAME_HELLO, session.token);
     put_u32(&f, (uint32_t)sys_getpid());
     put_u32(&f, (uint32_t)sys_getppid());
@@ -202,15 +174,13 @@ static struct frame hello_frame(uint8_t *buffer, uint32_t size, int how) {
 }
 
 static void say_hello(void) {
-    uint8_t buffer[PATH_MAX * 2];
+    uint8_t buffer[PATH_MAX * 3];
     struct frame f = hello_frame(buffer, sizeof buffer, HOW_EXEC);
     uint32_t size = frame_end(&f);
-    int sock = size > 0 ? raised(note_socket()) : -1;
-    if (sock < 0) return;
-    // The kernel chooses the address that the answer comes to.
-    const sa_family_t any = AF_UNIX;
+    int sock = size > 0 ? send_hello(buffer, size) : -1;
     struct stat st;
-    if (sys_bind(sock, &any, sizeof any) < 0 || !note(sock, buffer, size) || sys_fstat(sock, &st) < 0) {
+    if (sock < 0) return;
+    if (sys_fstat(sock, &st) < 0) {
         sys_close(sock);
         return;
     }
@@ -218,16 +188,6 @@ static void say_hello(void) {
     hello.dev = st.st_dev;
     hello.ino = st.st_ino;
     atomic_store(&hello.fd, sock);
-}
-
-// read_answer takes the descriptor of the rules from the answer to our hello, which is one datagram; -1 if it has not come.
-static int read_answer(int sock) {
-    struct pollfd ready = {.fd = sock, .events = POLLIN};
-    struct timespec limit = {.tv_nsec = 20 * 1000 * 1000};
-    uint8_t buffer[FRAME_HEADER + 4];
-    int fd = -1;
-    if (sys(SYS_ppoll, (long)&ready, 1, (long)&limit, 0, 0, 0) == 1) receive_all(sock, buffer, sizeof buffer, &fd, 1);
-    return fd;
 }
 
 // fetch_rules returns a descriptor of the rules file, or -1.
@@ -242,7 +202,7 @@ int fetch_rules(void) {
         }
     }
     if (fd >= 0) return fd;
-    uint8_t buffer[PATH_MAX * 2];
+    uint8_t buffer[PATH_MAX * 3];
     struct frame f = hello_frame(buffer, sizeof buffer, HOW_FORK);
     ask(&f, &fd, 1);
     return fd;
@@ -254,15 +214,21 @@ static int hex_digit(char c) {
     return -1;
 }
 
-// join reads MIRRORD_BROKER, "<name of the abstract socket>:<token in hex>".
+#if defined(__APPLE__)
+enum { NAME_AT = 0 }; // where in sun_path the name begins
+#else
+enum { NAME_AT = 1 }; // abstract
+#endif
+
+// join reads MIRRORD_BROKER, "<name of the socket>:<token in hex>".
 static int join(const char *value) {
     const char *colon = strrchr(value, ':');
     size_t name = colon != NULL ? (size_t)(colon - value) : 0;
-    if (name == 0 || name + 2 > sizeof session.socket || strlen(colon + 1) != 2 * FRAME_TOKEN ||
+    if (name == 0 || NAME_AT + name + 1 > sizeof session.socket || strlen(colon + 1) != 2 * FRAME_TOKEN ||
         strlen(value) + sizeof "MIRRORD_BROKER=" > sizeof session.variable)
         return 0;
-    memcpy(session.socket + 1, value, name);
-    session.socket_length = (unsigned)name + 1;
+    memcpy(session.socket + NAME_AT, value, name);
+    session.socket_length = NAME_AT + (unsigned)name;
     for (int i = 0; i < FRAME_TOKEN; i++) {
         int high = hex_digit(colon[1 + 2 * i]), low = hex_digit(colon[2 + 2 * i]);
         if (high < 0 || low < 0) return 0;
@@ -273,28 +239,8 @@ static int join(const char *value) {
     return 1;
 }
 
-// believe_original makes a copy of a program take itself for the original, if that is what this process runs. MIRRORD_COPY is the path of the copy, a
-// '/', that of the original, "//" and the path that was to be executed (an interpreter's script): no path of a file that is there holds "//" unless
-// somebody wrote it so, as may be in the last one. The program never gets to see the variable.
-static void believe_original(void) {
-    const char *value = getenv("MIRRORD_COPY"), *original = value != NULL ? strstr(value, "//") : NULL;
-    const char *asked = original != NULL ? strstr(original + 2, "//") : NULL;
-    char exe[PATH_MAX];
-    long n = asked != NULL ? sys_readlink("/proc/self/exe", exe, sizeof exe) : 0;
-    if (n > 0 && n == original - value && memcmp(exe, value, (size_t)n) == 0 && asked - original <= PATH_MAX) {
-        memcpy(session.original, original + 1, (size_t)(asked - original - 1));
-        asked += 2;
-        // As the kernel would have left it: the copy's path, which lies in writable memory, is nearly always the longer one.
-        char *name = (char *)getauxval(AT_EXECFN);
-        if (name != NULL && strlen(asked) <= strlen(name)) strcpy(name, asked);
-        const char *base = strrchr(asked, '/');
-        sys(SYS_prctl, PR_SET_NAME, (long)(base != NULL ? base + 1 : asked), 0, 0, 0, 0);
-    }
-    if (value != NULL) unsetenv("MIRRORD_COPY");
-}
-
-__attribute__((constructor)) static void enter(void) {
-    find_originals();
+// enter is called once, before main.
+static void enter(void) {
     int saved = errno;
     const char *value = getenv("MIRRORD_BROKER");
     Dl_info self;
@@ -302,7 +248,10 @@ __attribute__((constructor)) static void enter(void) {
         strcpy(session.library, self.dli_fname);
         const char *cwd = getenv("MIRRORD_CWD");
         if (cwd != NULL && cwd[0] == '/' && strlen(cwd) < sizeof remote_cwd) strcpy(remote_cwd, cwd);
+#if !defined(__APPLE__)
         believe_original();
+#endif
+        session.light = getenv("MIRRORD_LIGHT") != NULL;
         session.active = 1;
         say_hello();
     }

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 enum { SOCKET_FRAME = 256 };
@@ -15,7 +14,7 @@ enum { SOCKET_FRAME = 256 };
 // frame_addr_of reads an IP address (an IPv4 one mapped into IPv6 counts as IPv4); family 0 for anything else.
 struct frame_addr frame_addr_of(const struct sockaddr *addr, unsigned length) {
     struct frame_addr out = {0};
-    if (addr == NULL || length < sizeof(sa_family_t)) return out;
+    if (addr == NULL || length < offsetof(struct sockaddr, sa_data)) return out;
     if (addr->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)addr;
         out.family = 4;
@@ -41,8 +40,7 @@ union socket_address {
     struct sockaddr_in6 v6;
 };
 
-// to_sockaddr writes a for a socket of the given family (IPv4 is mapped for an IPv6 one) and returns its length; 0 when the family cannot say it.
-static socklen_t to_sockaddr(const struct frame_addr *a, int family, union socket_address *out) {
+static socklen_t write_sockaddr(const struct frame_addr *a, int family, union socket_address *out) {
     memset(out, 0, sizeof *out);
     if (family == AF_INET && a->family == 4) {
         out->v4.sin_family = AF_INET;
@@ -60,6 +58,15 @@ static socklen_t to_sockaddr(const struct frame_addr *a, int family, union socke
         memcpy(&out->v6.sin6_addr, a->ip, 16);
     }
     return sizeof out->v6;
+}
+
+// to_sockaddr writes a for a socket of the given family (IPv4 is mapped for an IPv6 one) and returns its length; 0 when the family cannot say it.
+static socklen_t to_sockaddr(const struct frame_addr *a, int family, union socket_address *out) {
+    socklen_t length = write_sockaddr(a, family, out);
+#if defined(__APPLE__)
+    out->any.sa_len = (uint8_t)length;
+#endif
+    return length;
 }
 
 static uint32_t v4_number(const struct frame_addr *a) {
@@ -93,27 +100,9 @@ static int may_be_relayed(const struct rules *r, const struct frame_addr *peer) 
 
 // ---- what a socket is
 
-static int option(int fd, int level, int name) {
-    int value = 0;
-    socklen_t length = sizeof value;
-    return sys_getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
-}
-
 static int is_tcp(int fd) {
-    int family = option(fd, SOL_SOCKET, SO_DOMAIN);
+    int family = socket_family(fd);
     return (family == AF_INET || family == AF_INET6) && option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
-}
-
-static int is_udp(int fd) {
-    int family = option(fd, SOL_SOCKET, SO_DOMAIN);
-    return (family == AF_INET || family == AF_INET6) && option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_UDP;
-}
-
-// is_connecting says whether connect was called on fd before: calling it again then only asks how that went.
-static int is_connecting(int fd) {
-    struct tcp_info info;
-    socklen_t length = sizeof info;
-    return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state != TCP_CLOSE;
 }
 
 static struct frame_addr native_end(int fd, int peer) {
@@ -149,7 +138,7 @@ static NOINLINE int connect_elsewhere(int fd, const struct sockaddr *addr, sockl
     put_addr(&f, to);
     int status = ask(&f, NULL, 0);
     if (status > 0 || status == ASK_LOST) {
-        errno = status == ASK_LOST ? ENETUNREACH : status;
+        errno = status == ASK_LOST ? ENETUNREACH : host_errno(status);
         return -1;
     }
     uint64_t attempt = get_u64(&f);
@@ -187,18 +176,45 @@ static void leave_relay(int fd, const struct rules *r) {
 // Name servers are the pod's where names are, whatever is said of other traffic; where names are not, they are this machine's.
 enum { NAME_PORT = 53 };
 
-EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t length) {
-    struct frame_addr to = frame_addr_of(addr, length);
-    if (to.family == 0 || to.port == 0 || !session.active) return ORIGINAL(connect)(fd, addr, length);
+// leads_elsewhere says whether a connect is the pod's. It leaves where to, and whether the socket is one for datagrams.
+static int leads_elsewhere(int fd, const struct sockaddr *addr, socklen_t length, struct frame_addr *to, int *udp) {
+    *to = frame_addr_of(addr, length);
+    if (to->family == 0 || to->port == 0 || !session.active) return 0;
     const struct rules *r = rules();
-    int tcp = option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM, udp = !tcp && is_udp(fd);
-    uint32_t needed = to.port == NAME_PORT ? RULE_NAMES : tcp ? RULE_OUTGOING : RULE_UDP;
-    if (udp) leave_relay(fd, r);
-    if ((!tcp && !udp) || !(r->flags & needed) || stays_local(&to) || (tcp && is_connecting(fd)) ||
-        ((r->flags & RULE_IGNORE_LOCALHOST) && to.port != NAME_PORT && is_loopback(&to)))
-        return ORIGINAL(connect)(fd, addr, length);
+    int tcp = option(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM;
+    *udp = !tcp && is_udp(fd);
+    uint32_t needed = to->port == NAME_PORT ? RULE_NAMES : tcp ? RULE_OUTGOING : RULE_UDP;
+    if (*udp) leave_relay(fd, r);
+    return (tcp || *udp) && (r->flags & needed) && !stays_local(to) && !(tcp && is_connecting(fd)) &&
+           !((r->flags & RULE_IGNORE_LOCALHOST) && to->port != NAME_PORT && is_loopback(to));
+}
+
+EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t length) {
+    struct frame_addr to;
+    int udp;
+    if (!leads_elsewhere(fd, addr, length, &to, &udp)) return ORIGINAL(connect)(fd, addr, length);
     return connect_elsewhere(fd, addr, length, &to, udp);
 }
+
+#if defined(__APPLE__)
+// What may be sent with the first packet is sent with the next.
+EXPORT int connectx(int fd, const sa_endpoints_t *ends, sae_associd_t association, unsigned flags, const struct iovec *io, unsigned count, size_t *sent,
+                    sae_connid_t *connection) {
+    struct frame_addr to;
+    int udp;
+    if (ends == NULL || !leads_elsewhere(fd, ends->sae_dstaddr, ends->sae_dstaddrlen, &to, &udp))
+        return ORIGINAL(connectx)(fd, ends, association, flags, io, count, sent, connection);
+    if (ends->sae_srcaddr != NULL && ORIGINAL(bind)(fd, ends->sae_srcaddr, ends->sae_srcaddrlen) < 0) return -1;
+    int result = connect_elsewhere(fd, ends->sae_dstaddr, ends->sae_dstaddrlen, &to, udp);
+    if (sent != NULL) *sent = 0;
+    if (result < 0 || io == NULL || count == 0) return result;
+    struct msghdr msg = {.msg_iov = (struct iovec *)io, .msg_iovlen = (int)count};
+    ssize_t n = ORIGINAL(sendmsg)(fd, &msg, 0);
+    if (n < 0) return -1;
+    if (sent != NULL) *sent = (size_t)n;
+    return 0;
+}
+#endif
 
 EXPORT int socket(int family, int type, int protocol) {
     if (unlikely(family == AF_INET6) && session.active && (rules()->flags & RULE_NO_IPV6)) {
@@ -219,7 +235,7 @@ EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_SOCKERROR, session.token);
     put_addr(&f, &local);
     int status = ask(&f, NULL, 0);
-    if (status > 0) *(int *)value = status;
+    if (status > 0) *(int *)value = host_errno(status);
     return result;
 }
 
@@ -231,7 +247,11 @@ static struct {
     _Atomic uint32_t actual; // 0: free
     struct frame_addr requested;
 } given[32];
+#if defined(__APPLE__)
+enum { FIRST_OF_KERNEL = 49152 }; // net.inet.ip.portrange.first
+#else
 enum { FIRST_OF_KERNEL = 32768 }; // ip(7): ip_local_port_range
+#endif
 
 static const struct frame_addr *requested_for(uint16_t actual) {
     for (unsigned i = 0; i < sizeof given / sizeof *given; i++)
@@ -260,7 +280,7 @@ static uint16_t asked_port(const struct rules *r, uint16_t actual) {
 static NOINLINE int ask_port(const struct frame_addr *requested, int err) {
     uint8_t buffer[SOCKET_FRAME];
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_BIND, session.token);
-    put_u32(&f, (uint32_t)err);
+    put_u32(&f, (uint32_t)(err != 0 ? frame_errno(err) : 0));
     put_addr(&f, requested);
     if (ask(&f, NULL, 0) != STATUS_OK) return -1;
     uint16_t port = get_u16(&f);
@@ -363,7 +383,7 @@ static void correct_end(int fd, int want_peer, struct sockaddr *out, socklen_t r
     if (r == NULL || !(r->flags & (RULE_OUTGOING | RULE_INCOMING | RULE_UDP | RULE_NAMES))) return;
     struct frame_addr local = native_end(fd, 0), peer = native_end(fd, 1), pod_local, pod_peer;
     if (local.family == 0 || (!is_tcp(fd) && (peer.family == 0 || !is_udp(fd)))) return;
-    int family = option(fd, SOL_SOCKET, SO_DOMAIN);
+    int family = socket_family(fd);
     if (peer.family != 0) {
         if (may_be_relayed(r, &peer) && ask_ends(&local, &peer, &pod_local, &pod_peer))
             hand_out(want_peer ? &pod_peer : &pod_local, family, out, room, length);
@@ -389,11 +409,19 @@ EXPORT int getsockname(int fd, struct sockaddr *restrict addr, socklen_t *restri
     return result;
 }
 
-EXPORT int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict length, int flags) {
-    socklen_t room = length != NULL ? *length : 0;
-    int accepted = ORIGINAL(accept4)(fd, addr, length, flags);
-    if (accepted >= 0) correct_end(accepted, 1, addr, room, length);
-    return accepted;
+static int accepted(int fd, struct sockaddr *addr, socklen_t room, socklen_t *length) {
+    if (fd >= 0) correct_end(fd, 1, addr, room, length);
+    return fd;
 }
 
-EXPORT int accept(int fd, struct sockaddr *restrict addr, socklen_t *restrict length) { return accept4(fd, addr, length, 0); }
+EXPORT int accept(int fd, struct sockaddr *restrict addr, socklen_t *restrict length) {
+    socklen_t room = length != NULL ? *length : 0;
+    return accepted(ORIGINAL(accept)(fd, addr, length), addr, room, length);
+}
+
+#if !defined(__APPLE__)
+EXPORT int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict length, int flags) {
+    socklen_t room = length != NULL ? *length : 0;
+    return accepted(ORIGINAL(accept4)(fd, addr, length, flags), addr, room, length);
+}
+#endif

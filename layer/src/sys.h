@@ -10,6 +10,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
+
+enum { RECEIVE_CLOEXEC = MSG_CMSG_CLOEXEC };
+enum { SOCKET_PATH = sizeof(((struct sockaddr_un *)0)->sun_path) };
 
 #if defined(__x86_64__)
 static inline long sys(long n, long a, long b, long c, long d, long e, long f) {
@@ -42,15 +46,15 @@ static inline long sys(long n, long a, long b, long c, long d, long e, long f) {
 static inline int sys_close(int fd) { return (int)sys(SYS_close, fd, 0, 0, 0, 0, 0); }
 static inline int sys_getpid(void) { return (int)sys(SYS_getpid, 0, 0, 0, 0, 0, 0); }
 static inline int sys_getppid(void) { return (int)sys(SYS_getppid, 0, 0, 0, 0, 0, 0); }
-static inline int sys_socket(int family, int type) { return (int)sys(SYS_socket, family, type, 0, 0, 0, 0); }
+static inline int sys_socket(int family, int type) { return (int)sys(SYS_socket, family, type | SOCK_CLOEXEC, 0, 0, 0, 0); }
 static inline int sys_connect(int fd, const void *addr, socklen_t len) {
     return (int)sys(SYS_connect, fd, (long)addr, len, 0, 0, 0);
 }
 static inline int sys_bind(int fd, const void *addr, socklen_t len) {
     return (int)sys(SYS_bind, fd, (long)addr, len, 0, 0, 0);
 }
-static inline long sys_send(int fd, const void *data, size_t len) {
-    return sys(SYS_sendto, fd, (long)data, (long)len, MSG_NOSIGNAL, 0, 0);
+static inline long sys_send(int fd, const void *data, size_t len, int flags) {
+    return sys(SYS_sendto, fd, (long)data, (long)len, MSG_NOSIGNAL | flags, 0, 0);
 }
 static inline long sys_recvmsg(int fd, struct msghdr *msg, int flags) {
     return sys(SYS_recvmsg, fd, (long)msg, flags, 0, 0, 0);
@@ -66,6 +70,9 @@ static inline long sys_pread(int fd, void *buffer, size_t size, long offset) {
 }
 static inline int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
     return (int)sys(SYS_getsockopt, fd, level, name, (long)value, (long)len, 0);
+}
+static inline int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
+    return (int)sys(SYS_setsockopt, fd, level, name, (long)value, len, 0);
 }
 static inline int sys_getsockname(int fd, void *addr, socklen_t *len) {
     return (int)sys(SYS_getsockname, fd, (long)addr, (long)len, 0, 0, 0);

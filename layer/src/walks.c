@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#if defined(__APPLE__)
+// glibc's extension, by which a visit says how to go on.
+enum { FTW_ACTIONRETVAL = 0, FTW_SKIP_SUBTREE = 2, FTW_SKIP_SIBLINGS = 3 };
+#endif
+
 struct tree_walk {
     int (*visit)(const char *, const struct stat *, int, struct FTW *);
     int (*plain)(const char *, const struct stat *, int); // ftw's function; else NULL
@@ -41,6 +46,14 @@ static int remember(struct tree_walk *w, const struct stat *st) {
     if (slot != NULL && *slot == key) return 1;
     free(key);
     return slot != NULL ? 0 : -1;
+}
+
+static void forget_places(struct tree_walk *w) {
+    while (w->seen != NULL) {
+        struct place *p = *(struct place **)w->seen;
+        tdelete(p, &w->seen, compare_places);
+        free(p);
+    }
 }
 
 static int report(struct tree_walk *w, const struct stat *st, int type) {
@@ -182,7 +195,7 @@ static int walk_tree(struct tree_walk *w, const char *path) {
     if (w->flags & FTW_ACTIONRETVAL && (result == FTW_SKIP_SUBTREE || result == FTW_SKIP_SIBLINGS)) result = 0;
     int saved = errno;
     if (w->flags & FTW_CHDIR) chdir(w->start);
-    tdestroy(w->seen, free);
+    forget_places(w);
     errno = saved;
     return result;
 }
@@ -202,13 +215,13 @@ static int walk_from(const char *path, struct tree_walk settings) {
     return result;
 }
 
-EXPORT int nftw(const char *path, __nftw_func_t visit, int descriptors, int flags) {
+EXPORT int nftw(const char *path, int (*visit)(const char *, const struct stat *, int, struct FTW *), int depth, int flags) {
     if (!walks() || path == NULL || (flags & ~(FTW_PHYS | FTW_MOUNT | FTW_CHDIR | FTW_DEPTH | FTW_ACTIONRETVAL)))
-        return ORIGINAL(nftw)(path, visit, descriptors, flags);
+        return ORIGINAL(nftw)(path, visit, depth, flags);
     return walk_from(path, (struct tree_walk){.visit = visit, .flags = flags});
 }
 
-EXPORT int ftw(const char *path, __ftw_func_t visit, int descriptors) {
-    if (!walks() || path == NULL) return ORIGINAL(ftw)(path, visit, descriptors);
+EXPORT int ftw(const char *path, int (*visit)(const char *, const struct stat *, int), int depth) {
+    if (!walks() || path == NULL) return ORIGINAL(ftw)(path, visit, depth);
     return walk_from(path, (struct tree_walk){.plain = visit});
 }

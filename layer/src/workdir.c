@@ -60,11 +60,13 @@ EXPORT char *getcwd(char *out, size_t size) {
     if (out == NULL) out = malloc(size);
     return out != NULL ? strcpy(out, remote_cwd) : NULL;
 }
+#if !defined(__APPLE__)
 char *__getcwd_chk(char *out, size_t size, size_t room);
 EXPORT char *__getcwd_chk(char *out, size_t size, size_t room) {
     return size > room ? ORIGINAL(__getcwd_chk)(out, size, room) : getcwd(out, size);
 }
 EXPORT char *get_current_dir_name(void) { return remote_cwd[0] != 0 ? strdup(remote_cwd) : ORIGINAL(get_current_dir_name)(); }
+#endif
 
 // In a root directory of its own a program means the files below that, which are this machine's; a folder of the pod cannot be one.
 EXPORT int chroot(const char *path) {
