@@ -5,6 +5,9 @@ CC ?= cc
 # The hooks get NULL where libc's headers say "nonnull", so the compiler must not take it for impossible.
 LAYER_FLAGS = -std=gnu17 -O2 -fPIC -ftls-model=initial-exec -shared -fvisibility=hidden -fno-delete-null-pointer-checks -Wall -Wextra -Werror -Wno-nonnull-compare \
 	-Wl,-z,now,-z,relro,-z,noexecstack,-s
+# Own headers and stubs in place of Apple's, so that every machine builds the same bytes. macOS 12 is what Go needs; a library for it has chained fixups.
+DARWIN_FLAGS = -std=gnu17 -Os -nostdlibinc -isystem layer/include -DMIRRORD_LAYER -fvisibility=hidden -fno-stack-protector -fno-delete-null-pointer-checks \
+	-Wall -Wextra -Werror -dynamiclib -nostdlib -Wl,-install_name,@rpath/libmirrord.dylib,-fixup_chains,-x,-no_data_const
 LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
 FUZZTIME ?= 20s
 
@@ -13,15 +16,26 @@ FUZZTIME ?= 20s
 build: layer # bin/mirrord
 	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
 
-ifeq ($(shell uname -s),Linux)
+ifeq ($(shell uname -s),Darwin)
+DARWIN_CC ?= cc
+layer: layer/lib/libmirrord.dylib
+else
+DARWIN_CC ?= clang-19 -fuse-ld=lld
+ifneq ($(shell command -v clang-19 > /dev/null && command -v ld64.lld-19),)
+layer: layer/lib/libmirrord.so layer/lib/libmirrord.dylib
+else
 layer: layer/lib/libmirrord.so
+	@echo 'layer: the library for macOS is left out (tests/need clang-19 ld64.lld-19 installs what it takes)'
+endif
+endif
 layer/lib/libmirrord.so: $(wildcard layer/src/*) Makefile
 	$(CC) $(LAYER_FLAGS) -o $@.new layer/src/layer.c
 	mv $@.new $@
-else
-layer:
-	@echo 'layer: left out, it is built for Linux only'
-endif
+layer/lib/libmirrord.dylib: $(wildcard layer/src/* layer/include/* layer/include/*/* packaging/universal/*.go codesign/*.go codesign/macho/*.go) layer/libSystem.tbd Makefile # and libmirrord-arm64e.dylib
+	for arch in x86_64 arm64; do $(DARWIN_CC) -target $$arch-apple-macos12.0 $(DARWIN_FLAGS) -o layer/lib/$$arch.slice layer/src/layer.c layer/libSystem.tbd || exit; done
+	go run ./packaging/universal -arm64e -identifier libmirrord-arm64e -o layer/lib/libmirrord-arm64e.dylib layer/lib/x86_64.slice layer/lib/arm64.slice
+	go run ./packaging/universal -identifier libmirrord -o $@ layer/lib/x86_64.slice layer/lib/arm64.slice
+	rm layer/lib/*.slice
 
 # Without names of folders the same sources give the same bytes everywhere.
 mac: # bin/darwin/mirrord, for Apple silicon and Intel, on any system
@@ -66,4 +80,4 @@ fuzz: # every fuzz target, FUZZTIME each
 	FUZZTIME='$(FUZZTIME)' tests/fuzz/run
 
 clean:
-	rm -rf bin layer/lib/*.so layer/lib/*.so.new
+	rm -rf bin layer/lib/*.so layer/lib/*.dylib layer/lib/*.slice layer/lib/*.new

@@ -6,7 +6,6 @@ package layer
 import (
 	"bytes"
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,11 +13,6 @@ import (
 	"os"
 	"path/filepath"
 )
-
-// lib holds the built library; without one, only its README.
-//
-//go:embed all:lib
-var lib embed.FS
 
 // ErrNotBuilt says that the launcher was built without its layer (`go build` alone does that).
 var ErrNotBuilt = errors.New("this mirrord was built without its layer library")

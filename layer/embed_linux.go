@@ -1,4 +1,11 @@
 package layer
 
+import "embed"
+
 // fileName is the library as the dynamic linker of this system wants it named.
 const fileName = "libmirrord.so"
+
+// lib holds the built library; without one, only what says so.
+//
+//go:embed lib/*.so*
+var lib embed.FS

@@ -2,5 +2,12 @@
 
 package layer
 
+import "embed"
+
 // fileName is the library as the dynamic linker of this system wants it named.
 const fileName = "libmirrord.dylib"
+
+// lib holds the built libraries; without them, only what says so.
+//
+//go:embed lib/*.dylib*
+var lib embed.FS

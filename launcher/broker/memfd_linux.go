@@ -57,3 +57,6 @@ func setTimes(fd int, atime, mtime int64) {
 
 // onlyPaths: see Options.Paths.
 const onlyPaths = false
+
+// tagAttribute is the extended attribute that holds the tag of a file where its name cannot be read (Options.Paths). The layer of macOS reads it.
+const tagAttribute = "user.mirrord"

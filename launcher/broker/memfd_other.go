@@ -21,3 +21,6 @@ func setTimes(fd int, atime, mtime int64) {
 
 // onlyPaths: see Options.Paths.
 const onlyPaths = true
+
+// tagAttribute is the extended attribute that holds the tag of a file where its name cannot be read (Options.Paths). The layer of macOS reads it.
+const tagAttribute = "mirrord"

@@ -7,9 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tagAttribute is the extended attribute that holds the tag of a file where its name cannot be read (Options.Paths). The layer of macOS reads it.
-const tagAttribute = "user.mirrord"
-
 // anonymousFile makes a file without a place in any directory: w to fill it, and r, a read-only description of its own at offset 0. The tag can be read
 // from its descriptors.
 func (b *Broker) anonymousFile(tag string) (w, r int, err error) {

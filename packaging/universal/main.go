@@ -1,7 +1,11 @@
 // Universal joins programs for different architectures of macOS to one file, and signs each ad hoc: arm64 programs do not run unsigned, and a
 // signed x86_64 one can be told by its signature, too. The same input gives the same bytes, on any system.
 //
-//	universal -identifier NAME -o FILE SLICE...
+//	universal [-arm64e] -identifier NAME -o FILE SLICE...
+//
+// With -arm64e, which is for a library, its arm64 slice is there a second time, named arm64e. Programs that were built for pointer authentication load no
+// plain arm64 library; when the kernel runs them with the keys off they take this one. It holds no signed pointer, so it is for those alone. dyld prefers it
+// in plain arm64 programs, too (dyld mach_o/GradedArchitectures.cpp), where it is the same code.
 package main
 
 import (
@@ -21,23 +25,31 @@ import (
 func main() {
 	identifier := flag.String("identifier", "", "the program's `name` for the system")
 	out := flag.String("o", "", "the `file` to write")
+	arm64e := flag.Bool("arm64e", false, "add the arm64 slice once more as arm64e")
 	flag.Parse()
-	if err := universal(*out, *identifier, flag.Args()); err != nil {
+	if err := universal(*out, *identifier, *arm64e, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "universal:", err)
 		os.Exit(1)
 	}
 }
 
 // universal writes a new file and renames it: the kernel remembers the signature of one that it has seen (Apple, "Updating Mac Software").
-func universal(out, identifier string, names []string) (err error) {
+func universal(out, identifier string, arm64e bool, names []string) (err error) {
 	if out == "" || len(names) == 0 {
-		return errors.New("usage: universal -identifier NAME -o FILE SLICE...")
+		return errors.New("usage: universal [-arm64e] -identifier NAME -o FILE SLICE...")
 	}
 	slices := make([][]byte, len(names))
 	for i, name := range names {
 		if slices[i], err = os.ReadFile(name); err != nil {
 			return err
 		}
+	}
+	if arm64e {
+		added, err := asARM64e(slices)
+		if err != nil {
+			return err
+		}
+		slices = append(slices, added)
 	}
 	file, err := os.CreateTemp(filepath.Dir(out), ".universal-*")
 	if err != nil {

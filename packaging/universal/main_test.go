@@ -40,7 +40,7 @@ func TestUniversal(t *testing.T) {
 	var made [2][]byte
 	for i := range made {
 		out := filepath.Join(t.TempDir(), "mirrord")
-		if err := universal(out, "mirrord", names); err != nil {
+		if err := universal(out, "mirrord", false, names); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(out)

@@ -1,0 +1,23 @@
+#ifndef _STRING_H_
+#define _STRING_H_
+#include <sys/types.h>
+void *memcpy(void *to, const void *from, size_t size);
+void *memmove(void *to, const void *from, size_t size);
+void *memset(void *to, int value, size_t size);
+int memcmp(const void *a, const void *b, size_t size);
+void *memchr(const void *at, int value, size_t size);
+size_t strlen(const char *s);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t size);
+char *strchr(const char *s, int c);
+char *strrchr(const char *s, int c);
+char *strstr(const char *s, const char *part);
+char *strcpy(char *to, const char *from);
+char *strncpy(char *to, const char *from, size_t size);
+char *stpcpy(char *to, const char *from);
+char *strcat(char *to, const char *from);
+size_t strspn(const char *s, const char *set);
+size_t strcspn(const char *s, const char *set);
+char *strdup(const char *s);
+char *strerror(int error);
+#endif
