@@ -197,7 +197,7 @@ func TestFilesOfThisMachine(t *testing.T) {
 		{"folder", false, syscall.EACCES, ""},
 		{"cut", false, syscall.ENOEXEC, "/bin/cut: malformed at byte 20: "},
 		{"cut", true, syscall.ENOEXEC, "/bin/cut: malformed at byte 20: "}, // no shell gets what is broken
-		{"dylib", false, syscall.ENOEXEC, "/bin/dylib: it is no program but a file of the kind dylib"},
+		{"dylib", false, syscall.ENOEXEC, "/bin/dylib: it is no program but a file of kind dylib"},
 	} {
 		v := For(d).Decide(Request{Path: "/bin/" + tt.name, Cwd: "/", Search: tt.search})
 		if !errors.Is(v.Err, tt.err) || tt.err == nil && v.Kind != Inject || tt.why != "" && !strings.HasPrefix(v.Err.Error(), tt.why) {

@@ -86,7 +86,7 @@ func sliceOf(s *macho.Slice, signature *codesign.Slice) Slice {
 		out.Fault = &Error{Errno: errBadArch, Why: fmt.Sprintf("bad CPU type: the fat header says %s (%#x), the slice itself %s (%#x)", out.Arch, out.Arch.Subtype, s.Arch, s.Arch.Subtype)}
 		return out
 	case s.Type != macho.Execute:
-		out.Fault = &Error{Errno: syscall.ENOEXEC, Why: fmt.Sprintf("it is no program but a file of the kind %s", s.Type)}
+		out.Fault = &Error{Errno: syscall.ENOEXEC, Why: fmt.Sprintf("it is no program but a file of kind %s", s.Type)}
 		return out
 	}
 	if len(s.Builds) > 0 {

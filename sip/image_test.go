@@ -131,14 +131,14 @@ func TestReadImageRefuses(t *testing.T) {
 	}{
 		{"text", []byte("#!/bin/sh\n"), "not a Mach-O file", 0, ""},
 		{"cut off", arm[:200], "malformed at byte 20: ", 0, ""},
-		{"library", machotest.Image{Kind: machotest.Dylib}.Bytes(), "it is no program but a file of the kind dylib", 0, ""},
+		{"library", machotest.Image{Kind: machotest.Dylib}.Bytes(), "it is no program but a file of kind dylib", 0, ""},
 		{"64-bit offsets", machotest.Fat64(intel, arm), "a fat file of 64-bit offsets", 0, ""},
 		{"twice", machotest.Fat(arm, intel, arm), "it has two arm64 slices", 0, ""},
 		{"overlapping", overlap, "malformed at byte 16384: slice 1 overlaps", 0, ""},
 		{"beyond the end", beyond, "malformed at byte 28: slice 1 ", 0, ""},
 		{"another subtype", other, "", errBadArch, "bad CPU type: the fat header says arm64e (0x80000002), the slice itself arm64 (0x0)"},
 		{"script in it", script, "", syscall.ENOEXEC, "its arm64 slice is not a Mach-O file"},
-		{"library in it", machotest.Fat(intel, machotest.Image{Kind: machotest.Bundle}.Bytes()), "", syscall.ENOEXEC, "it is no program but a file of the kind bundle"},
+		{"library in it", machotest.Fat(intel, machotest.Image{Kind: machotest.Bundle}.Bytes()), "", syscall.ENOEXEC, "it is no program but a file of kind bundle"},
 	} {
 		image, err := readImage(tt.file)
 		if tt.whole != "" {

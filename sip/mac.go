@@ -96,7 +96,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		v.outside("built for " + platformName(s.Platform) + ", which the layer is not")
 	case s.Unsigned && s.Arch.CPU == macho.CPUARM64 && sys.SIP:
 		v.outside("unsigned: the kernel ends native programs of Apple silicon without a signature at their start (codesign -s - FILE signs it)")
-	case s.Arch == macho.ARM64e && s.PlatformByte == 0 && f.flags&sfRestricted == 0:
+	case s.Arch.Preview() && s.PlatformByte == 0 && f.flags&sfRestricted == 0:
 		v.outside("an arm64e program that is not of the system: the kernel ends it at its start (bsd/kern/kern_exec.c, preview ABI)")
 	case s.Encrypted:
 		v.outside("encrypted (from the App Store): it neither takes libraries nor can be copied")

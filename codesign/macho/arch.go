@@ -17,6 +17,13 @@ const (
 // Capabilities are the bits of a subtype that say what the slice can do, not what it needs: the pointer authentication ABI, and others.
 const Capabilities = 0xff000000
 
+// pointerABI are the bits of an arm64e subtype with the version of its pointer authentication ABI (xnu osfmk/mach/machine.h).
+const pointerABI = 0x3f000000
+
+// Preview says that the architecture is arm64e with version 0 of its ABI: the kernel lets only programs of the system have it
+// (xnu bsd/kern/kern_exec.c, "preview arm64e ABI").
+func (a Arch) Preview() bool { return a.Base() == ARM64e.Base() && a.Subtype&pointerABI == 0 }
+
 // Architectures of 64-bit Macs.
 var (
 	X86_64   = Arch{CPUX86_64, 3}

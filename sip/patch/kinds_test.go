@@ -13,7 +13,7 @@ import (
 	"mirrord/codesign/machotest/judge"
 )
 
-const ended = "the kernel ends arm64e programs that are not signed by Apple (bsd/kern/kern_exec.c, preview ABI)"
+const ended = "arm64e programs run as they should only with Apple's own signature (xnu bsd/kern/kern_exec.c, preview ABI)"
 
 // kinds says of each kind of file which slice is copied, or why none is.
 var kinds = map[string]string{

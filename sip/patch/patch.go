@@ -154,7 +154,7 @@ func choose(f *macho.File, arch string) (*macho.Slice, error) {
 		if err := refuse(f.Slices[i]); err != nil {
 			return nil, err
 		}
-		e := &RefusedError{Arch: has[i], Err: errors.New("the kernel ends arm64e programs that are not signed by Apple (bsd/kern/kern_exec.c, preview ABI)")}
+		e := &RefusedError{Arch: has[i], Err: errors.New("arm64e programs run as they should only with Apple's own signature (xnu bsd/kern/kern_exec.c, preview ABI)")}
 		if slices.Contains(has, "x86_64") {
 			e.Hint = "its x86_64 slice can be copied, and runs where Rosetta is"
 		}

@@ -290,9 +290,9 @@ func TestRefused(t *testing.T) {
 		arch string
 		want string
 	}{
-		"arm64e":            {arm64e, "", "its arm64e slice cannot be copied: the kernel ends arm64e programs"},
-		"arm64e by name":    {arm64e, "arm64e", "its arm64e slice cannot be copied: the kernel ends arm64e programs"},
-		"arm64e and Intel":  {machotest.Fat(machotest.Image{Arch: machotest.X86_64}.Bytes(), arm64e), "arm64", "cannot be copied: the kernel ends arm64e programs that are not signed by Apple (bsd/kern/kern_exec.c, preview ABI)\nhint: its x86_64"},
+		"arm64e":            {arm64e, "", "its arm64e slice cannot be copied: arm64e programs run"},
+		"arm64e by name":    {arm64e, "arm64e", "its arm64e slice cannot be copied: arm64e programs run"},
+		"arm64e and Intel":  {machotest.Fat(machotest.Image{Arch: machotest.X86_64}.Bytes(), arm64e), "arm64", "cannot be copied: arm64e programs run as they should only with Apple's own signature (xnu bsd/kern/kern_exec.c, preview ABI)\nhint: its x86_64"},
 		"arm64e.x1":         {x1, "arm64", "its arm64e.x1 slice cannot be copied: "},
 		"no such slice":     {machotest.Fat(arm, arm64e), "x86_64", "it cannot be copied: it has no x86_64 or x86_64h slice but arm64, arm64e"},
 		"no such name":      {arm, "m68k", "it has no m68k slice but arm64"},

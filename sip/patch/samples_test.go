@@ -18,7 +18,7 @@ func TestSamples(t *testing.T) {
 		t.Skip("left out: MIRRORD_SAMPLES names no folder of real programs")
 	}
 	refused := map[string]string{
-		"arm64e":                                 "the kernel ends arm64e programs",
+		"arm64e":                                 "arm64e programs run as they should only",
 		".dylib":                                 "it is no program but a file of kind dylib",
 		"malformed-cputype-apple-cal-fat x86_64": "the fat header calls it cpu 0x1000005/0x80000003",
 		"malformed-cputype-apple-cal-fat i386":   "no Mac of today runs 32-bit",
