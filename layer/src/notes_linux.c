@@ -24,16 +24,20 @@ static int note(int fd, const uint8_t *data, uint32_t size) {
     return sys_send(fd, data, size, MSG_DONTWAIT) == (long)size;
 }
 
+// send_alone sends a frame on a connection and does not wait for an answer.
+static void send_alone(const uint8_t *data, uint32_t size) {
+    int sock = dial(0);
+    if (sock < 0) return;
+    send_all(sock, data, size);
+    sys_close(sock);
+}
+
 void tell(struct frame *f) {
     uint32_t size = frame_end(f);
     int sock = size > 0 ? note_socket() : -1;
     int told = sock >= 0 && note(sock, f->data, size);
     if (sock >= 0) sys_close(sock);
-    if (told || size == 0) return;
-    sock = dial(0);
-    if (sock < 0) return;
-    send_all(sock, f->data, size);
-    sys_close(sock);
+    if (!told && size > 0) send_alone(f->data, size);
 }
 
 // send_hello returns the socket that the answer comes to, or -1.
@@ -44,6 +48,7 @@ static int send_hello(const uint8_t *data, uint32_t size) {
     const sa_family_t any = AF_UNIX;
     if (sys_bind(sock, &any, sizeof any) == 0 && note(sock, data, size)) return sock;
     sys_close(sock);
+    send_alone(data, size); // who is not heard of counts as lost
     return -1;
 }
 
