@@ -32,8 +32,8 @@ type plannedExec struct {
 
 // maxEarly and maxPlans bound what is kept. A build announces thousands of execs a second; most are paired within a millisecond.
 const (
-	maxEarly = 256
-	maxPlans = 1024
+	maxEarly = 4096
+	maxPlans = 4096
 )
 
 // note takes in what is said about processes; other events are ignored. It is safe for concurrent use.
@@ -59,18 +59,13 @@ func (p *plans) note(ev events.Event) {
 		if p.arrived(ev.PID, ev.PPID, ev.Path) {
 			return
 		}
+		row, _ := statOf(ev.PID)
 		// In a process namespace of its own a program does not know its parent's number as we do.
-		if row, ok := statOf(ev.PID); ok && row.ppid != ev.PPID && p.arrived(ev.PID, row.ppid, ev.Path) {
+		if row.ppid != ev.PPID && p.arrived(ev.PID, row.ppid, ev.Path) {
 			return
 		}
-		// And who started it may be gone.
-		if p.drop(func(e plannedExec) bool {
-			if !e.is(ev.Path) {
-				return false
-			}
-			_, there := statOf(e.pid)
-			return !there
-		}, 1) {
+		// An orphan's plan is that of a process that is gone.
+		if (ev.PPID == 1 || row.ppid == 1 || row.ppid == os.Getpid()) && p.drop(func(e plannedExec) bool { return e.is(ev.Path) && !e.there() }, 1) {
 			return
 		}
 		if p.early = append(p.early, ev); len(p.early) > maxEarly {
@@ -95,7 +90,7 @@ func (p *plans) arrived(pid, ppid int, exe string) bool {
 // overtaken says whether the hello of this exec is there already.
 func (p *plans) overtaken(e plannedExec) bool {
 	for i, h := range p.early {
-		if (h.PID == e.pid || h.PPID == e.pid) && e.is(h.Path) {
+		if (h.PID == e.pid || h.PPID == e.pid) && e.at.Sub(h.Time) < helloTime && e.is(h.Path) {
 			p.early = append(p.early[:i], p.early[i+1:]...)
 			return true
 		}
@@ -119,6 +114,13 @@ func (p *plans) drop(fits func(plannedExec) bool, n int) bool {
 	return dropped
 }
 
+// waiting is how many hellos are expected.
+func (p *plans) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open)
+}
+
 // overdue takes out the plans that were made before a time.
 func (p *plans) overdue(before time.Time) (late []plannedExec) {
 	p.mu.Lock()
@@ -135,6 +137,12 @@ func (p *plans) overdue(before time.Time) (late []plannedExec) {
 
 // is compares names only: a program may run under a link's name, as a copy, or elsewhere after chroot.
 func (e plannedExec) is(exe string) bool { return slices.Contains(e.names[:], filepath.Base(exe)) }
+
+// there says whether the process that announced it exists.
+func (e plannedExec) there() bool {
+	_, yes := statOf(e.pid)
+	return yes
+}
 
 func namesOf(program string) [2]string {
 	real := program

@@ -39,6 +39,7 @@ func (b *brokerProcess) supervise() {
 	b.settle()
 	inside := b.census.take(os.Getpid(), true)
 	if b.ending.Signal == 0 { // what was killed may not have come as far
+		b.awaitHellos()
 		b.expectHellos(0)
 	}
 	if inside > 0 && b.ending.Signal == syscall.SIGKILL {
@@ -82,6 +83,18 @@ func (b *brokerProcess) expectHello() {
 	ev.Type, ev.Time, ev.Verdict = events.ProcessLost, time.Time{}, ""
 	ev.Reason = "the layer in it did not reach the broker"
 	b.lose(ev)
+}
+
+// awaitHellos waits as long as hellos still come: after many short programs some lie in a queue.
+func (b *brokerProcess) awaitHellos() {
+	for n := b.plans.waiting(); n > 0; {
+		time.Sleep(dyingTime / 3)
+		left := b.plans.waiting()
+		if left == n {
+			return
+		}
+		n = left
+	}
 }
 
 // expectHellos reports the programs that should have the layer and have not said so for some time.
