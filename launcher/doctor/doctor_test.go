@@ -131,6 +131,25 @@ func TestFolders(t *testing.T) {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
+	store := filepath.Join(t.TempDir(), "copies")
+	if f := examineCopies(store); f.State != OK || f.Message != "no program needed a copy yet" {
+		t.Errorf("%+v", f)
+	}
+	if err := os.MkdirAll(filepath.Join(store, "origins"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(store, "origins", "k"), nil, 0o600), os.Chmod(store, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if f := examineCopies(store); f.State != OK || !strings.HasPrefix(f.Message, "1 program has a copy") {
+		t.Errorf("%+v", f)
+	}
+	if err := os.Chmod(store, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if f := examineCopies(store); f.State != Warning || f.Hint == "" || !strings.Contains(f.Message, "other users may write") {
+		t.Errorf("%+v", f)
+	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"mirrord/launcher/run"
+	"mirrord/sip/copies"
 )
 
 // examineFolders looks at the folders that are used: the cache, from which libraries and copies of programs are loaded, and the one for temporary files.
@@ -18,7 +20,25 @@ func examineFolders() []Finding {
 		message, hint, _ := strings.Cut(err.Error(), "\nhint: ")
 		return []Finding{{Name: "cache", State: Wrong, Message: message, Hint: hint}}
 	}
-	return []Finding{examineCache(cache, noexec), examineTemp(os.TempDir(), noexec)}
+	return []Finding{examineCache(cache, noexec), examineCopies(filepath.Join(cache, "copies")), examineTemp(os.TempDir(), noexec)}
+}
+
+// examineCopies looks at the store of copies of programs. It is not made by that.
+func examineCopies(folder string) Finding {
+	if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
+		return Finding{Name: "copies", State: OK, Message: "no program needed a copy yet"}
+	}
+	if _, err := copies.Open(folder); err != nil {
+		message, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+		return Finding{Name: "copies", State: Warning, Message: "programs that need a copy run outside: " + message, Hint: cmp.Or(hint, "rm -r "+folder+", it is made anew")}
+	}
+	_, size := contents(folder)
+	known, _ := os.ReadDir(filepath.Join(folder, "origins"))
+	what := "programs have copies"
+	if len(known) == 1 {
+		what = "program has a copy"
+	}
+	return Finding{Name: "copies", State: OK, Message: fmt.Sprintf("%d %s in it (%d MiB); what is not used for long is removed", len(known), what, (size+1<<19)>>20)}
 }
 
 func examineCache(folder string, noexec func(string) bool) Finding {
