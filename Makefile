@@ -38,7 +38,7 @@ layer/lib/libmirrord.dylib: $(wildcard layer/src/* layer/include/* layer/include
 	rm layer/lib/*.slice
 
 # Without names of folders the same sources give the same bytes everywhere.
-mac: # bin/darwin/mirrord, for Apple silicon and Intel, on any system
+mac: layer/lib/libmirrord.dylib # bin/darwin/mirrord, for Apple silicon and Intel, on any system
 	mkdir -p bin/darwin
 	for arch in amd64 arm64; do \
 		CGO_ENABLED=0 GOOS=darwin GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o bin/darwin/mirrord-$$arch ./launcher || exit; \
@@ -54,7 +54,7 @@ demo: build # one program, plainly and inside a pod
 	tests/demo/run
 
 test: build vet # everything that can be tested on this machine
-	@tests/need curl python3 node npm setpriv find groff fish git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
+	@tests/need curl python3 node npm setpriv find groff fish shellcheck git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
 		ssh-add qemu-aarch64 aarch64-linux-gnu-gcc npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop python3:debugpy
 	tests/judges go run ./tests/all -race -timeout 20m ./...
 
