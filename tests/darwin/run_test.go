@@ -3,6 +3,7 @@ package darwin
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -156,4 +157,30 @@ func TestUnknownImport(t *testing.T) {
 		run(t, options, nil, program, "call").says(t, "not modelled: no shim for _no_shim_for_this", 134)
 		run(t, append(options, "--unknown"), nil, program).says(t, "no shim: _no_shim_for_this\n", 0)
 	})
+}
+
+// Programs made by Go's own linker: another way to begin, thread data without calls, kqueue, registers in signal handlers, apple behind envp.
+func TestGo(t *testing.T) {
+	t.Parallel()
+	for arch, goarch := range map[string]string{"x86_64": "amd64", "arm64": "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			t.Parallel()
+			need(t)
+			program, dir := filepath.Join(t.TempDir(), "golang"), t.TempDir()
+			cmd := exec.Command("go", "build", "-o", program, "./programs/golang")
+			cmd.Env = append(os.Environ(), "GOOS=darwin", "GOARCH="+goarch, "CGO_ENABLED=0")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("go build: %v\n%s", err, out)
+			}
+			run(t, archs[arch], nil, program, dir).want(t, fmt.Sprintf(`darwin %[1]s %[2]s
+1 file 4 -rw-r-----
+true no such file or directory
+true
+echo <nil>
+[127.0.0.1] <nil>
+child: darwin %[1]s %[2]s
+user defined signal 1
+`, goarch, program), 0)
+		})
+	}
 }

@@ -274,9 +274,10 @@ static void insert_libraries(void) {
 
 // ---- initialisers
 
-static const char *apple[2];
+static const char **apple;
 static int program_argc;
-static char **program_argv;
+static char **program_argv, **words;
+static size_t word_count;
 
 typedef void initialiser(int, char **, char **, const char **, void *);
 
@@ -303,13 +304,37 @@ static void initialise(struct image *image) {
     image_sections(image, initialise_section, NULL);
 }
 
+// lay_out puts the words of the program one behind the other as the kernel does: argc, argv, envp, apple. Go looks for apple behind envp.
+static void lay_out(char **argv, const char *apple_string) {
+    size_t variables = 0;
+    while (environ[variables] != NULL) variables++;
+    word_count = (size_t)program_argc + variables + 5;
+    words = calloc(word_count, sizeof *words);
+    words[0] = (char *)(intptr_t)program_argc;
+    program_argv = memcpy(words + 1, argv, (size_t)program_argc * sizeof *argv);
+    environ = memcpy(program_argv + program_argc + 1, environ, variables * sizeof *environ);
+    apple = (const char **)environ + variables + 1;
+    apple[0] = apple_string;
+}
+
+// start_thread begins a program without LC_MAIN: at the place it says, with those words on the stack.
+static void start_thread(const void *entry) {
+    size_t size = word_count * sizeof *words;
+    void *stack = memcpy(__builtin_alloca_with_align(size, 128), words, size);
+#ifdef __x86_64__
+    __asm__ volatile("movq %0, %%rsp\n xorl %%ebp, %%ebp\n jmpq *%1" : : "r"(stack), "r"(entry) : "memory");
+#else
+    __asm__ volatile("mov sp, %0\n mov x29, xzr\n mov x30, xzr\n br %1" : : "r"(stack), "r"(entry) : "memory");
+#endif
+    __builtin_unreachable();
+}
+
 void dyld_run(const char *path, const uint8_t *bytes, size_t size, int argc, char **argv) {
     static struct image program;
     static char apple_path[PATH_MAX + 32];
-    program_argc = argc, program_argv = argv;
+    program_argc = argc;
     snprintf(executable_path, sizeof executable_path, "%s", path);
     snprintf(apple_path, sizeof apple_path, "executable_path=%s", path);
-    apple[0] = apple_path;
     main_image = &program;
     files_clean(path, program.path);
     const char *fault = image_parse(&program, bytes, size);
@@ -323,6 +348,7 @@ void dyld_run(const char *path, const uint8_t *bytes, size_t size, int argc, cha
     char why[4096];
     image_map(&program);
     if (restricted(&program)) prune_environment();
+    lay_out(argv, apple_path);
     insert_libraries(); // before the program in the order of loading
     append(&program);
     if (!load_dependencies(&program, why, sizeof why)) die("%s", why);
@@ -334,10 +360,11 @@ void dyld_run(const char *path, const uint8_t *bytes, size_t size, int argc, cha
         image_protect(image);
     }
     if (options.unknown) exit(0);
-    if (!program.has_entry) unmodelled("a program without LC_MAIN");
     for (struct image *image = images; image != NULL; image = image->next) initialise(image);
+    if (program.has_thread) start_thread(image_address(&program, program.entry, 1));
+    if (!program.has_entry) die("malformed: %s: no place to begin", path);
     int (*entry)(int, char **, char **, const char **) = image_address(&program, program.preferred + program.entry, 1);
-    exit(entry(argc, argv, environ, apple));
+    exit(entry(argc, program_argv, environ, apple));
 }
 
 // ---- afterwards: dlopen, dlsym, who is at an address

@@ -64,7 +64,9 @@ static const char *parse_segment(struct image *image, const struct segment_comma
     *s = (struct segment){.vmaddr = segment->vmaddr, .vmsize = segment->vmsize, .fileoff = segment->fileoff, .filesize = segment->filesize,
                           .initprot = segment->initprot, .flags = segment->flags};
     memcpy(s->name, segment->segname, 16);
-    if (!inside(image, s->fileoff, s->filesize) || s->filesize > s->vmsize) return "a segment outside the file";
+    if (!inside(image, s->fileoff, s->filesize)) return "a segment outside the file";
+    if (s->vmsize == 0) s->filesize = 0; // not mapped: Go's debugging information
+    if (s->filesize > s->vmsize) return "a segment larger in the file than in memory";
     const struct section *sections = (const void *)(segment + 1);
     for (uint32_t i = 0; i < segment->nsects; i++)
         if (strncmp(sections[i].segname, "__RESTRICT", 16) == 0 && strncmp(sections[i].sectname, "__restrict", 16) == 0) image->restrict_section = true;
@@ -122,6 +124,13 @@ static const char *parse_command(struct image *image, const struct load_command 
         image->has_entry = true;
         image->entry = ((const struct entry_command *)command)->entryoff;
     }
+    if (command->cmd == LC_UNIXTHREAD) {
+        const struct thread_command *thread = (const void *)command;
+        uint32_t index = HOST_CPU == CPU_X86_64 ? X86_RIP : ARM_PC, flavor = HOST_CPU == CPU_X86_64 ? X86_THREAD_STATE64 : ARM_THREAD_STATE64;
+        if (command->cmdsize < sizeof *thread + (index + 1) * sizeof(uint64_t) || thread->flavor != flavor) return "a thread of another machine";
+        image->has_thread = true;
+        image->entry = thread->registers[index];
+    }
     if (command->cmd == LC_ENCRYPTION_INFO_64 && command->cmdsize >= sizeof(struct encryption_command)) image->encrypted = ((const struct encryption_command *)command)->cryptid != 0;
     return NULL;
 }
@@ -144,7 +153,7 @@ const char *image_parse(struct image *image, const uint8_t *bytes, size_t size) 
     uint64_t low = UINT64_MAX, high = 0;
     for (int i = 0; i < image->segment_count; i++) {
         struct segment *s = &image->segments[i];
-        if (s->initprot == 0 && s->filesize == 0) continue; // __PAGEZERO
+        if ((s->initprot == 0 && s->filesize == 0) || s->vmsize == 0) continue; // __PAGEZERO
         if (s->vmaddr < low) low = s->vmaddr;
         if (s->vmaddr + s->vmsize > high) high = s->vmaddr + s->vmsize;
     }
@@ -154,15 +163,25 @@ const char *image_parse(struct image *image, const uint8_t *bytes, size_t size) 
     return NULL;
 }
 
+// On arm64 darwin keeps the data of a thread at tpidrro_el0, which nobody but the kernel can set. Linux's tpidr_el0 takes its place (shim_threads.c).
+static void replace_thread_register(uint32_t *code, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if ((code[i] & 0xffffffe0) == 0xd53bd060) code[i] -= 0x20; // mrs xN, tpidrro_el0
+}
+
 // The bytes are copied, not mapped: a slice need not begin at a page of this system (arm64 segments are cut at 16 KiB, which 4 KiB divides).
 void image_map(struct image *image) {
-    void *memory = mmap(NULL, image->extent + 0x4000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bool slides = image->file_header->filetype != MH_EXECUTE || (image->file_header->flags & MH_PIE) != 0;
+    void *wanted = slides ? NULL : (void *)image->preferred;
+    void *memory = mmap(wanted, image->extent + 0x4000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (slides ? 0 : MAP_FIXED_NOREPLACE), -1, 0);
     if (memory == MAP_FAILED) die("no memory for %s", image->path);
-    image->base = (uint8_t *)(((uintptr_t)memory + 0x3fff) & ~(uintptr_t)0x3fff);
+    image->base = slides ? (uint8_t *)(((uintptr_t)memory + 0x3fff) & ~(uintptr_t)0x3fff) : memory;
     image->slide = (intptr_t)image->base - (intptr_t)image->preferred;
     for (int i = 0; i < image->segment_count; i++) {
         struct segment *s = &image->segments[i];
-        if (s->filesize > 0) memcpy(image_address(image, s->vmaddr, s->vmsize), image->bytes + s->fileoff, s->filesize);
+        if (s->filesize == 0) continue;
+        uint32_t *at = memcpy(image_address(image, s->vmaddr, s->vmsize), image->bytes + s->fileoff, s->filesize);
+        if (HOST_CPU == CPU_ARM64 && (s->initprot & 4) != 0) replace_thread_register(at, s->filesize / 4);
     }
 }
 

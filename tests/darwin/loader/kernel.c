@@ -72,7 +72,7 @@ static bool blank(char c) { return c == ' ' || c == '\t'; }
 static int script_words(struct activation *a, size_t length) {
     char *line = a->head + 2, *end = line;
     while (end < a->head + length && *end != '\n' && *end != '#') end++;
-    if (end >= a->head + SCRIPT_HEAD || end >= a->head + length) return D_ENOEXEC; // NUL, which fills the buffer, ends nothing
+    if (end == a->head + length) return D_ENOEXEC; // not within the buffer, or not at all: its NUL ends nothing
     *end = 0;
     for (char *at = line; at < end;) {
         while (at < end && blank(*at)) *at++ = 0;

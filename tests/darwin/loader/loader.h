@@ -110,7 +110,7 @@ struct image {
     struct symtab_command symtab;
     struct build_version_command build;
     uint64_t entry;
-    bool has_entry, restrict_section, encrypted;
+    bool has_entry, has_thread, restrict_section, encrypted;
     uint8_t *base; // of the mapped memory, where the lowest segment lies
     uint64_t preferred, extent;
     intptr_t slide;
@@ -170,7 +170,7 @@ struct shim {
     uint8_t fixed; // arm64: number of arguments in registers before the variadic ones; 0: not variadic
 };
 extern const struct shim file_shims[], directory_shims[], process_shims[], spawn_shims[], signal_shims[], thread_shims[], socket_shims[], name_shims[], memory_shims[],
-    string_shims[], stdio_shims[], system_shims[], dyld_shims[], tool_shims[];
+    string_shims[], stdio_shims[], system_shims[], dyld_shims[], tool_shims[], event_shims[];
 void stubs_make(void);
 uintptr_t stub_of(const char *symbol); // 0 when unknown
 uintptr_t stub_unknown(const char *symbol); // aborts by name when called

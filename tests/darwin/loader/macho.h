@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum { FAT_MAGIC = 0xcafebabe, MH_MAGIC_64 = 0xfeedfacf };
-enum { MH_EXECUTE = 2, MH_DYLIB = 6, MH_BUNDLE = 8 };
+enum { MH_EXECUTE = 2, MH_DYLIB = 6, MH_BUNDLE = 8, MH_PIE = 0x200000 };
 enum { CPU_X86_64 = 0x01000007, CPU_ARM64 = 0x0100000c, CPU_ANY = -1 };
 enum { SUBTYPE_X86_64 = 3, SUBTYPE_X86_64H = 8, SUBTYPE_ARM64 = 0, SUBTYPE_ARM64_V8 = 1, SUBTYPE_ARM64E = 2, SUBTYPE_MASK = 0x00ffffff };
 #define SUBTYPE_VERSIONED 0x80000000u // arm64e with an ABI version in bits 24 to 27
@@ -25,6 +25,7 @@ struct mach_header {
 
 #define LC_REQ_DYLD 0x80000000u
 #define LC_SYMTAB 0x2u
+#define LC_UNIXTHREAD 0x5u
 #define LC_DYSYMTAB 0xbu
 #define LC_LOAD_DYLIB 0xcu
 #define LC_ID_DYLIB 0xdu
@@ -93,6 +94,12 @@ struct entry_command {
     uint32_t cmd, cmdsize;
     uint64_t entryoff, stacksize;
 };
+
+struct thread_command { // registers as 64-bit words; where to begin is one of them
+    uint32_t cmd, cmdsize, flavor, count;
+    uint64_t registers[];
+};
+enum { X86_THREAD_STATE64 = 4, X86_RIP = 16, ARM_THREAD_STATE64 = 6, ARM_PC = 32 };
 
 struct build_version_command {
     uint32_t cmd, cmdsize, platform, minos, sdk, ntools;

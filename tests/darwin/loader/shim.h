@@ -37,6 +37,7 @@ struct darwin_stat {
     int64_t spares[2];
 };
 void threads_forked(void); // in the child: the other threads are gone, and what they held stays held
+void events_forked(void);  // and the kqueues are closed
 struct stat;
 void stat_to_darwin(const struct stat *from, const char *path, struct darwin_stat *to); // path may be NULL: then without flags of the table
 

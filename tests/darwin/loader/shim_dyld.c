@@ -5,7 +5,7 @@
 
 extern char **environ;
 
-static __thread char last_error[4096];
+static char last_error[4096];
 static __thread bool has_error;
 enum { SYSTEM = 0x1000 }; // the handle of a library of the system
 

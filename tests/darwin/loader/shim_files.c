@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -401,6 +402,13 @@ static int d_removexattr(const char *path, const char *name, int options) {
     return (int)ret(((options & D_XATTR_NOFOLLOW) != 0 ? lremovexattr : removexattr)(path, attribute(name, own)));
 }
 
+static int d_sendfile(int from, int to, off_t at, off_t *n, void *headers, int flags) {
+    if (headers != NULL || flags != 0) unmodelled("sendfile with headers or flags");
+    ssize_t sent = sendfile(to, from, &at, *n == 0 ? 0x7ffff000 : (size_t)*n);
+    *n = sent < 0 ? 0 : sent;
+    return sent < 0 ? (int)ret(-1) : 0;
+}
+
 static long d_pathconf(const char *path, int name) {
     (void)path;
     return name == 4 ? 255 : name == 5 ? 1024 : ret((errno = EINVAL, -1));
@@ -413,6 +421,9 @@ const struct shim file_shims[] = {
     OWN_PLAIN(lseek), OWN_PLAIN(dup), OWN_PLAIN(dup2), OWN_PLAIN(pipe), OWN_PLAIN(ftruncate), OWN_PLAIN(truncate), OWN_PLAIN(flock),
     OWN_AS(INODE64("stat"), stat, PLAIN), OWN_AS(INODE64("lstat"), lstat, PLAIN), OWN_AS(INODE64("fstat"), fstat, PLAIN), OWN_AS(INODE64("fstatat"), fstatat, PLAIN),
     OWN_AS(INODE64("statfs"), statfs, PLAIN), OWN_AS(INODE64("fstatfs"), fstatfs, PLAIN),
+#ifdef __x86_64__ // Go's names for them
+    OWN_AS("stat64", stat, PLAIN), OWN_AS("lstat64", lstat, PLAIN), OWN_AS("fstat64", fstat, PLAIN), OWN_AS("fstatat64", fstatat, PLAIN),
+#endif
     OWN_PLAIN(unlink), OWN_PLAIN(rmdir), OWN(remove), OWN_PLAIN(chdir), OWN_PLAIN(chroot), OWN_PLAIN(mkdir), OWN_PLAIN(mkfifo), OWN_PLAIN(chmod), OWN_PLAIN(access),
     OWN_PLAIN(faccessat), OWN_PLAIN(fchdir), OWN_PLAIN(fchmod), OWN_PLAIN(fchmodat), OWN_PLAIN(chown), OWN_PLAIN(lchown), OWN_PLAIN(fchown), OWN_PLAIN(fchownat),
     OWN_PLAIN(unlinkat), OWN_PLAIN(mkdirat), OWN_PLAIN(rename), OWN_PLAIN(renameat), OWN_PLAIN(renameatx_np), OWN_PLAIN(renamex_np), OWN_PLAIN(link), OWN_PLAIN(linkat),
@@ -420,4 +431,4 @@ const struct shim file_shims[] = {
     OWN(mkstemp), OWN(mkostemp), OWN(mkstemps), OWN(mkostemps), OWN(mkdtemp), OWN_PLAIN(utimes), OWN_PLAIN(lutimes), OWN_PLAIN(futimes), OWN_PLAIN(utimensat), OWN_PLAIN(futimens),
     {"_chflags", (const void *)no_flags, PLAIN, 0}, {"_fchflags", (const void *)no_flags, PLAIN, 0}, {"_lchflags", (const void *)no_flags, PLAIN, 0},
     OWN_PLAIN(getxattr), OWN_PLAIN(fgetxattr), OWN_PLAIN(listxattr), OWN_PLAIN(flistxattr), OWN_PLAIN(setxattr), OWN_PLAIN(removexattr), OWN_PLAIN(fsetxattr), OWN_PLAIN(fremovexattr), OWN(pathconf), OWN(statvfs), OWN(fstatvfs), OWN_PLAIN(lchmod), OWN_PLAIN(mknod),
-    OWN_PLAIN(utime), END};
+    OWN_PLAIN(utime), OWN_PLAIN(sendfile), END};

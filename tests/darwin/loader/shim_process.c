@@ -17,6 +17,7 @@ extern char **environ;
 static int after_fork(int pid) {
     if (pid == 0) {
         threads_forked();
+        events_forked();
         forked_child = true;
         stubs_slow = 1;
     }

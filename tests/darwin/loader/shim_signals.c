@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <time.h>
+#include <ucontext.h>
 
 struct darwin_siginfo {
     int32_t number, error, code, pid;
@@ -41,6 +42,55 @@ static uint32_t mask_to_darwin(const sigset_t *set) {
     return mask;
 }
 
+// ---- the context that a handler gets: Go reads the registers in it, and changes them
+
+#ifdef __x86_64__
+struct machine_context {
+    uint16_t trap, cpu;
+    uint32_t error;
+    uint64_t fault_address, registers[21]; // rax rbx rcx rdx rdi rsi rbp rsp r8-r15 rip rflags cs fs gs
+    uint8_t floats[524];
+};
+static const int registers_of[] = {REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RDI, REG_RSI, REG_RBP, REG_RSP, REG_R8, REG_R9,
+                                   REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP, REG_EFL};
+static void registers(ucontext_t *own, struct machine_context *to, bool back) {
+    for (size_t i = 0; i < COUNT(registers_of); i++) {
+        if (back) own->uc_mcontext.gregs[registers_of[i]] = (greg_t)to->registers[i];
+        else to->registers[i] = (uint64_t)own->uc_mcontext.gregs[registers_of[i]];
+    }
+    to->registers[18] = 0x2b; // cs
+    to->error = (uint32_t)own->uc_mcontext.gregs[REG_ERR], to->trap = (uint16_t)own->uc_mcontext.gregs[REG_TRAPNO];
+    to->fault_address = (uint64_t)own->uc_mcontext.gregs[REG_CR2];
+}
+#else
+struct machine_context {
+    uint64_t fault_address;
+    uint32_t syndrome, exception;
+    uint64_t registers[33]; // x0-x28 fp lr sp pc
+    uint32_t cpsr, pad;
+    uint8_t floats[528];
+};
+static void registers(ucontext_t *own, struct machine_context *to, bool back) {
+    uint64_t *sp = (uint64_t *)&own->uc_mcontext.sp, *pc = (uint64_t *)&own->uc_mcontext.pc;
+    if (back) memcpy(own->uc_mcontext.regs, to->registers, 31 * 8), *sp = to->registers[31], *pc = to->registers[32];
+    else memcpy(to->registers, own->uc_mcontext.regs, 31 * 8), to->registers[31] = *sp, to->registers[32] = *pc;
+    to->fault_address = own->uc_mcontext.fault_address;
+}
+#endif
+
+struct darwin_ucontext {
+    int onstack;
+    uint32_t mask;
+    struct {
+        void *at;
+        size_t size;
+        int flags;
+    } stack;
+    void *link;
+    size_t size;
+    struct machine_context *machine;
+};
+
 static void handle(int number, siginfo_t *info, void *context) {
     int signal = signal_to_darwin(number), saved = darwin_errno, saved_linux = errno;
     const struct darwin_sigaction *action = &actions[signal];
@@ -48,8 +98,14 @@ static void handle(int number, siginfo_t *info, void *context) {
     if (number == SIGCHLD || info->si_code <= 0) own.pid = info->si_pid, own.uid = info->si_uid;
     if (number == SIGCHLD) own.status = info->si_code == CLD_EXITED ? info->si_status : signal_to_darwin(info->si_status);
     if (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE) own.address = info->si_addr;
-    if ((action->flags & D_SA_SIGINFO) != 0) ((void (*)(int, void *, void *))action->handler)(signal, &own, context);
-    else ((void (*)(int))action->handler)(signal);
+    if ((action->flags & D_SA_SIGINFO) != 0) {
+        ucontext_t *linux_context = context;
+        struct machine_context machine = {0};
+        struct darwin_ucontext darwin = {.mask = mask_to_darwin(&linux_context->uc_sigmask), .size = sizeof machine, .machine = &machine};
+        registers(linux_context, &machine, false);
+        ((void (*)(int, void *, void *))action->handler)(signal, &own, &darwin);
+        registers(linux_context, &machine, true);
+    } else ((void (*)(int))action->handler)(signal);
     darwin_errno = saved, errno = saved_linux;
 }
 

@@ -50,6 +50,7 @@ static const struct {
     {"kern.argmax", 1, 8, NULL, 1048576, 4}, {"kern.hostname", 1, 10, "mac.local", 0, 0}, {"kern.osversion", 1, 65, "24B83", 0, 0}, {"kern.osproductversion", 0, 0, "15.1", 0, 0},
     {"kern.bootargs", 0, 0, "", 0, 0}, {"hw.ncpu", 6, 3, NULL, 2, 4}, {"hw.logicalcpu", 0, 0, NULL, 2, 4}, {"hw.physicalcpu", 0, 0, NULL, 2, 4}, {"hw.activecpu", 6, 25, NULL, 2, 4},
     {"hw.memsize", 6, 24, NULL, 8ull << 30, 8}, {"hw.cachelinesize", 0, 0, NULL, 64, 8}, {"hw.model", 6, 2, "Mac14,2", 0, 0},
+    {"kern.ipc.somaxconn", 0, 0, NULL, 128, 4},
 };
 
 static int give(const void *value, size_t size, void *to, size_t *room) {
@@ -120,8 +121,23 @@ static int process_arguments(int pid, void *to, size_t *room) {
     return give(own, length + 4, to, room);
 }
 
+// name_to_numbers is sysctl 0.3: our own numbers for a name, MADE and its place in one of the tables.
+enum { MADE = 0x7000, MADE_OF_MACHINE };
+static const char *const machine_names[] = {"hw.optional.arm64", "sysctl.proc_translated", "hw.machine", "hw.cputype", "hw.cpusubtype", "hw.pagesize", "kern.curproc_arch_affinity"};
+static int name_to_numbers(const char *name, void *to, size_t *room) {
+    int numbers[2];
+    for (numbers[0] = MADE, numbers[1] = 0; numbers[1] < (int)COUNT(values); numbers[1]++)
+        if (strcmp(values[numbers[1]].name, name) == 0) return give(numbers, sizeof numbers, to, room);
+    for (numbers[0] = MADE_OF_MACHINE, numbers[1] = 0; numbers[1] < (int)COUNT(machine_names); numbers[1]++)
+        if (strcmp(machine_names[numbers[1]], name) == 0) return give(numbers, sizeof numbers, to, room);
+    return fail(D_ENOENT);
+}
+
 static int d_sysctl(const int *name, unsigned count, void *to, size_t *room, const void *new, size_t new_size) {
     enum { KERN = 1, HW = 6, PROC = 14, PROC_PID = 1, PROCARGS2 = 49 };
+    if (count == 2 && name[0] == 0 && name[1] == 3) return name_to_numbers(new, to, room);
+    if (count == 2 && name[0] == MADE) return d_sysctlbyname(values[name[1]].name, to, room, new, new_size);
+    if (count == 2 && name[0] == MADE_OF_MACHINE) return machine_value(machine_names[name[1]], to, room, new, new_size);
     if (count == 3 && name[0] == KERN && name[1] == PROCARGS2) return process_arguments(name[2], to, room);
     if (count == 2 && name[0] == HW && name[1] == 1) return machine_value("hw.machine", to, room, new, new_size);
     if (count == 2 && name[0] == HW && name[1] == 7) return give_number(HOST_CPU == CPU_X86_64 ? 0x1000 : 0x4000, 4, to, room);
@@ -181,6 +197,9 @@ static size_t d_confstr(int name, char *to, size_t room) {
     return strlen(text) + 1;
 }
 static int d_getentropy(void *to, size_t n) { return (int)ret(getentropy(to, n)); }
+// Go calls both once, so that what they set up is there before a fork.
+static bool d_notify_is_valid_token(int token) { return (void)token, false; }
+static void *d_xpc_date_create_from_current(void) { return NULL; }
 static int d_getloadavg(double *to, int n) { return getloadavg(to, n); }
 static void d_uuid_unparse_upper(const uint8_t from[16], char *to) {
     for (int i = 0; i < 16; i++) to += sprintf(to, "%02X%s", from[i], i == 3 || i == 5 || i == 7 || i == 9 ? "-" : "");
@@ -190,5 +209,5 @@ const struct shim system_shims[] = {
     OWN_AS("__error", error, PLAIN), OWN_PLAIN(clock_gettime), OWN_PLAIN(clock_getres), OWN_PLAIN(clock_gettime_nsec_np), OWN_PLAIN(mach_absolute_time),
     OWN_AS("mach_continuous_time", mach_absolute_time, PLAIN), OWN_PLAIN(mach_timebase_info), OWN_PLAIN(gettimeofday), CANCEL(nanosleep), CANCEL(usleep), SAME_PLAIN(sleep),
     SAME_PLAIN(time), SAME(times), SAME(localtime), SAME(localtime_r), SAME(gmtime), SAME(gmtime_r), SAME(mktime), SAME(strftime), SAME(tzset), OWN_PLAIN(sysctlbyname),
-    OWN_PLAIN(sysctl), OWN_PLAIN(uname), OWN_PLAIN(proc_pidpath), OWN_PLAIN(csops), OWN(sysconf), OWN(confstr), OWN_PLAIN(getentropy), OWN(getloadavg), OWN(uuid_unparse_upper),
+    OWN_PLAIN(sysctl), OWN_PLAIN(uname), OWN_PLAIN(proc_pidpath), OWN_PLAIN(csops), OWN(sysconf), OWN(confstr), OWN_PLAIN(getentropy), OWN(notify_is_valid_token), OWN(xpc_date_create_from_current), OWN(getloadavg), OWN(uuid_unparse_upper),
     SAME(arc4random), SAME(arc4random_buf), SAME(arc4random_uniform), END};

@@ -24,7 +24,6 @@ void threads_forked(void) {
     self();
     forked_at = atomic_load(&last_id);
 }
-__attribute__((constructor)) static void first_thread(void) { self(); }
 
 static void check_owner(uint32_t owner, const char *what) {
     if (forked_child && owner != 0 && owner != self() && owner <= forked_at)
@@ -197,12 +196,77 @@ static int d_pthread_attr_setdetachstate(struct thread_attributes *a, int state)
 static int d_pthread_attr_setstacksize(struct thread_attributes *a, size_t size) { return a->stack = size, 0; }
 static int d_pthread_attr_getstacksize(const struct thread_attributes *a, size_t *size) { return *size = a->stack == 0 ? 524288 : a->stack, 0; }
 
+// ---- data of threads. Programs may find it without a call, by gs or tpidrro_el0 and the key: Go does. So the keys' values lie in one array, near what takes the
+// register's place here: gs itself, and tpidr_el0, which image.c puts into the instructions. Go looks for its key's value within 4096 bytes of it.
+
+enum { FIRST_KEY = 8, KEYS = 128 }; // 6 is the slot that programs like Go may have for themselves on x86_64
+static __thread uintptr_t slots[KEYS];
+static struct {
+    bool used;
+    void (*end)(void *);
+} keys[KEYS];
+static pthread_key_t at_end;
+
+static void end_of_thread(void *unused) {
+    (void)unused;
+    for (int round = 0, again = 1; round < 4 && again; round++) {
+        again = 0;
+        for (int i = FIRST_KEY; i < KEYS; i++) {
+            void *value = (void *)slots[i];
+            slots[i] = 0;
+            if (value == NULL || !keys[i].used || keys[i].end == NULL) continue;
+            keys[i].end(value);
+            again = 1;
+        }
+    }
+}
+static void begin_slots(void) {
+    pthread_setspecific(at_end, slots);
+#ifdef __x86_64__
+    slots[0] = (uintptr_t)slots;
+    syscall(SYS_arch_prctl, 0x1001, slots); // ARCH_SET_GS
+#endif
+}
+static int d_pthread_key_create(unsigned long *key, void (*end)(void *)) {
+    for (unsigned long i = FIRST_KEY; i < KEYS; i++) {
+        if (__atomic_exchange_n(&keys[i].used, true, __ATOMIC_SEQ_CST)) continue;
+        keys[i].end = end;
+        *key = i;
+        return 0;
+    }
+    return D_EAGAIN;
+}
+static bool is_key(unsigned long key) { return key < KEYS && keys[key].used; }
+static int d_pthread_key_delete(unsigned long key) { return is_key(key) ? (keys[key].used = false, 0) : D_EINVAL; }
+static void *d_pthread_getspecific(unsigned long key) { return is_key(key) ? (void *)slots[key] : NULL; }
+static int d_pthread_setspecific(unsigned long key, const void *value) { return is_key(key) ? (slots[key] = (uintptr_t)value, 0) : D_EINVAL; }
+
+__attribute__((constructor)) static void first_thread(void) {
+    self();
+    pthread_key_create(&at_end, end_of_thread);
+    begin_slots();
+}
+
+struct start {
+    void *(*function)(void *);
+    void *argument;
+};
+static void *begin_thread(void *given) {
+    struct start start = *(struct start *)given;
+    free(given);
+    begin_slots();
+    return start.function(start.argument);
+}
+
 static int d_pthread_create(pthread_t *thread, const struct thread_attributes *a, void *(*function)(void *), void *argument) {
     pthread_attr_t own;
     pthread_attr_init(&own);
     if (a != NULL && a->detached) pthread_attr_setdetachstate(&own, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&own, a == NULL || a->stack < 524288 ? 524288 : a->stack); // what a thread of darwin has: 512 KiB
-    int result = pthread_create(thread, &own, function, argument);
+    struct start *start = malloc(sizeof *start);
+    *start = (struct start){function, argument};
+    int result = pthread_create(thread, &own, begin_thread, start);
+    if (result != 0) free(start);
     pthread_attr_destroy(&own);
     return errno_to_darwin(result);
 }
@@ -215,16 +279,6 @@ static uint32_t d_pthread_mach_thread_np(pthread_t thread) { return (void)thread
 static uint32_t d_mach_thread_self(void) { return self() << 8 | 3; }
 static int d_pthread_setname_np(const char *name) { return (void)name, 0; }
 static int d_pthread_getname_np(pthread_t thread, char *to, size_t room) { return (void)thread, room > 0 ? (*to = 0, 0) : D_ERANGE; }
-
-static int d_pthread_key_create(unsigned long *key, void (*end)(void *)) {
-    pthread_key_t own;
-    int result = pthread_key_create(&own, end);
-    *key = own;
-    return errno_to_darwin(result);
-}
-static int d_pthread_key_delete(unsigned long key) { return errno_to_darwin(pthread_key_delete((pthread_key_t)key)); }
-static void *d_pthread_getspecific(unsigned long key) { return pthread_getspecific((pthread_key_t)key); }
-static int d_pthread_setspecific(unsigned long key, const void *value) { return errno_to_darwin(pthread_setspecific((pthread_key_t)key, value)); }
 static int d_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void)) { return errno_to_darwin(pthread_atfork(before, parent, child)); }
 
 const struct shim thread_shims[] = {
