@@ -41,12 +41,29 @@ func TestMain(m *testing.M) {
 
 // loader builds darwin-x86_64 and darwin-arm64 once, and returns the first.
 var loader = sync.OnceValues(func() (string, error) {
+	if err := looked("loader/*"); err != nil {
+		return "", err
+	}
 	cmd := exec.Command("loader/build", workshop)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("loader/build: %w\n%s", err, out)
 	}
 	return filepath.Join(workshop, "darwin-x86_64"), nil
 })
+
+// looked reads what others will compile, so that the go command knows that the result of the tests depends on it.
+func looked(pattern string) error {
+	files, err := filepath.Glob(pattern)
+	for _, file := range files {
+		if fi, err := os.Stat(file); err != nil || fi.IsDir() {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			return err
+		}
+	}
+	return err
+}
 
 func need(t *testing.T) {
 	t.Helper()
@@ -76,6 +93,9 @@ func build(t *testing.T, name, arch string, flags ...string) string {
 	out := filepath.Join(workshop, key)
 	if _, err := os.Stat(out); err == nil {
 		return out
+	}
+	if err := looked("programs/*"); err != nil {
+		t.Fatal(err)
 	}
 	object := out + ".o"
 	command(t, "clang-19", append(compile, "-target", arch+"-apple-macos11", "-Os", "-nostdinc", "-fno-stack-protector", "-fno-builtin", "-Wall", "-Werror",
@@ -120,10 +140,12 @@ func run(t *testing.T, options, env []string, words ...string) result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a hang ends the program, not the run of the tests
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a hang ends the program and its children, not the run of the tests
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, append(options, words...)...)
 	cmd.Env = append([]string{}, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out, diagnosis bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &diagnosis
 	err = cmd.Run()

@@ -22,7 +22,7 @@ func TestSpawn(t *testing.T) {
 			{"group", setPgroup, "-", "3 4", "0 leader 1"},
 			{"session", setSid, "-", "3 4", "0 leader 1"},
 			{"mask", "c", "mask", "3 4", "20000000 leader 0"},
-			{"exec in place", setExec, "-", "3 4", "0 leader 0"},
+			{"exec in place", setExec, "-", "3 4", "0 leader 1"}, // it is the first process still
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()
