@@ -33,8 +33,8 @@ struct _ftsent {
 #define FTS_PHYSICAL 0x010
 #define FTS_SEEDOT 0x020
 #define FTS_XDEV 0x040
-#define FTS_NAMEONLY 0x1000
-#define FTS_STOP 0x2000
+#define FTS_NAMEONLY 0x100
+#define FTS_STOP 0x200
 #define FTS_OPTIONMASK 0x4ff
 #define FTS_ROOTPARENTLEVEL (-1)
 #define FTS_ROOTLEVEL 0

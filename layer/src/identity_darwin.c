@@ -63,6 +63,13 @@ EXPORT int proc_pidpath(int pid, void *path, uint32_t size) {
     return (int)n;
 }
 
+EXPORT int uname(struct utsname *out) {
+    int result = ORIGINAL(uname)(out);
+    if (result == 0) pod_uname(out);
+    if (result == 0 && identity.translated) strcpy(out->machine, "arm64");
+    return result;
+}
+
 // ---- sysctl
 
 // give answers with size bytes of value as sysctl does: without a buffer their number, ENOMEM when they do not fit.
@@ -103,15 +110,17 @@ EXPORT int sysctlbyname(const char *name, void *old, size_t *old_size, void *val
 }
 
 // rename_image puts the path that was asked for in the place of the copy's in what KERN_PROCARGS2 gave: the number of arguments, the path, zeros up to a
-// multiple of eight, and the strings, which stay where they are. A longer path is left.
-static void rename_image(uint8_t *data, size_t size) {
-    char *path = (char *)data + sizeof(int);
-    size_t room = size > sizeof(int) ? size - sizeof(int) : 0, n = 0;
-    while (n < room && path[n] != 0) n++;
-    while (n < room && path[n] == 0) n++;
-    if (strlen(identity.asked) >= n) return;
-    memset(path, 0, n);
-    strcpy(path, identity.asked);
+// multiple of eight, and the strings, which move up when the path is longer and there is room for that. It returns the new size.
+static size_t rename_image(uint8_t *data, size_t size, size_t room) {
+    size_t from = sizeof(int), to = from, length = strlen(identity.asked) + 1;
+    while (to < size && data[to] != 0) to++;
+    while (to < size && data[to] == 0) to++;
+    size_t missing = to - from < length ? (length - (to - from) + 7) & ~(size_t)7 : 0;
+    if (size + missing > room) return size;
+    memmove(data + to + missing, data + to, size - to);
+    memset(data + from, 0, to + missing - from);
+    memcpy(data + from, identity.asked, length);
+    return size + missing;
 }
 
 EXPORT int sysctl(int *name, unsigned count, void *old, size_t *old_size, void *value, size_t size) {
@@ -121,9 +130,9 @@ EXPORT int sysctl(int *name, unsigned count, void *old, size_t *old_size, void *
                        : name[0] == CTL_HW && name[1] == HW_MACHINE      ? "hw.machine"
                                                                            : NULL;
     if (session.active && text != NULL && value == NULL && answered(text, old, old_size, &result)) return result;
+    size_t room = old != NULL && old_size != NULL ? *old_size : 0;
     result = ORIGINAL(sysctl)(name, count, old, old_size, value, size);
-    if (unlikely(is_copy()) && result == 0 && count == 3 && name[0] == CTL_KERN && name[1] == KERN_PROCARGS2 && name[2] == sys_getpid() &&
-        old != NULL && old_size != NULL)
-        rename_image(old, *old_size);
+    if (unlikely(is_copy()) && result == 0 && count == 3 && name[0] == CTL_KERN && name[1] == KERN_PROCARGS2 && name[2] == sys_getpid() && room > 0)
+        *old_size = rename_image(old, *old_size, room);
     return result;
 }

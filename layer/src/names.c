@@ -289,12 +289,18 @@ EXPORT int __gethostname_chk(char *out, size_t size, size_t room) {
 }
 #endif
 
-EXPORT int uname(struct utsname *out) {
+// pod_uname corrects what the original gave.
+static void pod_uname(struct utsname *out) {
     const char *name = pod_hostname();
+    if (name == NULL) return;
+    strncpy(out->nodename, name, sizeof out->nodename - 1);
+    out->nodename[sizeof out->nodename - 1] = 0;
+}
+
+#if !defined(__APPLE__)
+EXPORT int uname(struct utsname *out) {
     int result = ORIGINAL(uname)(out);
-    if (result == 0 && name != NULL) {
-        strncpy(out->nodename, name, sizeof out->nodename - 1);
-        out->nodename[sizeof out->nodename - 1] = 0;
-    }
+    if (result == 0) pod_uname(out);
     return result;
 }
+#endif
