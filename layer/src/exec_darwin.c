@@ -35,6 +35,8 @@ struct program {
     const char *path;
     char *const *argv;
     char *const *envp;
+    const char *cwd;       // where a relative path is looked for; NULL: where this process is
+    const char *directory; // the working directory while it is one of the pod; empty otherwise
     int substituted; // another file stands in for the one that was asked for
     uint8_t *memory; // of what replaces the caller's; NULL: nothing does
     size_t size;
@@ -43,8 +45,12 @@ struct program {
 // ---- asking
 
 static struct frame exec_frame(uint8_t *data, uint32_t size, const struct program *p) {
-    char cwd[PATH_MAX];
-    if (p->path[0] == '/' || local_path(AT_FDCWD, cwd) <= 0) cwd[0] = 0;
+    char own[PATH_MAX];
+    const char *cwd = p->cwd;
+    if (p->path[0] == '/')
+        cwd = NULL;
+    else if (cwd == NULL && local_path(AT_FDCWD, own) > 0)
+        cwd = own;
     struct frame f = frame_begin(data, size, FRAME_EXEC, session.token);
     put_u8(&f, EXEC_ASK);
     put_str(&f, p->path);
@@ -128,8 +134,9 @@ static char *inserted(struct room *r, const char *list, int with_ours) {
 }
 
 // environment writes the caller's with our variables put back and the answer's edits.
-static char **environment(struct room *r, char **out, char *const envp[], const struct answer *a, int with_ours) {
+static char **environment(struct room *r, char **out, const struct program *p, const struct answer *a, int with_ours) {
     static const char *const ours[] = {insert_name, broker_name, cwd_name, copy_name, light_name};
+    char *const *envp = p->envp;
     char **start = out, *entry;
     uint16_t n;
     if ((entry = inserted(r, variable(envp, insert_name), with_ours)) != NULL) *out++ = entry;
@@ -139,10 +146,10 @@ static char **environment(struct room *r, char **out, char *const envp[], const 
         if (!dropped) *out++ = envp[i];
     }
     *out++ = session.variable;
-    if (remote_cwd[0] != 0) {
+    if (p->directory[0] != 0) {
         *out++ = text(r, cwd_name, sizeof cwd_name - 1);
         r->at--;
-        text(r, remote_cwd, strlen(remote_cwd));
+        text(r, p->directory, strlen(p->directory));
     }
     if (a->flags & EXEC_LIGHT) *out++ = text(r, "MIRRORD_LIGHT=1", 15);
     struct frame f = a->edits;
@@ -188,7 +195,7 @@ static void prepare(struct program *p) {
         *out++ = NULL;
         p->argv = argv;
     }
-    p->envp = environment(&r, out, p->envp, &a, with_ours);
+    p->envp = environment(&r, out, p, &a, with_ours);
 }
 
 static void drop_program(const struct program *p) {
@@ -223,17 +230,17 @@ static int replace_image(const char *path, char *const argv[], char *const envp[
 }
 
 // A relative program below a directory of the pod is looked for at the same path of this machine: programs are never taken from the pod.
-static const char *program_path(const char *path, char buffer[PATH_MAX]) {
-    if (likely(remote_cwd[0] == 0) || path == NULL || path[0] == '/' || strlen(remote_cwd) + strlen(path) + 2 > PATH_MAX) return path;
-    return strcat(strcat(strcpy(buffer, remote_cwd), "/"), path);
+static const char *program_path(const char *directory, const char *path, char buffer[PATH_MAX]) {
+    if (likely(directory[0] == 0) || path == NULL || path[0] == '/' || strlen(directory) + strlen(path) + 2 > PATH_MAX) return path;
+    return strcat(strcat(strcpy(buffer, directory), "/"), path);
 }
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[]) {
     char buffer[PATH_MAX];
-    path = program_path(path, buffer);
+    path = program_path(remote_cwd, path, buffer);
     // What is not there costs no round trip: shells and Python try every folder of PATH.
     if (!session.active || path == NULL || ORIGINAL(access)(path, X_OK) != 0) return ORIGINAL(execve)(path, argv, envp);
-    struct program p = {.path = path, .argv = argv, .envp = envp};
+    struct program p = {.path = path, .argv = argv, .envp = envp, .directory = remote_cwd};
     prepare(&p);
     int result = replace_image(p.path, p.argv, p.envp);
     if (errno == E2BIG) result = ORIGINAL(execve)(path, argv, envp);
@@ -259,10 +266,13 @@ static int spawn_program(pid_t *pid, const struct program *p, const posix_spawn_
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char *const argv[],
                        char *const envp[]) {
     char buffer[PATH_MAX];
-    path = program_path(path, buffer);
+    const struct noted *n = noted_of(actions);
+    int changes = n != NULL && n->changes;
+    path = program_path(changes && n->remote ? n->cwd : changes ? "" : remote_cwd, path, buffer);
     if (!session.active || path == NULL || (path[0] == '/' && ORIGINAL(access)(path, X_OK) != 0))
         return ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
-    struct program p = {.path = path, .argv = argv, .envp = envp != NULL ? envp : *_NSGetEnviron()};
+    struct program p = {.path = path, .argv = argv, .envp = envp != NULL ? envp : *_NSGetEnviron(), .cwd = changes && !n->remote ? n->cwd : NULL,
+                        .directory = !changes ? remote_cwd : n->remote ? n->cwd : ""};
     prepare(&p);
     int err = spawn_program(pid, &p, actions, attributes == NULL && native_spawn != NULL ? &native_spawn : attributes);
     if (err == E2BIG) err = ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);

@@ -46,6 +46,8 @@
 #if defined(__APPLE__)
 #include "identity_darwin.c"
 
+#include "spawn_darwin.c"
+
 #include "exec_darwin.c"
 
 #include "children_darwin.c"
