@@ -1,11 +1,14 @@
 package layer
 
 import (
+	"bytes"
 	"debug/macho"
 	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -102,5 +105,37 @@ func TestDylib(t *testing.T) {
 	}
 	if archs["libmirrord.dylib"] != "CpuAmd64 CpuArm64 " || archs["libmirrord-arm64e.dylib"] != "CpuAmd64 CpuArm64 CpuArm64 " {
 		t.Errorf("slices: %v", archs)
+	}
+}
+
+// TestDylibIsReproducible: what lies in lib is what the sources give, byte for byte, wherever and however often they are built.
+func TestDylibIsReproducible(t *testing.T) {
+	for _, tool := range []string{"make", "go", "clang-19", "ld64.lld-19"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("left out: %s is not installed", tool)
+		}
+	}
+	built, err := os.ReadFile("lib/libmirrord.dylib")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the library for macOS is not built: make layer")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("cp", "-R", "../layer", "../packaging", "../codesign", "../Makefile", "../go.mod", "../go.sum", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command("make", "-B", "-C", dir, "layer/lib/libmirrord.dylib")
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	again, err := os.ReadFile(filepath.Join(dir, "layer/lib/libmirrord.dylib"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(built, again) {
+		t.Error("another build in another folder gives other bytes, or lib/libmirrord.dylib is older than the sources: make layer")
 	}
 }
