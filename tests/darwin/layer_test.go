@@ -246,6 +246,37 @@ func TestLayerCopy(t *testing.T) {
 	})
 }
 
+// A library that is not there any more would end the program before its main.
+func TestLayerWithoutLibrary(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, injected)
+	library := write(t, filepath.Join(t.TempDir(), "libmirrord.dylib"), read(t, dylib(t)))
+	r := run(t, x86, append(s.env, "DYLD_INSERT_LIBRARIES="+library), layerProgram(t, "children", "x86_64"), "unlinked", layerProgram(t, "show", "x86_64"))
+	if !strings.HasPrefix(r.out, "not in the pod\nword show\n") || strings.Contains(r.out, "DYLD_") || r.code != 0 {
+		t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
+	}
+}
+
+// In a program that is only followed nothing is the pod's, and what it starts is.
+func TestLayerLight(t *testing.T) {
+	t.Parallel()
+	parent, child := layerProgram(t, "children", "x86_64"), layerProgram(t, "show", "x86_64")
+	s := newSession(t, func(r sip.Request) sip.Verdict {
+		if r.Path == parent {
+			return sip.Verdict{Kind: sip.ExecOnly, Path: r.Path}
+		}
+		return injected(r)
+	})
+	light := append(s.env, "MIRRORD_LIGHT=1")
+	run(t, x86, light, child).has(t, "not in the pod", "env MIRRORD_LIGHT=1")
+	r := run(t, x86, light, parent, "execve", child)
+	r.has(t, "hello from the pod")
+	if strings.Contains(r.out, "MIRRORD_LIGHT") {
+		t.Errorf("its child is only followed, too\n%s", r.out)
+	}
+	run(t, x86, s.env, parent, "again", parent, "execve", child).has(t, "hello from the pod")
+}
+
 // An x86_64 copy on Apple silicon answers as the native program would, and what it starts runs natively where it can.
 func TestLayerTranslatedCopy(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,10 @@ static int wait_for(pid_t child) {
 
 static int replace(const char *how, const char *program, char **args) {
     const char *name = strrchr(program, '/') + 1;
+    if (strcmp(how, "unlinked") == 0) { // the library is gone since it was loaded
+        unlink(getenv("DYLD_INSERT_LIBRARIES"));
+        execv(program, args);
+    }
     if (strcmp(how, "execve") == 0) execve(program, args, nothing);
     if (strcmp(how, "execle") == 0) execle(program, args[0], "x", NULL, nothing);
     // These pass on the process's own environment, which then names nothing either.
@@ -39,6 +43,7 @@ int main(int argc, char **argv) {
     const char *how = argv[1], *program = argv[2], *name = strrchr(program, '/') + 1;
     char *args[] = {"show", "x", NULL}, line[4096];
     pid_t child;
+    if (strcmp(how, "again") == 0) execv(program, argv + 2);
     if (strcmp(how, "fork") == 0 || strcmp(how, "vfork") == 0) {
         child = strcmp(how, "fork") == 0 ? fork() : vfork();
         if (child == 0) {
