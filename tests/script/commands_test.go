@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait; what is waited for normally comes within milliseconds.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // eventually asks until done says so, and reports whether it ever did.
 func eventually(ctx context.Context, done func() bool) bool {

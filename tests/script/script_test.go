@@ -116,7 +116,7 @@ func run(name string, args ...string) error {
 }
 
 // atMost is how long all scripts together may take. What hangs is then ended and shown, which the limit of `go test` does not do.
-const atMost = 5 * time.Minute
+const atMost = 15 * time.Minute
 
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
