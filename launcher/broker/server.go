@@ -161,9 +161,18 @@ func (b *Broker) listenLayers(name string) (*net.UnixListener, *net.UnixConn, st
 	return l, notes, address, nil
 }
 
-// listenPath opens a socket in a folder that only its owner may enter. Its name is short because sun_path holds 104 bytes.
-func (b *Broker) listenPath() (l *net.UnixListener, err error) {
-	if b.folder, err = os.MkdirTemp(b.TempDir, "mirrord-"); err != nil {
+// maxSocketPath is what sun_path holds on macOS, less its zero (xnu bsd/sys/un.h).
+const maxSocketPath = 103
+
+// listenPath opens a socket in a folder that only its owner may enter; in /tmp where the folder for temporary files has too long a path.
+func (b *Broker) listenPath() (*net.UnixListener, error) {
+	const pattern = "mirrord-*"
+	dir := b.TempDir
+	if len(filepath.Join(dir, pattern, "s"))+len("4294967295") > maxSocketPath {
+		dir = "/tmp"
+	}
+	var err error
+	if b.folder, err = os.MkdirTemp(dir, pattern); err != nil {
 		return nil, err
 	}
 	return net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(b.folder, "s"), Net: "unix"})

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,15 @@ import (
 func TestPaths(t *testing.T) {
 	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){"/small": whole(regular(5), []byte("hello"))})}, func(o *Options) { o.Paths = true })
 	socket := s.socket.Addr().String()
-	if info, err := os.Stat(filepath.Dir(socket)); err != nil || info.Mode() != fs.ModeDir|0o700 || len(socket) > 103 {
+	if info, err := os.Stat(filepath.Dir(socket)); err != nil || info.Mode() != fs.ModeDir|0o700 || len(socket) > maxSocketPath {
 		t.Errorf("socket %q in %v, %v", socket, info, err)
+	}
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 25))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if far := start(t, &fakeAgent{}, func(o *Options) { o.Paths, o.TempDir = true, long }); len(far.socket.Addr().String()) > maxSocketPath {
+		t.Errorf("the socket has a path of %d bytes", len(far.socket.Addr().String()))
 	}
 	tagOf := func(f *os.File) string {
 		var st unix.Stat_t
