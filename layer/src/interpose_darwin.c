@@ -2,6 +2,7 @@
 // what the symbol names here, and the hook has a symbol of its own although the sources call it as the program does.
 #include "layer.h"
 
+#include <copyfile.h>
 #include <dlfcn.h>
 #include <fts.h>
 #include <ftw.h>
@@ -13,6 +14,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/clonefile.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/sysctl.h>

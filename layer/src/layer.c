@@ -44,6 +44,8 @@
 #include "datagrams.c"
 
 #if defined(__APPLE__)
+#include "copies_darwin.c"
+
 #include "identity_darwin.c"
 
 #include "spawn_darwin.c"

@@ -371,13 +371,22 @@ func TestLayerOutside(t *testing.T) {
 	s := newSession(t, func(r sip.Request) sip.Verdict {
 		return sip.Verdict{Kind: sip.Outside, Path: r.Path, Reason: "for a test"}
 	})
-	own := hook(t, "own", "x86_64")
-	env := append(s.env, "DYLD_INSERT_LIBRARIES="+dylib(t)+":"+own)
-	r := run(t, x86, env, parent, "execl", child)
-	if !strings.HasPrefix(r.out, "not in the pod\n") || strings.Contains(r.out, dylib(t)) {
-		t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
+	own, link := hook(t, "own", "x86_64"), filepath.Join(t.TempDir(), "libmirrord.dylib")
+	if err := os.Symlink(dylib(t), link); err != nil {
+		t.Fatal(err)
 	}
-	if e := s.emitted(events.ProcessOutside); len(e) != 1 || e[0].Path != child {
+	for _, library := range []string{dylib(t), link} {
+		env := append(s.env, "DYLD_INSERT_LIBRARIES="+library+":"+own)
+		r := run(t, x86, env, parent, "execve", child)
+		if !strings.HasPrefix(r.out, "not in the pod\n") || strings.Contains(r.out, "DYLD_") || strings.Contains(r.out, "libmirrord") {
+			t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
+		}
+		r = run(t, x86, env, parent, "keep", child)
+		if !strings.HasPrefix(r.out, "not in the pod\n") || !strings.Contains(r.out, "env DYLD_INSERT_LIBRARIES="+own+"\n") {
+			t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
+		}
+	}
+	if e := s.emitted(events.ProcessOutside); len(e) != 4 || e[0].Path != child {
 		t.Errorf("told: %+v", e)
 	}
 }

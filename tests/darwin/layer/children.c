@@ -20,6 +20,7 @@ static int replace(const char *how, const char *program, char **args) {
         unlink(getenv("DYLD_INSERT_LIBRARIES"));
         execv(program, args);
     }
+    if (strcmp(how, "keep") == 0) execv(program, args);
     if (strcmp(how, "execve") == 0) execve(program, args, nothing);
     if (strcmp(how, "execle") == 0) execle(program, args[0], "x", NULL, nothing);
     // These pass on the process's own environment, which then names nothing either.

@@ -1,12 +1,14 @@
 // Files and directories of the pod, as a program for macOS sees them: every function of the hook table that opens, looks at or lists. /srv/data is the pod's.
 #include "testprog.h"
 
+#include <copyfile.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
+#include <sys/clonefile.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -140,6 +142,21 @@ static void directories(void) {
     CHECK(stat("sub/deep", &st) == 0 && open("motd", O_RDONLY) >= 0 && access("../link", R_OK) == 0, "relative paths");
 }
 
+static void copies(const char *folder) {
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/copy", folder);
+    CHECK(clonefile(MOTD, path, 0) < 0 && errno == ENOTSUP, "clonefile");
+    CHECK(copyfile(MOTD, path, NULL, COPYFILE_EXCL) == 0 && is_motd(open(path, O_RDONLY)), "copyfile");
+    CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0640, "its mode: %o", st.st_mode);
+    CHECK(copyfile(MOTD, path, NULL, COPYFILE_EXCL) < 0 && errno == EEXIST, "COPYFILE_EXCL");
+    CHECK(copyfile("/srv/data/none", path, NULL, 0) < 0 && errno == ENOENT, "nothing to copy");
+    char other[PATH_MAX + 8];
+    snprintf(other, sizeof other, "%s.2", path);
+    CHECK(copyfile(path, other, NULL, 0) == 0 && is_motd(open(other, O_RDONLY)), "copyfile on this machine");
+    CHECK(unlink(path) == 0 && unlink(other) == 0, "unlink");
+}
+
 // A file of this machine beside, in the folder that is given.
 static void local(const char *folder) {
     char path[PATH_MAX], text[8];
@@ -155,6 +172,7 @@ int main(int argc, char **argv) {
     CHECK(argc == 2, "a folder of this machine is needed");
     stats();
     streams();
+    copies(argv[1]);
     directories();
     local(argv[1]);
     puts("ok");

@@ -414,6 +414,29 @@ static long d_pathconf(const char *path, int name) {
     return name == 4 ? 255 : name == 5 ? 1024 : ret((errno = EINVAL, -1));
 }
 
+// There are no clones here, so who wants one copies.
+static int d_clonefile(const char *from, const char *to, uint32_t flags) {
+    (void)from, (void)to, (void)flags;
+    return (int)ret((errno = EOPNOTSUPP, -1));
+}
+static int d_clonefileat(int from_dirfd, const char *from, int to_dirfd, const char *to, uint32_t flags) {
+    (void)from_dirfd, (void)to_dirfd;
+    return d_clonefile(from, to, flags);
+}
+static int d_copyfile(const char *from, const char *to, void *state, uint32_t flags) {
+    (void)state;
+    int source = open(from, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    int copy = source >= 0 && fstat(source, &st) == 0 ? open(to, O_WRONLY | O_CREAT | O_CLOEXEC | ((flags & 1u << 17) != 0 ? O_EXCL : O_TRUNC), st.st_mode & 0777) : -1;
+    ssize_t n = copy < 0 ? -1 : 1;
+    while (n > 0) n = sendfile(copy, source, NULL, 1 << 20);
+    int saved = errno;
+    if (copy >= 0) close(copy);
+    if (source >= 0) close(source);
+    errno = saved;
+    return (int)ret(n);
+}
+
 const struct shim file_shims[] = {
     VARIADIC_ROW("open", open, PLAIN, 2), VARIADIC_ROW("open$NOCANCEL", open, PLAIN, 2), VARIADIC_ROW("openat", openat, PLAIN, 3), VARIADIC_ROW("openat$NOCANCEL", openat, PLAIN, 3),
     VARIADIC_ROW("fcntl", fcntl, PLAIN, 2), VARIADIC_ROW("fcntl$NOCANCEL", fcntl, PLAIN, 2), VARIADIC_ROW("ioctl", ioctl, PLAIN, 2),
@@ -431,4 +454,4 @@ const struct shim file_shims[] = {
     OWN(mkstemp), OWN(mkostemp), OWN(mkstemps), OWN(mkostemps), OWN(mkdtemp), OWN_PLAIN(utimes), OWN_PLAIN(lutimes), OWN_PLAIN(futimes), OWN_PLAIN(utimensat), OWN_PLAIN(futimens),
     {"_chflags", (const void *)no_flags, PLAIN, 0}, {"_fchflags", (const void *)no_flags, PLAIN, 0}, {"_lchflags", (const void *)no_flags, PLAIN, 0},
     OWN_PLAIN(getxattr), OWN_PLAIN(fgetxattr), OWN_PLAIN(listxattr), OWN_PLAIN(flistxattr), OWN_PLAIN(setxattr), OWN_PLAIN(removexattr), OWN_PLAIN(fsetxattr), OWN_PLAIN(fremovexattr), OWN(pathconf), OWN(statvfs), OWN(fstatvfs), OWN_PLAIN(lchmod), OWN_PLAIN(mknod),
-    OWN_PLAIN(utime), OWN_PLAIN(sendfile), END};
+    OWN_PLAIN(utime), OWN_PLAIN(sendfile), OWN_PLAIN(clonefile), OWN_PLAIN(clonefileat), OWN(copyfile), END};
