@@ -1,4 +1,4 @@
-// Package darwin holds a loader that runs macOS programs on Linux, as far as the tests of the layer and of sip need it (README.md), and the tests of the loader itself.
+// Package darwin holds a loader that runs macOS programs on Linux, as far as the tests of the layer and of sip need it (README.md), with its own tests.
 package darwin
 
 import (

@@ -33,6 +33,7 @@ func TestInsertedSlices(t *testing.T) {
 	intel, silicon := read(t, hook(t, "intel", "x86_64")), read(t, hook(t, "arm64", "arm64"))
 	e, v1 := as(t, read(t, hook(t, "arm64e", "arm64")), arm64e, signing{}), as(t, read(t, hook(t, "v1", "arm64")), arm64eV1, signing{})
 	haswell := as(t, read(t, hook(t, "haswell", "x86_64")), 8, signing{})
+	opcodes := read(t, library(t, "hook", "arm64", "-no_fixup_chains", "--", `-DNAME="opcodes"`))
 	plain := read(t, build(t, "report", "arm64"))
 	apple := as(t, plain, arm64e, signing{notAdhoc: true, cms: true, platform: 15, identifier: "com.apple.report"})
 	for _, test := range []struct {
@@ -53,8 +54,7 @@ func TestInsertedSlices(t *testing.T) {
 		{"arm64e of Apple", apple, fat(silicon, e), arm, "arm64e: begins", 0},
 		{"thin, wrong", read(t, build(t, "report", "x86_64")), silicon, x86,
 			"mach-o file, but is an incompatible architecture (have 'arm64', need 'x86_64h' or 'x86_64')", 134},
-		{"arm64e with opcodes is taken for a threaded one", plain, as(t, read(t, library(t, "hook", "arm64", "-no_fixup_chains", "--", `-DNAME="x"`)), arm64e, signing{}), arm,
-			"bad bind opcode 0x00", 134},
+		{"arm64e with opcodes is taken for a threaded one", plain, as(t, opcodes, arm64e, signing{}), arm, "bad bind opcode 0x00", 134},
 		{"unsigned", plain, unsigned(silicon), arm, "missing code signature in '", 134},
 		{"changed", plain, changed(silicon), arm, "the hash of a page is wrong", 137},
 		{"unsigned, x86_64", read(t, build(t, "report", "x86_64")), unsigned(intel), x86, "intel: begins", 0},
@@ -101,7 +101,8 @@ func TestRestricted(t *testing.T) {
 				program := write(t, filepath.Join(t.TempDir(), "program"), test.file)
 				r := run(t, append(options, "--files", table(t, program+" "+test.flags)), inserting(lib), program)
 				inserted, kept := strings.Contains(r.err, "hook: begins"), strings.Contains(r.out, "env DYLD_INSERT_LIBRARIES="+lib)
-				if got := map[[2]bool]string{{true, true}: "inserted", {false, true}: "kept", {false, false}: "pruned"}[[2]bool{inserted, kept}]; got != test.does || r.code != 0 {
+				got := map[[2]bool]string{{true, true}: "inserted", {false, true}: "kept", {false, false}: "pruned"}[[2]bool{inserted, kept}]
+				if got != test.does || r.code != 0 {
 					t.Errorf("%q, want %q\nexit %d\n%s%s", got, test.does, r.code, r.out, r.err)
 				}
 				if !strings.Contains(r.out, "env REPORT_KEPT=1") {
@@ -155,7 +156,8 @@ func TestDependencies(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, options, nil, weak).want(t, "missing\n", 0)
-		r := run(t, options, nil, program)
-		r.says(t, "Library not loaded: @rpath/late.dylib\n  Referenced from: "+program+"\n  Reason: tried: '"+filepath.Dir(program)+"/libs/late.dylib' (no such file)", 134)
+		tried := filepath.Dir(program) + "/libs/late.dylib"
+		run(t, options, nil, program).says(t, "Library not loaded: @rpath/late.dylib\n  Referenced from: "+program+
+			"\n  Reason: tried: '"+tried+"' (no such file)", 134)
 	})
 }

@@ -75,7 +75,7 @@ func TestShellFallback(t *testing.T) {
 	run(t, options, nil, build(t, "spawn", "x86_64"), "0", "-", script).says(t, "spawn: 8 Exec format error", 8)
 }
 
-// Which slice of a fat file runs. Every slice is a program that says its architecture; that of arm64e ABI 0 is killed where it is chosen, since it is not Apple's.
+// Which slice of a fat file runs. Every slice is a program that says its architecture; that of arm64e ABI 0 is killed where it is chosen: it is not Apple's.
 func TestSlices(t *testing.T) {
 	t.Parallel()
 	intel, silicon := read(t, build(t, "report", "x86_64")), read(t, build(t, "report", "arm64"))
@@ -104,7 +104,7 @@ func TestSlices(t *testing.T) {
 		{"arm64e of another ABI is better than arm64", fat(silicon, v1), arm, "arm64", 0},
 		{"arm64e of ABI 0 is better than of 1", fat(v1, e), arm, "", 137},
 		{"arm64 V8", v8, arm, "arm64", 0},
-		{"arm64e without a version", as(t, silicon, 2, signing{}), arm, "", 126},
+		{"arm64e of before versions", fat(silicon, as(t, silicon, 2, signing{})), arm, "", 137}, // its version is 0 too
 		{"arm64e.x1 is for other hardware", as(t, silicon, 0x8000000c, signing{}), arm, "", 126},
 		{"kernel's arm64e", as(t, silicon, 0xc0000002, signing{}), arm, "", 126},
 	} {

@@ -49,7 +49,7 @@ func TestSpawn(t *testing.T) {
 	})
 }
 
-// What a child may do before its exec. One that takes memory or waits for a lock that a thread of the parent holds is found out, whether it would have hung or not.
+// What a child may do before its exec. One that takes memory or waits for a lock that a thread of the parent holds is found out, even if it had not hung.
 func TestForked(t *testing.T) {
 	t.Parallel()
 	forEachArch(t, func(t *testing.T, arch string, options []string) {
@@ -61,11 +61,12 @@ func TestForked(t *testing.T) {
 		run(t, options, nil, forked, "malloc", report).says(t, "not modelled: _malloc is called between fork and exec, by "+forked, 134)
 		run(t, options, nil, forked, "lock", report).says(t, "not modelled: _pthread_mutex_lock is called between fork and exec", 134)
 		run(t, free, nil, forked, "malloc", report).says(t, "", 0)
-		run(t, free, nil, forked, "lock", report).says(t, "pthread_mutex_lock waits in the child of a fork for what another thread of the parent holds: a deadlock", 134)
-		run(t, free, nil, forked, "heap", report).says(t, "malloc in the child of a fork, while strdup of another thread of the parent holds the allocator's lock: a deadlock", 134)
+		run(t, free, nil, forked, "lock", report).says(t, "pthread_mutex_lock waits in the child of a fork for what another thread of the parent holds", 134)
+		run(t, free, nil, forked, "heap", report).says(t, "malloc in the child of a fork, while strdup of another thread of the parent holds the allocator's", 134)
 		run(t, inserted, nil, forked, "malloc", report).says(t, "", 0)
 		// A hook that does more than it may is found out as well, even when the program's own calls are not looked at.
-		run(t, inserted, inserting(library(t, "greedy", arch)), forked, "plain", report).says(t, "_malloc is called between fork and exec, by "+library(t, "greedy", arch), 134)
+		greedy := library(t, "greedy", arch)
+		run(t, inserted, inserting(greedy), forked, "plain", report).says(t, "_malloc is called between fork and exec, by "+greedy, 134)
 	})
 }
 
@@ -80,7 +81,8 @@ func TestChain(t *testing.T) {
 		script := write(t, filepath.Join(dir, "script"), []byte("#!/usr/bin/env sh\ncd "+dir+"; report \"$@\"\n"))
 		env := append(inserting(lib), "PATH=/bin:/usr/bin")
 		r := run(t, options, env, script, "one", "two")
-		if r.line("argv[2]") != "two" || strings.Count(r.err, "hook: begins") != 3 || !strings.Contains(r.err, "hook: open "+script) || r.line("path") != "/usr/bin/report" {
+		opened := strings.Contains(r.err, "hook: open "+script)
+		if r.line("argv[2]") != "two" || strings.Count(r.err, "hook: begins") != 3 || !opened || r.line("path") != "/usr/bin/report" {
 			t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
 		}
 		r = run(t, options, env, "/usr/bin/env", "-i", "/usr/bin/report")

@@ -119,7 +119,9 @@ static const struct slice *slice_for_library(const struct slice *slices, int cou
     char has[256], need[256];
     architectures(has, sizeof has, have, count, ",");
     architectures(need, sizeof need, wanted, wanted_count, "' or '");
-    snprintf(why, room, fat ? "fat file, but missing compatible architecture (have '%s', need '%s')" : "mach-o file, but is an incompatible architecture (have '%s', need '%s')",
+    snprintf(why, room,
+             fat ? "fat file, but missing compatible architecture (have '%s', need '%s')"
+                 : "mach-o file, but is an incompatible architecture (have '%s', need '%s')",
              has, need);
     return NULL;
 }
@@ -143,8 +145,10 @@ static bool check_library(struct image *image, char *why, size_t room) {
     const struct signature *s = &image->signature;
     bool strict = HOST_CPU == CPU_ARM64 || (main_image->signature.flags & (CS_RUNTIME | CS_REQUIRE_LV)) != 0;
     if (library_validation(main_image) && !is_platform(s) && (main_image->signature.team[0] == 0 || strcmp(s->team, main_image->signature.team) != 0)) {
-        snprintf(why, room, s->present ? "code signature in '%s' not valid for use in process: mapping process and mapped file (non-platform) have different Team IDs"
-                                       : "code signature in '%s' not valid for use in process: mapped file has no cdhash, completely unsigned?", image->path);
+        snprintf(why, room,
+                 s->present ? "code signature in '%s' not valid for use in process: mapping process and mapped file (non-platform) have different Team IDs"
+                            : "code signature in '%s' not valid for use in process: mapped file has no cdhash, completely unsigned?",
+                 image->path);
         return false;
     }
     if (!s->present && strict) {
@@ -180,7 +184,8 @@ static struct image *load(const char *path, bool launch, bool inserted, char *wh
     snprintf(image->path, sizeof image->path, "%s", path);
     const char *fault = image_parse(image, bytes + slice->offset, slice->size);
     if (fault == NULL && image->file_header->filetype != MH_DYLIB && image->file_header->filetype != MH_BUNDLE) fault = "not a dylib";
-    if (fault == NULL && image->build.cmd != 0 && main_image->build.cmd != 0 && image->build.platform != main_image->build.platform) fault = "incompatible platform";
+    if (fault == NULL && image->build.cmd != 0 && main_image->build.cmd != 0 && image->build.platform != main_image->build.platform)
+        fault = "incompatible platform";
     signature_read(image->bytes, image->size, &image->signature);
     if (fault != NULL) snprintf(why, room, "%s", fault);
     if (fault != NULL || !check_library(image, why, room)) {
@@ -267,7 +272,8 @@ static void insert_libraries(void) {
         if (library_validation(main_image)) continue; // a failed insertion is not fatal there
         if (strncmp(why, "tried: ", 7) != 0) die("terminating because inserted dylib '%s' could not be loaded: %s", path, why);
         snprintf(first, sizeof first, "%.1023s", why + 7);
-        die("terminating because inserted dylib '%s' could not be loaded: tried: %s, '/System/Volumes/Preboot/Cryptexes/OS%s' (no such file), %s", path, first, path, first);
+        die("terminating because inserted dylib '%s' could not be loaded: tried: %s, '/System/Volumes/Preboot/Cryptexes/OS%s' (no such file), %s", path, first,
+            path, first);
     }
     free(copy);
 }

@@ -233,7 +233,8 @@ static struct target *imports(struct image *image, const struct chained_header *
             ordinal = (int8_t)word, weak = word >> 8 & 1, name = word >> 9;
         }
         const char *text = (const char *)blob + header->symbols_offset + name;
-        if (name >= size - header->symbols_offset || memchr(text, 0, size - header->symbols_offset - name) == NULL) die("malformed: %s: an import without a name", image->path);
+        if (name >= size - header->symbols_offset || memchr(text, 0, size - header->symbols_offset - name) == NULL)
+            die("malformed: %s: an import without a name", image->path);
         targets[i].address = symbols_bind(image, ordinal, text, weak);
     }
     return targets;
@@ -253,14 +254,16 @@ static void chains(struct image *image) {
         memcpy(&offset, blob + header->starts_offset + 4 + i * 4, 4);
         if (offset == 0) continue;
         const struct chained_starts *starts = (const void *)(blob + header->starts_offset + offset);
-        if (header->starts_offset + (uint64_t)offset + sizeof *starts > size || sizeof *starts + starts->page_count * 2u > size - header->starts_offset - offset)
+        if (header->starts_offset + (uint64_t)offset + sizeof *starts > size ||
+            sizeof *starts + starts->page_count * 2u > size - header->starts_offset - offset)
             die("malformed: %s: starts outside the fixups", image->path);
         uint16_t f = starts->pointer_format;
         if (f != PTR_ARM64E && f != PTR_64 && f != PTR_64_OFFSET && f != PTR_ARM64E_USERLAND && f != PTR_ARM64E_USERLAND24)
             die("%s: unknown format of chained pointers %d", image->path, f);
         for (uint16_t page = 0; page < starts->page_count; page++)
             if (starts->page_start[page] != 0xffff)
-                one_chain(image, f, image->preferred + starts->segment_offset + (uint64_t)page * starts->page_size + starts->page_start[page], targets, header->imports_count);
+                one_chain(image, f, image->preferred + starts->segment_offset + (uint64_t)page * starts->page_size + starts->page_start[page], targets,
+                          header->imports_count);
     }
     free(targets);
 }

@@ -41,7 +41,8 @@ int slices_of(const uint8_t *head, size_t length, uint64_t size, struct slice ou
 static bool inside(const struct image *image, uint64_t offset, uint64_t length) { return offset <= image->size && length <= image->size - offset; }
 
 const void *image_bytes(const struct image *image, uint64_t offset, uint64_t length) {
-    if (!inside(image, offset, length)) die("malformed: %s: %#llx bytes at %#llx are outside the file", image->path, (unsigned long long)length, (unsigned long long)offset);
+    if (!inside(image, offset, length))
+        die("malformed: %s: %#llx bytes at %#llx are outside the file", image->path, (unsigned long long)length, (unsigned long long)offset);
     return image->bytes + offset;
 }
 
@@ -131,7 +132,8 @@ static const char *parse_command(struct image *image, const struct load_command 
         image->has_thread = true;
         image->entry = thread->registers[index];
     }
-    if (command->cmd == LC_ENCRYPTION_INFO_64 && command->cmdsize >= sizeof(struct encryption_command)) image->encrypted = ((const struct encryption_command *)command)->cryptid != 0;
+    if (command->cmd == LC_ENCRYPTION_INFO_64 && command->cmdsize >= sizeof(struct encryption_command))
+        image->encrypted = ((const struct encryption_command *)command)->cryptid != 0;
     return NULL;
 }
 
@@ -145,7 +147,8 @@ const char *image_parse(struct image *image, const uint8_t *bytes, size_t size) 
     const uint8_t *at = bytes + sizeof *header, *end = at + header->sizeofcmds;
     for (uint32_t i = 0; i < header->ncmds; i++) {
         const struct load_command *command = (const void *)at;
-        if ((size_t)(end - at) < sizeof *command || command->cmdsize < sizeof *command || command->cmdsize > (size_t)(end - at)) return "a command outside the others";
+        if ((size_t)(end - at) < sizeof *command || command->cmdsize < sizeof *command || command->cmdsize > (size_t)(end - at))
+            return "a command outside the others";
         const char *fault = parse_command(image, command);
         if (fault != NULL) return fault;
         at += command->cmdsize;
@@ -173,7 +176,8 @@ static void replace_thread_register(uint32_t *code, size_t count) {
 void image_map(struct image *image) {
     bool slides = image->file_header->filetype != MH_EXECUTE || (image->file_header->flags & MH_PIE) != 0;
     void *wanted = slides ? NULL : (void *)image->preferred;
-    void *memory = mmap(wanted, image->extent + 0x4000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (slides ? 0 : MAP_FIXED_NOREPLACE), -1, 0);
+    void *memory = mmap(wanted, image->extent + 0x4000, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (slides ? 0 : MAP_FIXED_NOREPLACE), -1, 0);
     if (memory == MAP_FAILED) die("no memory for %s", image->path);
     image->base = slides ? (uint8_t *)(((uintptr_t)memory + 0x3fff) & ~(uintptr_t)0x3fff) : memory;
     image->slide = (intptr_t)image->base - (intptr_t)image->preferred;

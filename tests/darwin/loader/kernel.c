@@ -1,5 +1,5 @@
-// What xnu does at an exec, as far as it can be seen from outside: which of the activators takes the file, which slice of a fat file runs, and with what words a
-// script's interpreter is called. The rest of the exec is Linux's: the process goes on as another run of the loader, for the architecture of that slice.
+// What xnu does at an exec, as far as it can be seen from outside: which of the activators takes the file, which slice of a fat file runs, and with what words
+// a script's interpreter is called. The rest of the exec is Linux's: the process goes on as another run of the loader, for the architecture of that slice.
 #include "loader.h"
 
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static int grade(uint32_t cputype, uint32_t cpusubtype) {
     if (options.machine == INTEL) return cputype != CPU_X86_64 ? 0 : sub == SUBTYPE_X86_64H ? 3 : sub == SUBTYPE_X86_64 ? 2 : 0;
     if (cputype != CPU_ARM64) return 0;
     if (sub == SUBTYPE_ARM64E) {
-        if ((cpusubtype & SUBTYPE_VERSIONED) == 0 || (cpusubtype & SUBTYPE_KERNEL) != 0) return 0;
+        if ((cpusubtype & SUBTYPE_KERNEL) != 0) return 0;
         return (cpusubtype >> 24 & 0xf) == 0 ? 12 : 11;
     }
     return sub == SUBTYPE_ARM64_V8 ? 10 : sub == SUBTYPE_ARM64 ? 9 : 0;
@@ -52,7 +52,8 @@ static const struct slice *choose(const struct slice *slices, int count, const s
         for (int i = 0; i < preference->count; i++) {
             if (preference->types[i] == (uint32_t)CPU_ANY) return choose(slices, count, NULL, affinity);
             for (int j = 0; j < count; j++) {
-                bool subtype = preference->subtypes[i] == (uint32_t)CPU_ANY || (preference->subtypes[i] & SUBTYPE_MASK) == (slices[j].cpusubtype & SUBTYPE_MASK);
+                bool subtype = preference->subtypes[i] == (uint32_t)CPU_ANY ||
+                               (preference->subtypes[i] & SUBTYPE_MASK) == (slices[j].cpusubtype & SUBTYPE_MASK);
                 if (preference->subtypes[i] == (uint32_t)CPU_ANY && slices[j].cputype == preference->types[i]) return best_of(slices, count, slices[j].cputype);
                 if (slices[j].cputype == preference->types[i] && subtype && runs_here(&slices[j])) return &slices[j];
             }

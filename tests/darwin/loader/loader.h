@@ -59,7 +59,7 @@ enum { MAX_SLICES = 16 };
 int slices_of(const uint8_t *head, size_t length, uint64_t size, struct slice out[MAX_SLICES]);
 const char *arch_name(uint32_t cputype, uint32_t cpusubtype);
 
-enum { CS_ADHOC = 0x2, CS_HARD = 0x100, CS_KILL = 0x200, CS_RESTRICT = 0x800, CS_REQUIRE_LV = 0x2000, CS_RUNTIME = 0x10000, CS_LINKER_SIGNED = 0x20000 };
+enum { CS_ADHOC = 0x2, CS_HARD = 0x100, CS_KILL = 0x200, CS_RESTRICT = 0x800, CS_REQUIRE_LV = 0x2000, CS_RUNTIME = 0x10000 };
 struct signature {
     bool present;
     const char *fault; // NULL when everything that was checked holds
@@ -127,9 +127,10 @@ void image_map(struct image *image);
 void image_protect(struct image *image);
 void *image_address(const struct image *image, uint64_t vmaddr, uint64_t length); // in memory; dies when outside the image
 const void *image_bytes(const struct image *image, uint64_t offset, uint64_t length); // in the file; dies when outside the slice
-// image_sections calls visit for each section of a type, or of a name in a segment whose name begins with the prefix.
+// image_sections calls visit for each section.
 void image_sections(const struct image *image, void (*visit)(struct image *, const struct section *, void *), void *context);
 void image_fix(struct image *image);
+// image_bound binds a pointer, and remembers it for interposing.
 void image_bound(struct image *image, uintptr_t *where, uintptr_t target, int64_t addend);
 
 uintptr_t symbols_export(struct image *image, const char *name); // 0 when the image has no such symbol
@@ -169,8 +170,8 @@ struct shim {
     uint8_t kind;
     uint8_t fixed; // arm64: number of arguments in registers before the variadic ones; 0: not variadic
 };
-extern const struct shim file_shims[], directory_shims[], process_shims[], spawn_shims[], signal_shims[], thread_shims[], socket_shims[], name_shims[], memory_shims[],
-    string_shims[], stdio_shims[], system_shims[], dyld_shims[], tool_shims[], event_shims[];
+extern const struct shim file_shims[], directory_shims[], process_shims[], spawn_shims[], signal_shims[], thread_shims[], socket_shims[], name_shims[],
+    memory_shims[], string_shims[], stdio_shims[], system_shims[], dyld_shims[], tool_shims[], event_shims[];
 void stubs_make(void);
 uintptr_t stub_of(const char *symbol); // 0 when unknown
 uintptr_t stub_unknown(const char *symbol); // aborts by name when called
@@ -245,12 +246,12 @@ static inline int fail(int darwin) {
 }
 
 enum { // darwin's numbers, where the shims themselves answer with one
-    D_EPERM = 1, D_ENOENT = 2, D_E2BIG = 7, D_ENOEXEC = 8, D_EBADF = 9, D_ENOMEM = 12, D_EACCES = 13, D_ENOTDIR = 20, D_EISDIR = 21, D_EINVAL = 22, D_ERANGE = 34,
-    D_EAGAIN = 35, D_ENOTSUP = 45, D_EAFNOSUPPORT = 47, D_ENAMETOOLONG = 63, D_ENOSYS = 78, D_EBADEXEC = 85, D_EBADARCH = 86, D_EDEADLK = 11, D_EBUSY = 16, D_ETIMEDOUT = 60,
-    D_ESRCH = 3, D_ENOATTR = 93, D_ENOBUFS = 55
+    D_EPERM = 1, D_ENOENT = 2, D_E2BIG = 7, D_ENOEXEC = 8, D_EBADF = 9, D_ENOMEM = 12, D_EACCES = 13, D_ENOTDIR = 20, D_EINVAL = 22, D_ERANGE = 34,
+    D_EAGAIN = 35, D_ENOTSUP = 45, D_EAFNOSUPPORT = 47, D_ENAMETOOLONG = 63, D_EBADEXEC = 85, D_EBADARCH = 86, D_EDEADLK = 11, D_EBUSY = 16, D_ETIMEDOUT = 60,
+    D_ESRCH = 3
 };
 
-// die ends the process with 134, as dyld does; of_loader with 70 when the model itself is at its end.
+// Both end the process with 134: die in dyld's words, unmodelled where the model itself is at its end.
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void unmodelled(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 

@@ -26,12 +26,10 @@ struct mach_header {
 #define LC_REQ_DYLD 0x80000000u
 #define LC_SYMTAB 0x2u
 #define LC_UNIXTHREAD 0x5u
-#define LC_DYSYMTAB 0xbu
 #define LC_LOAD_DYLIB 0xcu
 #define LC_ID_DYLIB 0xdu
 #define LC_LOAD_WEAK_DYLIB (0x18u | LC_REQ_DYLD)
 #define LC_SEGMENT_64 0x19u
-#define LC_UUID 0x1bu
 #define LC_RPATH (0x1cu | LC_REQ_DYLD)
 #define LC_CODE_SIGNATURE 0x1du
 #define LC_REEXPORT_DYLIB (0x1fu | LC_REQ_DYLD)
@@ -60,8 +58,7 @@ struct section {
     uint64_t addr, size;
     uint32_t offset, align, reloff, nreloc, flags, reserved1, reserved2, reserved3;
 };
-enum { SECTION_TYPE = 0xff, S_MOD_INIT_FUNC_POINTERS = 0x9, S_MOD_TERM_FUNC_POINTERS = 0xa, S_INTERPOSING = 0xd, S_THREAD_LOCAL_VARIABLES = 0x13,
-       S_THREAD_LOCAL_REGULAR = 0x11, S_THREAD_LOCAL_ZEROFILL = 0x12, S_INIT_FUNC_OFFSETS = 0x16 };
+enum { SECTION_TYPE = 0xff, S_MOD_INIT_FUNC_POINTERS = 0x9, S_INTERPOSING = 0xd, S_INIT_FUNC_OFFSETS = 0x16 };
 
 struct dylib_command {
     uint32_t cmd, cmdsize, name, timestamp, current, compatible;

@@ -41,9 +41,10 @@ static void run(const char *path, uint64_t offset, uint64_t size, int argc, char
 
 int main(int argc, char **argv) {
     static const struct option names[] = {
-        {"machine", required_argument, NULL, 'm'}, {"forked", required_argument, NULL, 'f'}, {"files", required_argument, NULL, 't'}, {"translated", no_argument, NULL, 'r'},
-        {"trace", no_argument, NULL, 'c'}, {"unknown", no_argument, NULL, 'u'}, {"made", required_argument, NULL, 'M'}, {"slice", required_argument, NULL, 'S'},
-        {"loaded", required_argument, NULL, 'L'}, {0}};
+        {"machine", required_argument, NULL, 'm'}, {"forked", required_argument, NULL, 'f'}, {"files", required_argument, NULL, 't'},
+        {"translated", no_argument, NULL, 'r'}, {"trace", no_argument, NULL, 'c'}, {"unknown", no_argument, NULL, 'u'}, {"made", required_argument, NULL, 'M'},
+        {"slice", required_argument, NULL, 'S'}, {"loaded", required_argument, NULL, 'L'}, {0}
+    };
     static const char *const machines[] = {"apple", "apple-without-rosetta", "intel", NULL}, *const forked[] = {"all", "inserted", "free", NULL};
     unsigned long long offset = 0, size = 0;
     const char *path = NULL;
@@ -73,6 +74,7 @@ int main(int argc, char **argv) {
     if (path != NULL) run(path, offset, size, argc - optind, argv + optind);
     if (optind == argc) one_of("", machines);
     int fault = kernel_exec(argv[optind], argv + optind, environ, NULL);
-    fprintf(stderr, "darwin loader: %s: errno %d (%s)\n", argv[optind], fault, fault == D_EBADARCH ? "Bad CPU type in executable" : strerror(errno_to_linux(fault)));
+    fprintf(stderr, "darwin loader: %s: errno %d (%s)\n", argv[optind], fault,
+            fault == D_EBADARCH ? "Bad CPU type in executable" : strerror(errno_to_linux(fault)));
     return fault == D_ENOENT ? 127 : 126;
 }

@@ -1,4 +1,5 @@
-// Rows of the tables of shims.
+// Rows of the tables of shims. A shim is named d_ and its function. Where darwin has an int, a shim gives a long: darwin's system calls fail with -1 in all
+// 64 bits of the register, and Go compares them all.
 #ifndef SHIM_H
 #define SHIM_H
 

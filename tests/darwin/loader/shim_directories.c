@@ -47,25 +47,25 @@ static struct darwin_dirent *d_readdir(struct directory *d) {
     entry_to_darwin(from, &d->entry);
     return &d->entry;
 }
-static int d_readdir_r(struct directory *d, struct darwin_dirent *to, struct darwin_dirent **result) {
+static long d_readdir_r(struct directory *d, struct darwin_dirent *to, struct darwin_dirent **result) {
     errno = 0;
     const struct dirent *from = readdir(d->own);
     *result = from == NULL ? NULL : to;
     if (from != NULL) entry_to_darwin(from, to);
     return errno_to_darwin(errno);
 }
-static int d_closedir(struct directory *d) {
+static long d_closedir(struct directory *d) {
     int result = (int)ret(closedir(d->own));
     free(d);
     return result;
 }
-static int d_dirfd(struct directory *d) { return dirfd(d->own); }
+static long d_dirfd(struct directory *d) { return dirfd(d->own); }
 static void d_rewinddir(struct directory *d) { rewinddir(d->own); }
 static long d_telldir(struct directory *d) { return telldir(d->own); }
 static void d_seekdir(struct directory *d, long at) { seekdir(d->own, at); }
 
-static int d_alphasort(const struct darwin_dirent **a, const struct darwin_dirent **b) { return strcmp((*a)->name, (*b)->name); }
-static int d_scandir(const char *path, struct darwin_dirent ***list, int (*select)(const struct darwin_dirent *), int (*compare)(const void *, const void *)) {
+static long d_alphasort(const struct darwin_dirent **a, const struct darwin_dirent **b) { return strcmp((*a)->name, (*b)->name); }
+static long d_scandir(const char *path, struct darwin_dirent ***list, int (*select)(const struct darwin_dirent *), int (*compare)(const void *, const void *)) {
     struct directory *d = d_opendir(path);
     if (d == NULL) return -1;
     size_t count = 0, room = 0;
@@ -124,7 +124,8 @@ static struct darwin_ftsent *entry_for(struct walk *w, FTSENT *from) {
     to->pathlen = from->fts_pathlen, to->namelen = from->fts_namelen, to->level = from->fts_level, to->info = from->fts_info;
     to->ino = from->fts_ino, to->dev = (int32_t)from->fts_dev, to->nlink = (uint16_t)from->fts_nlink;
     snprintf(to->name, sizeof to->name, "%s", from->fts_name);
-    if (from->fts_statp != NULL && from->fts_info != FTS_NS && from->fts_info != FTS_NSOK && from->fts_level >= 0) stat_to_darwin(from->fts_statp, NULL, &to->stat);
+    if (from->fts_statp != NULL && from->fts_info != FTS_NS && from->fts_info != FTS_NSOK && from->fts_level >= 0)
+        stat_to_darwin(from->fts_statp, NULL, &to->stat);
     to->statp = &to->stat;
     return to;
 }
@@ -158,8 +159,8 @@ static struct darwin_ftsent *d_fts_children(struct walk *w, int options_of) {
     for (FTSENT *at = first; at != NULL; at = at->fts_link) entry_for(w, at)->link = entry_for(w, at->fts_link);
     return entry_for(w, first);
 }
-static int d_fts_set(struct walk *w, struct darwin_ftsent *entry, int instruction) { return (int)ret(fts_set(w->own, entry->own, instruction)); }
-static int d_fts_close(struct walk *w) {
+static long d_fts_set(struct walk *w, struct darwin_ftsent *entry, int instruction) { return (int)ret(fts_set(w->own, entry->own, instruction)); }
+static long d_fts_close(struct walk *w) {
     int result = (int)ret(fts_close(w->own));
     while (w->all != NULL) {
         struct darwin_ftsent *next = w->all->next;
@@ -185,12 +186,13 @@ static int visit(const char *path, const struct stat *st, int kind, struct FTW *
     stat_to_darwin(st, path, &own);
     return visit_new != NULL ? visit_new(path, &own, kind_to_darwin(kind), at) : visit_plain(path, &own, kind_to_darwin(kind));
 }
-static int d_nftw(const char *path, int (*function)(const char *, const struct darwin_stat *, int, void *), int depth, int flags) {
+static long d_nftw(const char *path, int (*function)(const char *, const struct darwin_stat *, int, void *), int depth, int flags) {
     enum { PHYS = 1, MOUNT = 2, DEPTH = 4, CHDIR = 8 };
     visit_new = function;
-    return (int)ret(nftw(path, visit, depth, (flags & PHYS ? FTW_PHYS : 0) | (flags & MOUNT ? FTW_MOUNT : 0) | (flags & DEPTH ? FTW_DEPTH : 0) | (flags & CHDIR ? FTW_CHDIR : 0)));
+    return (int)ret(nftw(path, visit, depth,
+                         (flags & PHYS ? FTW_PHYS : 0) | (flags & MOUNT ? FTW_MOUNT : 0) | (flags & DEPTH ? FTW_DEPTH : 0) | (flags & CHDIR ? FTW_CHDIR : 0)));
 }
-static int d_ftw(const char *path, int (*function)(const char *, const struct darwin_stat *, int), int depth) {
+static long d_ftw(const char *path, int (*function)(const char *, const struct darwin_stat *, int), int depth) {
     visit_plain = function;
     visit_new = NULL;
     return (int)ret(nftw(path, visit, depth, 0));
@@ -210,7 +212,10 @@ struct darwin_glob {
     void *(*opendir)(const char *);
     int (*lstat)(const char *, struct darwin_stat *), (*stat)(const char *, struct darwin_stat *);
 };
-enum { D_GLOB_ALTDIRFUNC = 0x40, D_GLOB_APPEND = 1, D_GLOB_DOOFFS = 2, D_GLOB_ERR = 4, D_GLOB_MARK = 8, D_GLOB_NOCHECK = 0x10, D_GLOB_NOSORT = 0x20, D_GLOB_NOESCAPE = 0x2000, D_GLOB_BRACE = 0x80, D_GLOB_TILDE = 0x800 };
+enum {
+    D_GLOB_ALTDIRFUNC = 0x40, D_GLOB_APPEND = 1, D_GLOB_DOOFFS = 2, D_GLOB_ERR = 4, D_GLOB_MARK = 8, D_GLOB_NOCHECK = 0x10, D_GLOB_NOSORT = 0x20,
+    D_GLOB_NOESCAPE = 0x2000, D_GLOB_BRACE = 0x80, D_GLOB_TILDE = 0x800
+};
 // The program's own functions for directories, while its glob runs.
 static __thread const struct darwin_glob *given;
 static struct dirent *given_readdir(void *d) {
@@ -230,12 +235,15 @@ static int given_status(int (*look)(const char *, struct darwin_stat *), const c
 static int given_stat(const char *path, struct stat *to) { return given_status(given->stat, path, to); }
 static int given_lstat(const char *path, struct stat *to) { return given_status(given->lstat, path, to); }
 
-static int d_glob(const char *pattern, int flags, int (*fault)(const char *, int), struct darwin_glob *to) {
+static long d_glob(const char *pattern, int flags, int (*fault)(const char *, int), struct darwin_glob *to) {
     glob_t own = {0};
     struct darwin_glob functions = *to;
     if ((flags & D_GLOB_ALTDIRFUNC) != 0) {
         given = &functions;
-        own = (glob_t){.gl_opendir = (void *(*)(const char *))functions.opendir, .gl_readdir = given_readdir, .gl_closedir = functions.closedir, .gl_stat = given_stat,
+        own = (glob_t){.gl_opendir = (void *(*)(const char *))functions.opendir,
+                       .gl_readdir = given_readdir,
+                       .gl_closedir = functions.closedir,
+                       .gl_stat = given_stat,
                        .gl_lstat = given_lstat};
     }
     if ((flags & (D_GLOB_APPEND | D_GLOB_DOOFFS)) != 0) unmodelled("glob with flags %#x", flags);
@@ -252,12 +260,14 @@ static void d_globfree(struct darwin_glob *g) {
 }
 
 const struct shim directory_shims[] = {
-    OWN_AS(INODE64("opendir"), opendir, 0), OWN_AS(INODE64("fdopendir"), fdopendir, 0), OWN_AS(INODE64("readdir"), readdir, 0), OWN_AS(INODE64("readdir_r"), readdir_r, 0),
-    OWN(closedir), OWN(dirfd), OWN_AS(INODE64("rewinddir"), rewinddir, 0), OWN_AS(INODE64("telldir"), telldir, 0), OWN_AS(INODE64("seekdir"), seekdir, 0),
-    OWN_AS(INODE64("alphasort"), alphasort, 0), OWN_AS(INODE64("scandir"), scandir, 0), OWN_AS(INODE64("fts_open"), fts_open, 0), OWN_AS(INODE64("fts_read"), fts_read, 0),
-    OWN_AS(INODE64("fts_children"), fts_children, 0), OWN_AS(INODE64("fts_set"), fts_set, 0), OWN_AS(INODE64("fts_close"), fts_close, 0), OWN_AS(INODE64("glob"), glob, 0),
-    OWN(globfree), OWN_AS(INODE64("nftw"), nftw, 0), OWN_AS(INODE64("ftw"), ftw, 0),
+    OWN_AS(INODE64("opendir"), opendir, 0), OWN_AS(INODE64("fdopendir"), fdopendir, 0), OWN_AS(INODE64("readdir"), readdir, 0),
+    OWN_AS(INODE64("readdir_r"), readdir_r, 0), OWN(closedir), OWN(dirfd), OWN_AS(INODE64("rewinddir"), rewinddir, 0), OWN_AS(INODE64("telldir"), telldir, 0),
+    OWN_AS(INODE64("seekdir"), seekdir, 0), OWN_AS(INODE64("alphasort"), alphasort, 0), OWN_AS(INODE64("scandir"), scandir, 0),
+    OWN_AS(INODE64("fts_open"), fts_open, 0), OWN_AS(INODE64("fts_read"), fts_read, 0), OWN_AS(INODE64("fts_children"), fts_children, 0),
+    OWN_AS(INODE64("fts_set"), fts_set, 0), OWN_AS(INODE64("fts_close"), fts_close, 0), OWN_AS(INODE64("glob"), glob, 0), OWN(globfree),
+    OWN_AS(INODE64("nftw"), nftw, 0), OWN_AS(INODE64("ftw"), ftw, 0),
 #ifdef __x86_64__
     OWN(opendir), // the same as with the suffix
 #endif
-    END};
+    END
+};

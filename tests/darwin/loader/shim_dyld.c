@@ -19,7 +19,8 @@ static void *d_dlopen(const char *path, int mode) {
     if (path == NULL) return (void *)(intptr_t)-2;
     char why[4096] = "no such file";
     if (is_system_library(path)) {
-        static const char *const there[] = {"libSystem.B.dylib", "libSystem.dylib", "libc.dylib", "libpthread.dylib", "libdl.dylib", "libresolv.9.dylib", "libresolv.dylib", "libm.dylib", NULL};
+        static const char *const there[] = {"libSystem.B.dylib", "libSystem.dylib", "libc.dylib", "libpthread.dylib", "libdl.dylib", "libresolv.9.dylib",
+                                            "libresolv.dylib",   "libm.dylib",      NULL};
         for (int i = 0; there[i] != NULL; i++)
             if (strcmp(path + 9 * (strncmp(path, "/usr/lib/", 9) == 0), there[i]) == 0) return (void *)(intptr_t)SYSTEM;
         complain("dlopen", path, why);
@@ -32,7 +33,7 @@ static void *d_dlopen(const char *path, int mode) {
     if (got == NULL) complain("dlopen", path, why);
     return got;
 }
-static int d_dlclose(void *handle) { return (void)handle, 0; } // images stay
+static long d_dlclose(void *handle) { return (void)handle, 0; } // images stay
 static void *d_dlsym(void *handle, const char *name) {
     void *got = dyld_lookup(image_of(__builtin_return_address(0)), handle, name);
     if (got == NULL) complain("dlsym", name, "symbol not found");
@@ -43,7 +44,7 @@ static char *d_dlerror(void) {
     has_error = false;
     return text;
 }
-static int d_dladdr(const void *address, Dl_info *info) {
+static long d_dladdr(const void *address, Dl_info *info) {
     const struct image *image = image_of(address);
     if (image == NULL) return 0;
     *info = (Dl_info){.dli_fname = image->path, .dli_fbase = image->base};
@@ -74,7 +75,7 @@ static intptr_t d__dyld_get_image_vmaddr_slide(uint32_t index) {
     return image == NULL ? 0 : image->slide;
 }
 
-static int d__NSGetExecutablePath(char *to, uint32_t *room) {
+static long d__NSGetExecutablePath(char *to, uint32_t *room) {
     size_t length = strlen(executable_path) + 1;
     bool fits = *room >= length;
     if (fits) memcpy(to, executable_path, length);
@@ -95,6 +96,8 @@ static int *d__NSGetArgc(void) {
 }
 static void d_dyld_stub_binder(void) { unmodelled("dyld_stub_binder is called: everything is bound at launch"); }
 
-const struct shim dyld_shims[] = {OWN(dlopen), OWN(dlclose), OWN(dlsym), OWN(dlerror), OWN(dladdr), OWN(_dyld_image_count), OWN(_dyld_get_image_name), OWN(_dyld_get_image_header),
-                                  OWN(_dyld_get_image_vmaddr_slide), OWN(_NSGetExecutablePath), OWN_PLAIN(_NSGetEnviron), OWN_PLAIN(_NSGetArgv), OWN_PLAIN(_NSGetArgc),
-                                  {"dyld_stub_binder", (const void *)d_dyld_stub_binder, PLAIN, 0}, VARIABLE("environ", environ), END};
+const struct shim dyld_shims[] = {
+    OWN(dlopen), OWN(dlclose), OWN(dlsym), OWN(dlerror), OWN(dladdr), OWN(_dyld_image_count), OWN(_dyld_get_image_name), OWN(_dyld_get_image_header),
+    OWN(_dyld_get_image_vmaddr_slide), OWN(_NSGetExecutablePath), OWN_PLAIN(_NSGetEnviron), OWN_PLAIN(_NSGetArgv), OWN_PLAIN(_NSGetArgc),
+    {"dyld_stub_binder", (const void *)d_dyld_stub_binder, PLAIN, 0}, VARIABLE("environ", environ), END
+};

@@ -39,7 +39,7 @@ struct queue {
 static struct queue *queues;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static int d_kqueue(void) {
+static long d_kqueue(void) {
     struct queue *q = calloc(1, sizeof *q);
     q->fd = epoll_create1(EPOLL_CLOEXEC); // kqueues do not survive an exec
     if (q->fd < 0) return (int)ret(-1);
@@ -83,7 +83,11 @@ static int watch_fd(struct queue *q, int fd) {
 }
 
 static void arm(const struct watch *w, const struct darwin_kevent *change) {
-    int64_t unit = change->fflags & NOTE_SECONDS ? 1000000000 : change->fflags & NOTE_USECONDS ? 1000 : change->fflags & NOTE_NSECONDS ? 1 : 1000000, n = change->data * unit;
+    int64_t unit = change->fflags & NOTE_SECONDS    ? 1000000000
+                   : change->fflags & NOTE_USECONDS ? 1000
+                   : change->fflags & NOTE_NSECONDS ? 1
+                                                    : 1000000,
+            n = change->data * unit;
     struct itimerspec time = {.it_value = {n / 1000000000, n % 1000000000}};
     if ((change->flags & EV_ONESHOT) == 0) time.it_interval = time.it_value;
     if (n <= 0) time.it_value.tv_nsec = 1;
@@ -141,7 +145,8 @@ static int collect(struct queue *q, const struct epoll_event *from, int n, struc
             struct watch *w = &q->watches[(uint32_t)from[i].data.u64];
             uint64_t times = 0;
             if (!w->on || (w->filter == USER && (w->flags & EV_CLEAR) == 0 ? 0 : read(w->fd, &times, sizeof times)) < 0) continue;
-            to[count++] = (struct darwin_kevent){.ident = w->ident, .filter = w->filter, .flags = w->flags, .data = w->filter == TIMER ? (intptr_t)times : 0, .udata = w->udata};
+            to[count++] = (struct darwin_kevent){
+                .ident = w->ident, .filter = w->filter, .flags = w->flags, .data = w->filter == TIMER ? (intptr_t)times : 0, .udata = w->udata};
             continue;
         }
         int16_t filters[] = {READ, WRITE};
@@ -159,7 +164,7 @@ static int collect(struct queue *q, const struct epoll_event *from, int n, struc
     return count;
 }
 
-static int d_kevent(int fd, const struct darwin_kevent *changes, int n, struct darwin_kevent *events, int room, const struct timespec *timeout) {
+static long d_kevent(int fd, const struct darwin_kevent *changes, int n, struct darwin_kevent *events, int room, const struct timespec *timeout) {
     pthread_mutex_lock(&lock);
     struct queue *q = queue_of(fd);
     int told = 0, fault = q == NULL ? EBADF : 0;

@@ -19,11 +19,11 @@ enum { D_AT_FDCWD = -2, D_AT_SYMLINK_NOFOLLOW = 0x20, D_AT_SYMLINK_FOLLOW = 0x40
 
 static int at_fd(int fd) { return fd == D_AT_FDCWD ? AT_FDCWD : fd; }
 static int at_flags(int flags) {
-    return (flags & D_AT_SYMLINK_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0) | (flags & D_AT_SYMLINK_FOLLOW ? AT_SYMLINK_FOLLOW : 0) | (flags & D_AT_REMOVEDIR ? AT_REMOVEDIR : 0) |
-           (flags & D_AT_EACCESS ? AT_EACCESS : 0);
+    return (flags & D_AT_SYMLINK_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0) | (flags & D_AT_SYMLINK_FOLLOW ? AT_SYMLINK_FOLLOW : 0) |
+           (flags & D_AT_REMOVEDIR ? AT_REMOVEDIR : 0) | (flags & D_AT_EACCESS ? AT_EACCESS : 0);
 }
 
-static int d_open(const char *path, int flags, VARIADIC) {
+static long d_open(const char *path, int flags, VARIADIC) {
     REAL(path);
     VA_BEGIN(ap, flags);
     int mode = (flags & 0x200) != 0 ? va_arg(ap, int) : 0;
@@ -31,7 +31,7 @@ static int d_open(const char *path, int flags, VARIADIC) {
     return (int)ret(open(path, open_flags_to_linux(flags), mode));
 }
 
-static int d_openat(int fd, const char *path, int flags, VARIADIC) {
+static long d_openat(int fd, const char *path, int flags, VARIADIC) {
     VA_BEGIN(ap, flags);
     int mode = (flags & 0x200) != 0 ? va_arg(ap, int) : 0;
     VA_DONE(ap);
@@ -42,8 +42,8 @@ static int d_openat(int fd, const char *path, int flags, VARIADIC) {
     return (int)ret(openat(fd, path, open_flags_to_linux(flags), mode));
 }
 
-static int d_creat(const char *path, mode_t mode) { return (int)ret(creat(path, mode)); }
-static int d_close(int fd) {
+static long d_creat(const char *path, mode_t mode) { return (int)ret(creat(path, mode)); }
+static long d_close(int fd) {
     set_no_sigpipe(fd, false); // the number will be another file's
     return (int)ret(close(fd));
 }
@@ -68,21 +68,24 @@ static int copied(int from, int to) { // SO_NOSIGPIPE belongs to the socket
     if (to >= 0) set_no_sigpipe(to, has_no_sigpipe(from));
     return (int)ret(to);
 }
-static int d_dup(int fd) { return copied(fd, dup(fd)); }
-static int d_dup2(int from, int to) { return copied(from, dup2(from, to)); }
-static int d_pipe(int fds[2]) { return (int)ret(pipe(fds)); }
-static int d_fsync(int fd) { return (int)ret(fsync(fd)); }
-static int d_ftruncate(int fd, off_t size) { return (int)ret(ftruncate(fd, size)); }
-static int d_truncate(const char *path, off_t size) {
+static long d_dup(int fd) { return copied(fd, dup(fd)); }
+static long d_dup2(int from, int to) { return copied(from, dup2(from, to)); }
+static long d_pipe(int fds[2]) { return (int)ret(pipe(fds)); }
+static long d_fsync(int fd) { return (int)ret(fsync(fd)); }
+static long d_ftruncate(int fd, off_t size) { return (int)ret(ftruncate(fd, size)); }
+static long d_truncate(const char *path, off_t size) {
     REAL(path);
     return (int)ret(truncate(path, size));
 }
-static int d_flock(int fd, int operation) { return (int)ret(flock(fd, operation)); }
+static long d_flock(int fd, int operation) { return (int)ret(flock(fd, operation)); }
 
 // ---- fcntl and ioctl
 
-enum { D_F_DUPFD, D_F_GETFD, D_F_SETFD, D_F_GETFL, D_F_SETFL, D_F_GETOWN, D_F_SETOWN, D_F_GETLK, D_F_SETLK, D_F_SETLKW, D_F_PREALLOCATE = 42, D_F_RDADVISE = 44, D_F_RDAHEAD = 45,
-       D_F_NOCACHE = 48, D_F_GETPATH = 50, D_F_FULLFSYNC = 51, D_F_DUPFD_CLOEXEC = 67, D_F_SETNOSIGPIPE = 73, D_F_GETNOSIGPIPE = 74, D_F_BARRIERFSYNC = 85, D_F_GETPATH_NOFIRMLINK = 102 };
+enum {
+    D_F_DUPFD, D_F_GETFD, D_F_SETFD, D_F_GETFL, D_F_SETFL, D_F_GETOWN, D_F_SETOWN, D_F_GETLK, D_F_SETLK, D_F_SETLKW, D_F_PREALLOCATE = 42, D_F_RDADVISE = 44,
+    D_F_RDAHEAD = 45, D_F_NOCACHE = 48, D_F_GETPATH = 50, D_F_FULLFSYNC = 51, D_F_DUPFD_CLOEXEC = 67, D_F_SETNOSIGPIPE = 73, D_F_GETNOSIGPIPE = 74,
+    D_F_BARRIERFSYNC = 85, D_F_GETPATH_NOFIRMLINK = 102
+};
 
 struct darwin_flock {
     int64_t start, length;
@@ -109,7 +112,7 @@ static int path_of_fd(int fd, char *to) {
     return 0;
 }
 
-static int d_fcntl(int fd, int command, VARIADIC) {
+static long d_fcntl(int fd, int command, VARIADIC) {
     VA_BEGIN(ap, command);
     long argument = va_arg(ap, long);
     VA_DONE(ap);
@@ -145,7 +148,7 @@ static int d_fcntl(int fd, int command, VARIADIC) {
     unmodelled("fcntl command %d", command);
 }
 
-static int d_ioctl(int fd, unsigned long request, VARIADIC) {
+static long d_ioctl(int fd, unsigned long request, VARIADIC) {
     VA_BEGIN(ap, request);
     void *argument = va_arg(ap, void *);
     VA_DONE(ap);
@@ -167,35 +170,45 @@ static int d_ioctl(int fd, unsigned long request, VARIADIC) {
 
 void stat_to_darwin(const struct stat *from, const char *path, struct darwin_stat *to) {
     const struct file_entry *entry = path == NULL ? NULL : files_find(path);
-    *to = (struct darwin_stat){
-        .dev = (int32_t)from->st_dev, .mode = (uint16_t)from->st_mode, .nlink = (uint16_t)from->st_nlink, .ino = from->st_ino, .uid = from->st_uid, .gid = from->st_gid,
-        .rdev = (int32_t)from->st_rdev, .accessed = {from->st_atim.tv_sec, from->st_atim.tv_nsec}, .modified = {from->st_mtim.tv_sec, from->st_mtim.tv_nsec},
-        .changed = {from->st_ctim.tv_sec, from->st_ctim.tv_nsec}, .born = {from->st_mtim.tv_sec, from->st_mtim.tv_nsec}, .size = from->st_size, .blocks = from->st_blocks,
-        .blksize = (int32_t)from->st_blksize, .flags = entry == NULL ? 0 : entry->flags};
+    *to = (struct darwin_stat){.dev = (int32_t)from->st_dev,
+                               .mode = (uint16_t)from->st_mode,
+                               .nlink = (uint16_t)from->st_nlink,
+                               .ino = from->st_ino,
+                               .uid = from->st_uid,
+                               .gid = from->st_gid,
+                               .rdev = (int32_t)from->st_rdev,
+                               .accessed = {from->st_atim.tv_sec, from->st_atim.tv_nsec},
+                               .modified = {from->st_mtim.tv_sec, from->st_mtim.tv_nsec},
+                               .changed = {from->st_ctim.tv_sec, from->st_ctim.tv_nsec},
+                               .born = {from->st_mtim.tv_sec, from->st_mtim.tv_nsec},
+                               .size = from->st_size,
+                               .blocks = from->st_blocks,
+                               .blksize = (int32_t)from->st_blksize,
+                               .flags = entry == NULL ? 0 : entry->flags};
     if (entry != NULL && entry->setuid) to->mode |= S_ISUID;
 }
 
-static int d_stat(const char *path, struct darwin_stat *to) {
+static long d_stat(const char *path, struct darwin_stat *to) {
     struct stat own;
     char buffer[PATH_MAX];
     int result = (int)ret(stat(files_real(path, buffer), &own));
     if (result == 0) stat_to_darwin(&own, path, to);
     return result;
 }
-static int d_lstat(const char *path, struct darwin_stat *to) {
+static long d_lstat(const char *path, struct darwin_stat *to) {
     struct stat own;
     char buffer[PATH_MAX];
     int result = (int)ret(lstat(files_real(path, buffer), &own));
     if (result == 0) stat_to_darwin(&own, path, to);
     return result;
 }
-static int d_fstat(int fd, struct darwin_stat *to) {
+static long d_fstat(int fd, struct darwin_stat *to) {
     struct stat own;
     int result = (int)ret(fstat(fd, &own));
     if (result == 0) stat_to_darwin(&own, NULL, to);
     return result;
 }
-static int d_fstatat(int fd, const char *path, struct darwin_stat *to, int flags) {
+static long d_fstatat(int fd, const char *path, struct darwin_stat *to, int flags) {
     struct stat own;
     char buffer[PATH_MAX];
     bool whole = fd == D_AT_FDCWD || path[0] == '/';
@@ -215,17 +228,25 @@ struct darwin_statfs {
 };
 
 static void statfs_to_darwin(const struct statfs *from, struct darwin_statfs *to) {
-    *to = (struct darwin_statfs){.bsize = (uint32_t)from->f_bsize, .iosize = (int32_t)from->f_bsize, .blocks = from->f_blocks, .bfree = from->f_bfree, .bavail = from->f_bavail,
-                                 .files = from->f_files, .ffree = from->f_ffree, .type_name = "apfs", .mounted_on = "/", .mounted_from = "/dev/disk1s1"};
+    *to = (struct darwin_statfs){.bsize = (uint32_t)from->f_bsize,
+                                 .iosize = (int32_t)from->f_bsize,
+                                 .blocks = from->f_blocks,
+                                 .bfree = from->f_bfree,
+                                 .bavail = from->f_bavail,
+                                 .files = from->f_files,
+                                 .ffree = from->f_ffree,
+                                 .type_name = "apfs",
+                                 .mounted_on = "/",
+                                 .mounted_from = "/dev/disk1s1"};
 }
-static int d_statfs(const char *path, struct darwin_statfs *to) {
+static long d_statfs(const char *path, struct darwin_statfs *to) {
     REAL(path);
     struct statfs own;
     int result = (int)ret(statfs(path, &own));
     if (result == 0) statfs_to_darwin(&own, to);
     return result;
 }
-static int d_fstatfs(int fd, struct darwin_statfs *to) {
+static long d_fstatfs(int fd, struct darwin_statfs *to) {
     struct statfs own;
     int result = (int)ret(fstatfs(fd, &own));
     if (result == 0) statfs_to_darwin(&own, to);
@@ -238,17 +259,19 @@ struct darwin_statvfs {
     uint64_t fsid, flag, namemax;
 };
 static void statvfs_to_darwin(const struct statvfs *from, struct darwin_statvfs *to) {
-    *to = (struct darwin_statvfs){from->f_bsize, from->f_frsize, (uint32_t)from->f_blocks, (uint32_t)from->f_bfree, (uint32_t)from->f_bavail, (uint32_t)from->f_files,
-                                  (uint32_t)from->f_ffree, (uint32_t)from->f_favail, from->f_fsid, from->f_flag & 3, from->f_namemax};
+    *to = (struct darwin_statvfs){from->f_bsize,           from->f_frsize,           (uint32_t)from->f_blocks,
+                                  (uint32_t)from->f_bfree, (uint32_t)from->f_bavail, (uint32_t)from->f_files,
+                                  (uint32_t)from->f_ffree, (uint32_t)from->f_favail, from->f_fsid,
+                                  from->f_flag & 3,        from->f_namemax};
 }
-static int d_statvfs(const char *path, struct darwin_statvfs *to) {
+static long d_statvfs(const char *path, struct darwin_statvfs *to) {
     REAL(path);
     struct statvfs own;
     int result = (int)ret(statvfs(path, &own));
     if (result == 0) statvfs_to_darwin(&own, to);
     return result;
 }
-static int d_fstatvfs(int fd, struct darwin_statvfs *to) {
+static long d_fstatvfs(int fd, struct darwin_statvfs *to) {
     struct statvfs own;
     int result = (int)ret(fstatvfs(fd, &own));
     if (result == 0) statvfs_to_darwin(&own, to);
@@ -258,12 +281,12 @@ static int d_fstatvfs(int fd, struct darwin_statvfs *to) {
 // ---- paths
 
 #define PATH_CALL(name)                    \
-    static int d_##name(const char *path) { \
+    static long d_##name(const char *path) { \
         REAL(path);                        \
         return (int)ret(name(path));       \
     }
 #define PATH_MODE_CALL(name)                          \
-    static int d_##name(const char *path, mode_t mode) { \
+    static long d_##name(const char *path, mode_t mode) { \
         REAL(path);                                   \
         return (int)ret(name(path, mode));            \
     }
@@ -277,32 +300,32 @@ PATH_MODE_CALL(mkfifo)
 PATH_MODE_CALL(chmod)
 PATH_MODE_CALL(access)
 
-static int d_faccessat(int fd, const char *path, int mode, int flags) {
+static long d_faccessat(int fd, const char *path, int mode, int flags) {
     REAL(path);
     return (int)ret(faccessat(at_fd(fd), path, mode, at_flags(flags)));
 }
-static int d_lchmod(const char *path, mode_t mode) { return (int)ret(fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW)); }
-static int d_mknod(const char *path, mode_t mode, int32_t device) { return (int)ret(mknod(path, mode, (dev_t)device)); }
-static int d_fchdir(int fd) { return (int)ret(fchdir(fd)); }
-static int d_fchmod(int fd, mode_t mode) { return (int)ret(fchmod(fd, mode)); }
-static int d_fchmodat(int fd, const char *path, mode_t mode, int flags) { return (int)ret(fchmodat(at_fd(fd), path, mode, at_flags(flags))); }
-static int d_chown(const char *path, uid_t uid, gid_t gid) { return (int)ret(chown(path, uid, gid)); }
-static int d_lchown(const char *path, uid_t uid, gid_t gid) { return (int)ret(lchown(path, uid, gid)); }
-static int d_fchown(int fd, uid_t uid, gid_t gid) { return (int)ret(fchown(fd, uid, gid)); }
-static int d_fchownat(int fd, const char *path, uid_t uid, gid_t gid, int flags) { return (int)ret(fchownat(at_fd(fd), path, uid, gid, at_flags(flags))); }
-static int d_unlinkat(int fd, const char *path, int flags) { return (int)ret(unlinkat(at_fd(fd), path, at_flags(flags))); }
-static int d_mkdirat(int fd, const char *path, mode_t mode) { return (int)ret(mkdirat(at_fd(fd), path, mode)); }
-static int d_rename(const char *from, const char *to) { return (int)ret(rename(from, to)); }
-static int d_renameat(int a, const char *from, int b, const char *to) { return (int)ret(renameat(at_fd(a), from, at_fd(b), to)); }
+static long d_lchmod(const char *path, mode_t mode) { return (int)ret(fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW)); }
+static long d_mknod(const char *path, mode_t mode, int32_t device) { return (int)ret(mknod(path, mode, (dev_t)device)); }
+static long d_fchdir(int fd) { return (int)ret(fchdir(fd)); }
+static long d_fchmod(int fd, mode_t mode) { return (int)ret(fchmod(fd, mode)); }
+static long d_fchmodat(int fd, const char *path, mode_t mode, int flags) { return (int)ret(fchmodat(at_fd(fd), path, mode, at_flags(flags))); }
+static long d_chown(const char *path, uid_t uid, gid_t gid) { return (int)ret(chown(path, uid, gid)); }
+static long d_lchown(const char *path, uid_t uid, gid_t gid) { return (int)ret(lchown(path, uid, gid)); }
+static long d_fchown(int fd, uid_t uid, gid_t gid) { return (int)ret(fchown(fd, uid, gid)); }
+static long d_fchownat(int fd, const char *path, uid_t uid, gid_t gid, int flags) { return (int)ret(fchownat(at_fd(fd), path, uid, gid, at_flags(flags))); }
+static long d_unlinkat(int fd, const char *path, int flags) { return (int)ret(unlinkat(at_fd(fd), path, at_flags(flags))); }
+static long d_mkdirat(int fd, const char *path, mode_t mode) { return (int)ret(mkdirat(at_fd(fd), path, mode)); }
+static long d_rename(const char *from, const char *to) { return (int)ret(rename(from, to)); }
+static long d_renameat(int a, const char *from, int b, const char *to) { return (int)ret(renameat(at_fd(a), from, at_fd(b), to)); }
 enum { D_RENAME_SWAP = 2, D_RENAME_EXCL = 4 };
-static int d_renameatx_np(int a, const char *from, int b, const char *to, unsigned flags) {
+static long d_renameatx_np(int a, const char *from, int b, const char *to, unsigned flags) {
     return (int)ret(renameat2(at_fd(a), from, at_fd(b), to, (flags & D_RENAME_SWAP ? RENAME_EXCHANGE : 0) | (flags & D_RENAME_EXCL ? RENAME_NOREPLACE : 0)));
 }
-static int d_renamex_np(const char *from, const char *to, unsigned flags) { return d_renameatx_np(D_AT_FDCWD, from, D_AT_FDCWD, to, flags); }
-static int d_link(const char *from, const char *to) { return (int)ret(link(from, to)); }
-static int d_linkat(int a, const char *from, int b, const char *to, int flags) { return (int)ret(linkat(at_fd(a), from, at_fd(b), to, at_flags(flags))); }
-static int d_symlink(const char *text, const char *path) { return (int)ret(symlink(text, path)); }
-static int d_symlinkat(const char *text, int fd, const char *path) { return (int)ret(symlinkat(text, at_fd(fd), path)); }
+static long d_renamex_np(const char *from, const char *to, unsigned flags) { return d_renameatx_np(D_AT_FDCWD, from, D_AT_FDCWD, to, flags); }
+static long d_link(const char *from, const char *to) { return (int)ret(link(from, to)); }
+static long d_linkat(int a, const char *from, int b, const char *to, int flags) { return (int)ret(linkat(at_fd(a), from, at_fd(b), to, at_flags(flags))); }
+static long d_symlink(const char *text, const char *path) { return (int)ret(symlink(text, path)); }
+static long d_symlinkat(const char *text, int fd, const char *path) { return (int)ret(symlinkat(text, at_fd(fd), path)); }
 static ssize_t d_readlink(const char *path, char *to, size_t room) {
     REAL(path);
     return ret(readlink(path, to, room));
@@ -318,25 +341,26 @@ static char *d_realpath(const char *path, char *to) {
     return to;
 }
 
-static int d_mkstemp(char *path) { return (int)ret(mkstemp(path)); }
-static int d_mkostemp(char *path, int flags) { return (int)ret(mkostemp(path, open_flags_to_linux(flags))); }
-static int d_mkstemps(char *path, int suffix) { return (int)ret(mkstemps(path, suffix)); }
-static int d_mkostemps(char *path, int suffix, int flags) { return (int)ret(mkostemps(path, suffix, open_flags_to_linux(flags))); }
+static long d_mkstemp(char *path) { return (int)ret(mkstemp(path)); }
+static long d_mkostemp(char *path, int flags) { return (int)ret(mkostemp(path, open_flags_to_linux(flags))); }
+static long d_mkstemps(char *path, int suffix) { return (int)ret(mkstemps(path, suffix)); }
+static long d_mkostemps(char *path, int suffix, int flags) { return (int)ret(mkostemps(path, suffix, open_flags_to_linux(flags))); }
 static char *d_mkdtemp(char *path) { return retp(mkdtemp(path)); }
-static int d_utimes(const char *path, const struct timeval times[2]) { return (int)ret(utimes(path, times)); }
-static int d_utime(const char *path, const struct utimbuf *times) { return (int)ret(utime(path, times)); }
-static int d_lutimes(const char *path, const struct timeval times[2]) { return (int)ret(lutimes(path, times)); }
-static int d_futimes(int fd, const struct timeval times[2]) { return (int)ret(futimes(fd, times)); }
+static long d_utimes(const char *path, const struct timeval times[2]) { return (int)ret(utimes(path, times)); }
+static long d_utime(const char *path, const struct utimbuf *times) { return (int)ret(utime(path, times)); }
+static long d_lutimes(const char *path, const struct timeval times[2]) { return (int)ret(lutimes(path, times)); }
+static long d_futimes(int fd, const struct timeval times[2]) { return (int)ret(futimes(fd, times)); }
 static const struct timespec *times_to_linux(const struct timespec from[2], struct timespec to[2]) {
     if (from == NULL) return NULL;
-    for (int i = 0; i < 2; i++) to[i] = (struct timespec){from[i].tv_sec, from[i].tv_nsec == -1 ? UTIME_NOW : from[i].tv_nsec == -2 ? UTIME_OMIT : from[i].tv_nsec};
+    for (int i = 0; i < 2; i++)
+        to[i] = (struct timespec){from[i].tv_sec, from[i].tv_nsec == -1 ? UTIME_NOW : from[i].tv_nsec == -2 ? UTIME_OMIT : from[i].tv_nsec};
     return to;
 }
-static int d_utimensat(int fd, const char *path, const struct timespec times[2], int flags) {
+static long d_utimensat(int fd, const char *path, const struct timespec times[2], int flags) {
     struct timespec own[2];
     return (int)ret(utimensat(at_fd(fd), path, times_to_linux(times, own), at_flags(flags)));
 }
-static int d_futimens(int fd, const struct timespec times[2]) {
+static long d_futimens(int fd, const struct timespec times[2]) {
     struct timespec own[2];
     return (int)ret(futimens(fd, times_to_linux(times, own)));
 }
@@ -381,28 +405,29 @@ static ssize_t d_flistxattr(int fd, char *to, size_t room, int options) {
     ssize_t length = ret(flistxattr(fd, own, sizeof own));
     return length < 0 ? length : names_to_darwin(length, own, room == 0 ? NULL : to, room);
 }
-static int d_setxattr(const char *path, const char *name, const void *from, size_t n, uint32_t position, int options) {
+static long d_setxattr(const char *path, const char *name, const void *from, size_t n, uint32_t position, int options) {
     (void)position;
     char own[256];
     int flags = (options & D_XATTR_CREATE ? XATTR_CREATE : 0) | (options & D_XATTR_REPLACE ? XATTR_REPLACE : 0);
     return (int)ret(((options & D_XATTR_NOFOLLOW) != 0 ? lsetxattr : setxattr)(path, attribute(name, own), from, n, flags));
 }
-static int d_fsetxattr(int fd, const char *name, const void *from, size_t n, uint32_t position, int options) {
+static long d_fsetxattr(int fd, const char *name, const void *from, size_t n, uint32_t position, int options) {
     (void)position;
     char own[256];
-    return (int)ret(fsetxattr(fd, attribute(name, own), from, n, (options & D_XATTR_CREATE ? XATTR_CREATE : 0) | (options & D_XATTR_REPLACE ? XATTR_REPLACE : 0)));
+    return (int)ret(
+        fsetxattr(fd, attribute(name, own), from, n, (options & D_XATTR_CREATE ? XATTR_CREATE : 0) | (options & D_XATTR_REPLACE ? XATTR_REPLACE : 0)));
 }
-static int d_fremovexattr(int fd, const char *name, int options) {
+static long d_fremovexattr(int fd, const char *name, int options) {
     (void)options;
     char own[256];
     return (int)ret(fremovexattr(fd, attribute(name, own)));
 }
-static int d_removexattr(const char *path, const char *name, int options) {
+static long d_removexattr(const char *path, const char *name, int options) {
     char own[256];
     return (int)ret(((options & D_XATTR_NOFOLLOW) != 0 ? lremovexattr : removexattr)(path, attribute(name, own)));
 }
 
-static int d_sendfile(int from, int to, off_t at, off_t *n, void *headers, int flags) {
+static long d_sendfile(int from, int to, off_t at, off_t *n, void *headers, int flags) {
     if (headers != NULL || flags != 0) unmodelled("sendfile with headers or flags");
     ssize_t sent = sendfile(to, from, &at, *n == 0 ? 0x7ffff000 : (size_t)*n);
     *n = sent < 0 ? 0 : sent;
@@ -438,20 +463,23 @@ static int d_copyfile(const char *from, const char *to, void *state, uint32_t fl
 }
 
 const struct shim file_shims[] = {
-    VARIADIC_ROW("open", open, PLAIN, 2), VARIADIC_ROW("open$NOCANCEL", open, PLAIN, 2), VARIADIC_ROW("openat", openat, PLAIN, 3), VARIADIC_ROW("openat$NOCANCEL", openat, PLAIN, 3),
-    VARIADIC_ROW("fcntl", fcntl, PLAIN, 2), VARIADIC_ROW("fcntl$NOCANCEL", fcntl, PLAIN, 2), VARIADIC_ROW("ioctl", ioctl, PLAIN, 2),
-    OWN_PLAIN(creat), CANCEL(close), CANCEL(read), CANCEL(write), CANCEL(readv), CANCEL(writev), CANCEL(pread), CANCEL(pwrite), CANCEL(preadv), CANCEL(pwritev), CANCEL(fsync),
-    OWN_PLAIN(lseek), OWN_PLAIN(dup), OWN_PLAIN(dup2), OWN_PLAIN(pipe), OWN_PLAIN(ftruncate), OWN_PLAIN(truncate), OWN_PLAIN(flock),
-    OWN_AS(INODE64("stat"), stat, PLAIN), OWN_AS(INODE64("lstat"), lstat, PLAIN), OWN_AS(INODE64("fstat"), fstat, PLAIN), OWN_AS(INODE64("fstatat"), fstatat, PLAIN),
-    OWN_AS(INODE64("statfs"), statfs, PLAIN), OWN_AS(INODE64("fstatfs"), fstatfs, PLAIN),
+    VARIADIC_ROW("open", open, PLAIN, 2), VARIADIC_ROW("open$NOCANCEL", open, PLAIN, 2), VARIADIC_ROW("openat", openat, PLAIN, 3),
+    VARIADIC_ROW("openat$NOCANCEL", openat, PLAIN, 3), VARIADIC_ROW("fcntl", fcntl, PLAIN, 2), VARIADIC_ROW("fcntl$NOCANCEL", fcntl, PLAIN, 2),
+    VARIADIC_ROW("ioctl", ioctl, PLAIN, 2), OWN_PLAIN(creat), CANCEL(close), CANCEL(read), CANCEL(write), CANCEL(readv), CANCEL(writev), CANCEL(pread),
+    CANCEL(pwrite), CANCEL(preadv), CANCEL(pwritev), CANCEL(fsync), OWN_PLAIN(lseek), OWN_PLAIN(dup), OWN_PLAIN(dup2), OWN_PLAIN(pipe), OWN_PLAIN(ftruncate),
+    OWN_PLAIN(truncate), OWN_PLAIN(flock), OWN_AS(INODE64("stat"), stat, PLAIN), OWN_AS(INODE64("lstat"), lstat, PLAIN), OWN_AS(INODE64("fstat"), fstat, PLAIN),
+    OWN_AS(INODE64("fstatat"), fstatat, PLAIN), OWN_AS(INODE64("statfs"), statfs, PLAIN), OWN_AS(INODE64("fstatfs"), fstatfs, PLAIN),
 #ifdef __x86_64__ // Go's names for them
     OWN_AS("stat64", stat, PLAIN), OWN_AS("lstat64", lstat, PLAIN), OWN_AS("fstat64", fstat, PLAIN), OWN_AS("fstatat64", fstatat, PLAIN),
 #endif
-    OWN_PLAIN(unlink), OWN_PLAIN(rmdir), OWN(remove), OWN_PLAIN(chdir), OWN_PLAIN(chroot), OWN_PLAIN(mkdir), OWN_PLAIN(mkfifo), OWN_PLAIN(chmod), OWN_PLAIN(access),
-    OWN_PLAIN(faccessat), OWN_PLAIN(fchdir), OWN_PLAIN(fchmod), OWN_PLAIN(fchmodat), OWN_PLAIN(chown), OWN_PLAIN(lchown), OWN_PLAIN(fchown), OWN_PLAIN(fchownat),
-    OWN_PLAIN(unlinkat), OWN_PLAIN(mkdirat), OWN_PLAIN(rename), OWN_PLAIN(renameat), OWN_PLAIN(renameatx_np), OWN_PLAIN(renamex_np), OWN_PLAIN(link), OWN_PLAIN(linkat),
-    OWN_PLAIN(symlink), OWN_PLAIN(symlinkat), OWN_PLAIN(readlink), OWN_PLAIN(readlinkat), OWN(getcwd), OWN(realpath), OWN_AS("realpath$DARWIN_EXTSN", realpath, 0),
-    OWN(mkstemp), OWN(mkostemp), OWN(mkstemps), OWN(mkostemps), OWN(mkdtemp), OWN_PLAIN(utimes), OWN_PLAIN(lutimes), OWN_PLAIN(futimes), OWN_PLAIN(utimensat), OWN_PLAIN(futimens),
-    {"_chflags", (const void *)no_flags, PLAIN, 0}, {"_fchflags", (const void *)no_flags, PLAIN, 0}, {"_lchflags", (const void *)no_flags, PLAIN, 0},
-    OWN_PLAIN(getxattr), OWN_PLAIN(fgetxattr), OWN_PLAIN(listxattr), OWN_PLAIN(flistxattr), OWN_PLAIN(setxattr), OWN_PLAIN(removexattr), OWN_PLAIN(fsetxattr), OWN_PLAIN(fremovexattr), OWN(pathconf), OWN(statvfs), OWN(fstatvfs), OWN_PLAIN(lchmod), OWN_PLAIN(mknod),
-    OWN_PLAIN(utime), OWN_PLAIN(sendfile), OWN_PLAIN(clonefile), OWN_PLAIN(clonefileat), OWN(copyfile), END};
+    OWN_PLAIN(unlink), OWN_PLAIN(rmdir), OWN(remove), OWN_PLAIN(chdir), OWN_PLAIN(chroot), OWN_PLAIN(mkdir), OWN_PLAIN(mkfifo), OWN_PLAIN(chmod),
+    OWN_PLAIN(access), OWN_PLAIN(faccessat), OWN_PLAIN(fchdir), OWN_PLAIN(fchmod), OWN_PLAIN(fchmodat), OWN_PLAIN(chown), OWN_PLAIN(lchown), OWN_PLAIN(fchown),
+    OWN_PLAIN(fchownat), OWN_PLAIN(unlinkat), OWN_PLAIN(mkdirat), OWN_PLAIN(rename), OWN_PLAIN(renameat), OWN_PLAIN(renameatx_np), OWN_PLAIN(renamex_np),
+    OWN_PLAIN(link), OWN_PLAIN(linkat), OWN_PLAIN(symlink), OWN_PLAIN(symlinkat), OWN_PLAIN(readlink), OWN_PLAIN(readlinkat), OWN(getcwd), OWN(realpath),
+    OWN_AS("realpath$DARWIN_EXTSN", realpath, 0), OWN(mkstemp), OWN(mkostemp), OWN(mkstemps), OWN(mkostemps), OWN(mkdtemp), OWN_PLAIN(utimes),
+    OWN_PLAIN(lutimes), OWN_PLAIN(futimes), OWN_PLAIN(utimensat), OWN_PLAIN(futimens), {"_chflags", (const void *)no_flags, PLAIN, 0},
+    {"_fchflags", (const void *)no_flags, PLAIN, 0}, {"_lchflags", (const void *)no_flags, PLAIN, 0}, OWN_PLAIN(getxattr), OWN_PLAIN(fgetxattr),
+    OWN_PLAIN(listxattr), OWN_PLAIN(flistxattr), OWN_PLAIN(setxattr), OWN_PLAIN(removexattr), OWN_PLAIN(fsetxattr), OWN_PLAIN(fremovexattr), OWN(pathconf),
+    OWN(statvfs), OWN(fstatvfs), OWN_PLAIN(lchmod), OWN_PLAIN(mknod), OWN_PLAIN(utime), OWN_PLAIN(sendfile),
+    OWN_PLAIN(clonefile), OWN_PLAIN(clonefileat), OWN(copyfile), END
+};

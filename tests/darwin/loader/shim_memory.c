@@ -6,13 +6,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-// The allocator's lock is of the loader: unlike that of Linux's libc it stays as it was in the child of a fork, so a child that allocates while another thread of
-// its parent did is found out instead of being lucky.
+// The allocator's lock is of the loader: unlike that of Linux's libc it stays as it was in the child of a fork, so a child that allocates while another thread
+// of its parent did is found out instead of being lucky.
 static pthread_mutex_t allocator = PTHREAD_MUTEX_INITIALIZER;
 static const char *held_by; // what holds the lock
 
 static void begin(const char *what) {
-    if (forked_child && held_by != NULL) unmodelled("%s in the child of a fork, while %s of another thread of the parent holds the allocator's lock: a deadlock", what, held_by);
+    if (forked_child && held_by != NULL)
+        unmodelled("%s in the child of a fork, while %s of another thread of the parent holds the allocator's lock: a deadlock", what, held_by);
     pthread_mutex_lock(&allocator);
     held_by = what;
 }
@@ -43,7 +44,7 @@ static void *d_reallocf(void *old, size_t n) {
     if (got == NULL && n > 0) d_free(old);
     return got;
 }
-static int d_posix_memalign(void **to, size_t align, size_t n) {
+static long d_posix_memalign(void **to, size_t align, size_t n) {
     begin("posix_memalign");
     int result = posix_memalign(to, align, n);
     end();
@@ -103,22 +104,24 @@ static void *d_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offse
     }
     return got;
 }
-static int d_munmap(void *at, size_t n) { return off_page(at) ? fail(D_EINVAL) : (int)ret(munmap(at, whole(n))); }
-static int d_mprotect(void *at, size_t n, int prot) { return off_page(at) ? fail(D_EINVAL) : (int)ret(mprotect(at, whole(n), prot & 7)); }
-static int d_madvise(void *at, size_t n, int advice) { return advice > 4 ? 0 : (int)ret(madvise(at, n, advice)); }
-static int d_msync(void *at, size_t n, int flags) { return (int)ret(msync(at, n, (flags & 0x1 ? MS_ASYNC : 0) | (flags & 0x2 ? MS_INVALIDATE : 0) | (flags & 0x10 ? MS_SYNC : 0))); }
-static int d_minherit(void *at, size_t n, int inherit) { // VM_INHERIT_SHARE, COPY, NONE, DONATE_COPY, and 4: ZERO
+static long d_munmap(void *at, size_t n) { return off_page(at) ? fail(D_EINVAL) : (int)ret(munmap(at, whole(n))); }
+static long d_mprotect(void *at, size_t n, int prot) { return off_page(at) ? fail(D_EINVAL) : (int)ret(mprotect(at, whole(n), prot & 7)); }
+static long d_madvise(void *at, size_t n, int advice) { return advice > 4 ? 0 : (int)ret(madvise(at, n, advice)); }
+static long d_msync(void *at, size_t n, int flags) {
+    return (int)ret(msync(at, n, (flags & 0x1 ? MS_ASYNC : 0) | (flags & 0x2 ? MS_INVALIDATE : 0) | (flags & 0x10 ? MS_SYNC : 0)));
+}
+static long d_minherit(void *at, size_t n, int inherit) { // VM_INHERIT_SHARE, COPY, NONE, DONATE_COPY, and 4: ZERO
     if (inherit == 4) return (int)ret(madvise(at, whole(n), MADV_WIPEONFORK));
     if (inherit == 2) return (int)ret(madvise(at, whole(n), MADV_DONTFORK));
     if (inherit == 1) return (int)ret(madvise(at, whole(n), MADV_DOFORK));
     unmodelled("minherit with %d", inherit);
 }
-static int d_mlock(const void *at, size_t n) { return (int)ret(mlock(at, n)); }
-static int d_munlock(const void *at, size_t n) { return (int)ret(munlock(at, n)); }
-static int d_getpagesize(void) { return PAGE; }
+static long d_mlock(const void *at, size_t n) { return (int)ret(mlock(at, n)); }
+static long d_munlock(const void *at, size_t n) { return (int)ret(munlock(at, n)); }
+static long d_getpagesize(void) { return PAGE; }
 static int mach_task_self_port = 0x103;
 
-static int d_vm_allocate(unsigned task, uintptr_t *at, size_t n, int flags) {
+static long d_vm_allocate(unsigned task, uintptr_t *at, size_t n, int flags) {
     (void)task;
     if ((flags & 1) == 0) return 3; // KERN_NO_SPACE: only "anywhere" is done
     void *got = d_mmap(NULL, n, PROT_READ | PROT_WRITE, D_MAP_ANON | D_MAP_PRIVATE, -1, 0);
@@ -126,8 +129,8 @@ static int d_vm_allocate(unsigned task, uintptr_t *at, size_t n, int flags) {
     *at = (uintptr_t)got;
     return 0;
 }
-static int d_vm_deallocate(unsigned task, uintptr_t at, size_t n) { return (void)task, d_munmap((void *)at, n) == 0 ? 0 : 1; }
-static int d_vm_protect(unsigned task, uintptr_t at, size_t n, int maximum, int prot) {
+static long d_vm_deallocate(unsigned task, uintptr_t at, size_t n) { return (void)task, d_munmap((void *)at, n) == 0 ? 0 : 1; }
+static long d_vm_protect(unsigned task, uintptr_t at, size_t n, int maximum, int prot) {
     (void)task;
     return maximum != 0 || d_mprotect((void *)(at & ~(uintptr_t)(PAGE - 1)), n + (at & (PAGE - 1)), prot & 7) == 0 ? 0 : 2;
 }
@@ -136,8 +139,10 @@ static uintptr_t guard = 0x595e9fbd94fda700;
 static void d_stack_chk_fail(void) { die("stack smashed"); }
 
 const struct shim memory_shims[] = {
-    OWN(malloc), OWN(calloc), OWN(realloc), OWN(reallocf), OWN(valloc), OWN(aligned_alloc), OWN(strdup), OWN(strndup), OWN(free), OWN(posix_memalign), OWN(malloc_size),
-    OWN(malloc_good_size), CANCEL(msync), OWN_PLAIN(mmap), OWN_PLAIN(munmap), OWN_PLAIN(mprotect), OWN_PLAIN(madvise), OWN_PLAIN(minherit), OWN_PLAIN(mlock), OWN_PLAIN(munlock),
-    OWN_PLAIN(getpagesize), OWN_PLAIN(vm_allocate), OWN_PLAIN(vm_deallocate), OWN_PLAIN(vm_protect), OWN_AS("mach_vm_allocate", vm_allocate, PLAIN),
-    OWN_AS("mach_vm_deallocate", vm_deallocate, PLAIN), OWN_AS("mach_vm_protect", vm_protect, PLAIN), VARIABLE("mach_task_self_", mach_task_self_port), VARIABLE("vm_page_size", vm_page_size),
-    VARIABLE("vm_page_mask", vm_page_mask), VARIABLE("vm_page_shift", vm_page_shift), VARIABLE("__stack_chk_guard", guard), OWN_AS("__stack_chk_fail", stack_chk_fail, PLAIN), END};
+    OWN(malloc), OWN(calloc), OWN(realloc), OWN(reallocf), OWN(valloc), OWN(aligned_alloc), OWN(strdup), OWN(strndup), OWN(free), OWN(posix_memalign),
+    OWN(malloc_size), OWN(malloc_good_size), CANCEL(msync), OWN_PLAIN(mmap), OWN_PLAIN(munmap), OWN_PLAIN(mprotect), OWN_PLAIN(madvise), OWN_PLAIN(minherit),
+    OWN_PLAIN(mlock), OWN_PLAIN(munlock), OWN_PLAIN(getpagesize), OWN_PLAIN(vm_allocate), OWN_PLAIN(vm_deallocate), OWN_PLAIN(vm_protect),
+    OWN_AS("mach_vm_allocate", vm_allocate, PLAIN), OWN_AS("mach_vm_deallocate", vm_deallocate, PLAIN), OWN_AS("mach_vm_protect", vm_protect, PLAIN),
+    VARIABLE("mach_task_self_", mach_task_self_port), VARIABLE("vm_page_size", vm_page_size), VARIABLE("vm_page_mask", vm_page_mask),
+    VARIABLE("vm_page_shift", vm_page_shift), VARIABLE("__stack_chk_guard", guard), OWN_AS("__stack_chk_fail", stack_chk_fail, PLAIN), END
+};

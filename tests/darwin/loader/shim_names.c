@@ -20,8 +20,10 @@ struct darwin_addrinfo {
 
 static const struct {
     int darwin, linux_code;
-} eai[] = {{1, EAI_FAMILY /* ADDRFAMILY */}, {2, EAI_AGAIN}, {3, EAI_BADFLAGS}, {4, EAI_FAIL}, {5, EAI_FAMILY}, {6, EAI_MEMORY}, {8, EAI_NONAME}, {9, EAI_SERVICE}, {10, EAI_SOCKTYPE},
-           {11, EAI_SYSTEM}, {14, EAI_OVERFLOW}};
+} eai[] = {
+    {1, EAI_FAMILY /* ADDRFAMILY */}, {2, EAI_AGAIN}, {3, EAI_BADFLAGS}, {4, EAI_FAIL}, {5, EAI_FAMILY}, {6, EAI_MEMORY}, {8, EAI_NONAME}, {9, EAI_SERVICE},
+    {10, EAI_SOCKTYPE}, {11, EAI_SYSTEM}, {14, EAI_OVERFLOW}
+};
 static int eai_to_darwin(int code) {
     for (size_t i = COUNT(eai); i-- > 0;)
         if (eai[i].linux_code == code) return eai[i].darwin;
@@ -49,9 +51,11 @@ static void d_freeaddrinfo(struct darwin_addrinfo *list) {
     }
 }
 
-static int d_getaddrinfo(const char *node, const char *service, const struct darwin_addrinfo *hints, struct darwin_addrinfo **result) {
+static long d_getaddrinfo(const char *node, const char *service, const struct darwin_addrinfo *hints, struct darwin_addrinfo **result) {
     struct addrinfo own = {0}, *list = NULL;
-    if (hints != NULL) own = (struct addrinfo){.ai_flags = hints_to_linux(hints->flags), .ai_family = family_to_linux(hints->family), .ai_socktype = hints->type, .ai_protocol = hints->protocol};
+    if (hints != NULL)
+        own = (struct addrinfo){
+            .ai_flags = hints_to_linux(hints->flags), .ai_family = family_to_linux(hints->family), .ai_socktype = hints->type, .ai_protocol = hints->protocol};
     int code = getaddrinfo(node, service, hints == NULL ? NULL : &own, &list);
     if (code == EAI_SYSTEM) ret(-1);
     if (code != 0) return eai_to_darwin(code);
@@ -59,7 +63,8 @@ static int d_getaddrinfo(const char *node, const char *service, const struct dar
     *result = NULL;
     for (struct addrinfo *at = list; at != NULL; at = at->ai_next) {
         struct darwin_addrinfo *to = calloc(1, sizeof *to);
-        *to = (struct darwin_addrinfo){.family = family_to_darwin(at->ai_family), .type = at->ai_socktype, .protocol = at->ai_protocol, .length = at->ai_addrlen};
+        *to = (struct darwin_addrinfo){
+            .family = family_to_darwin(at->ai_family), .type = at->ai_socktype, .protocol = at->ai_protocol, .length = at->ai_addrlen};
         to->address = calloc(1, sizeof(struct sockaddr_storage));
         struct sockaddr_storage from = {0};
         memcpy(&from, at->ai_addr, at->ai_addrlen);
@@ -73,7 +78,7 @@ static int d_getaddrinfo(const char *node, const char *service, const struct dar
 }
 
 enum { D_NI_NOFQDN = 1, D_NI_NUMERICHOST = 2, D_NI_NAMEREQD = 4, D_NI_NUMERICSERV = 8, D_NI_DGRAM = 0x10 };
-static int d_getnameinfo(const void *address, socklen_t length, char *host, socklen_t host_room, char *service, socklen_t service_room, int flags) {
+static long d_getnameinfo(const void *address, socklen_t length, char *host, socklen_t host_room, char *service, socklen_t service_room, int flags) {
     struct sockaddr_storage from;
     length = address_to_linux(address, length, &from);
     int own = (flags & D_NI_NOFQDN ? NI_NOFQDN : 0) | (flags & D_NI_NUMERICHOST ? NI_NUMERICHOST : 0) | (flags & D_NI_NAMEREQD ? NI_NAMEREQD : 0) |
@@ -92,15 +97,19 @@ static struct hostent *entry(struct hostent *from) {
 }
 static struct hostent *d_gethostbyname(const char *name) { return entry(gethostbyname(name)); }
 static struct hostent *d_gethostbyname2(const char *name, int family) { return entry(gethostbyname2(name, family_to_linux(family))); }
-static struct hostent *d_gethostbyaddr(const void *address, socklen_t length, int family) { return entry(gethostbyaddr(address, length, family_to_linux(family))); }
+static struct hostent *d_gethostbyaddr(const void *address, socklen_t length, int family) {
+    return entry(gethostbyaddr(address, length, family_to_linux(family)));
+}
 static void d_freehostent(struct hostent *entry) { (void)entry; }
 
-static int d_inet_pton(int family, const char *text, void *to) {
+static long d_inet_pton(int family, const char *text, void *to) {
     int own = family_to_linux(family);
     return own < 0 ? fail(D_EAFNOSUPPORT) : (int)ret(inet_pton(own, text, to));
 }
-static const char *d_inet_ntop(int family, const void *from, char *to, socklen_t room) { return retp((char *)inet_ntop(family_to_linux(family), from, to, room)); }
-static int d_gethostname(char *to, size_t room) { return (int)ret(gethostname(to, room)); }
+static const char *d_inet_ntop(int family, const void *from, char *to, socklen_t room) {
+    return retp((char *)inet_ntop(family_to_linux(family), from, to, room));
+}
+static long d_gethostname(char *to, size_t room) { return (int)ret(gethostname(to, room)); }
 
 struct darwin_ifaddrs {
     struct darwin_ifaddrs *next;
@@ -117,7 +126,7 @@ static void *copy_address(const struct sockaddr *from) {
     address_to_darwin(&own, length, to, &length);
     return to;
 }
-static int d_getifaddrs(struct darwin_ifaddrs **result) {
+static long d_getifaddrs(struct darwin_ifaddrs **result) {
     struct ifaddrs *list;
     if (getifaddrs(&list) != 0) return (int)ret(-1);
     struct darwin_ifaddrs **end = result;
@@ -164,7 +173,7 @@ static struct darwin_passwd *user(const struct passwd *from) {
 }
 static struct darwin_passwd *d_getpwuid(uid_t uid) { return user(getpwuid(uid)); }
 static struct darwin_passwd *d_getpwnam(const char *name) { return user(getpwnam(name)); }
-static int d_getpwuid_r(uid_t uid, struct darwin_passwd *to, char *buffer, size_t room, struct darwin_passwd **result) {
+static long d_getpwuid_r(uid_t uid, struct darwin_passwd *to, char *buffer, size_t room, struct darwin_passwd **result) {
     struct passwd own, *got;
     int code = getpwuid_r(uid, &own, buffer, room, &got);
     if (got != NULL) passwd_to_darwin(got, to);
@@ -186,6 +195,7 @@ static const char *d_group_from_gid(gid_t gid, int no_name) {
 
 const struct shim name_shims[] = {
     OWN(getaddrinfo), OWN(freeaddrinfo), OWN(gai_strerror), OWN(getnameinfo), OWN(gethostbyname), OWN(gethostbyname2), OWN(gethostbyaddr), OWN(freehostent),
-    VARIABLE("h_errno", host_error), OWN_PLAIN(inet_pton), OWN_PLAIN(inet_ntop), SAME_PLAIN(inet_addr), SAME_PLAIN(inet_aton), SAME(inet_ntoa), OWN_PLAIN(gethostname),
-    OWN(getifaddrs), OWN(freeifaddrs), SAME(if_nametoindex), SAME(if_indextoname), OWN(getpwuid), OWN(getpwnam), OWN(getpwuid_r), OWN(user_from_uid), OWN(group_from_gid),
-    SAME(getgrgid), SAME(getgrnam), SAME(getservbyname), SAME(getservbyport), SAME(getprotobyname), END};
+    VARIABLE("h_errno", host_error), OWN_PLAIN(inet_pton), OWN_PLAIN(inet_ntop), SAME_PLAIN(inet_addr), SAME_PLAIN(inet_aton), SAME(inet_ntoa),
+    OWN_PLAIN(gethostname), OWN(getifaddrs), OWN(freeifaddrs), SAME(if_nametoindex), SAME(if_indextoname), OWN(getpwuid), OWN(getpwnam), OWN(getpwuid_r),
+    OWN(user_from_uid), OWN(group_from_gid), SAME(getgrgid), SAME(getgrnam), SAME(getservbyname), SAME(getservbyport), SAME(getprotobyname), END
+};

@@ -23,15 +23,15 @@ static int after_fork(int pid) {
     }
     return (int)ret(pid);
 }
-static int d_fork(void) { return after_fork(fork()); }
-static int d___fork(void) { return after_fork(_Fork()); } // without the handlers of pthread_atfork
-static int d_vfork(void) { return after_fork(_Fork()); }  // a copy, not a loan: what a child of vfork writes does not show in the parent
+static long d_fork(void) { return after_fork(fork()); }
+static long d___fork(void) { return after_fork(_Fork()); } // without the handlers of pthread_atfork
+static long d_vfork(void) { return after_fork(_Fork()); }  // a copy, not a loan: what a child of vfork writes does not show in the parent
 
 // ---- exec
 
 static int run(const char *path, char *const argv[], char *const envp[]) { return fail(kernel_exec(path, argv, envp, NULL)); }
-static int d_execve(const char *path, char *const argv[], char *const envp[]) { return run(path, argv, envp); }
-static int d_execv(const char *path, char *const argv[]) { return run(path, argv, environ); }
+static long d_execve(const char *path, char *const argv[], char *const envp[]) { return run(path, argv, envp); }
+static long d_execv(const char *path, char *const argv[]) { return run(path, argv, environ); }
 
 // search tries a name in the folders of a PATH, as execvP does, and hands what is not executable by itself to the shell.
 static int search(const char *name, const char *folders, char *const argv[], char *const envp[]) {
@@ -62,8 +62,8 @@ static const char *path_variable(void) {
     const char *path = getenv("PATH");
     return path == NULL ? "/usr/bin:/bin" : path;
 }
-static int d_execvp(const char *name, char *const argv[]) { return search(name, path_variable(), argv, environ); }
-static int d_execvP(const char *name, const char *folders, char *const argv[]) { return search(name, folders, argv, environ); }
+static long d_execvp(const char *name, char *const argv[]) { return search(name, path_variable(), argv, environ); }
+static long d_execvP(const char *name, const char *folders, char *const argv[]) { return search(name, folders, argv, environ); }
 
 #define COLLECT(first)                                                             \
     VA_BEGIN(ap, first);                                                           \
@@ -72,17 +72,17 @@ static int d_execvP(const char *name, const char *folders, char *const argv[]) {
     argv[n++] = (char *)first;                                                     \
     while (first != NULL && n < COUNT(argv) - 1 && (argv[n] = va_arg(ap, char *)) != NULL) n++; \
     argv[n] = NULL
-static int d_execl(const char *path, const char *first, VARIADIC) {
+static long d_execl(const char *path, const char *first, VARIADIC) {
     COLLECT(first);
     VA_DONE(ap);
     return run(path, argv, environ);
 }
-static int d_execlp(const char *name, const char *first, VARIADIC) {
+static long d_execlp(const char *name, const char *first, VARIADIC) {
     COLLECT(first);
     VA_DONE(ap);
     return search(name, path_variable(), argv, environ);
 }
-static int d_execle(const char *path, const char *first, VARIADIC) {
+static long d_execle(const char *path, const char *first, VARIADIC) {
     COLLECT(first);
     char **envp = va_arg(ap, char **);
     VA_DONE(ap);
@@ -93,32 +93,32 @@ static int d_execle(const char *path, const char *first, VARIADIC) {
 
 enum { D_WNOHANG = 1, D_WUNTRACED = 2, D_WCONTINUED = 0x10 };
 static int wait_flags(int flags) { return (flags & D_WNOHANG ? WNOHANG : 0) | (flags & D_WUNTRACED ? WUNTRACED : 0) | (flags & D_WCONTINUED ? WCONTINUED : 0); }
-static int d_wait4(int pid, int *status, int flags, struct rusage *usage) {
+static long d_wait4(int pid, int *status, int flags, struct rusage *usage) {
     int own = 0, result = (int)ret(wait4(pid, &own, wait_flags(flags), usage));
     if (result > 0 && status != NULL) *status = status_to_darwin(own);
     return result;
 }
-static int d_waitpid(int pid, int *status, int flags) { return d_wait4(pid, status, flags, NULL); }
-static int d_wait(int *status) { return d_wait4(-1, status, 0, NULL); }
+static long d_waitpid(int pid, int *status, int flags) { return d_wait4(pid, status, flags, NULL); }
+static long d_wait(int *status) { return d_wait4(-1, status, 0, NULL); }
 
 // ---- ids and limits
 
-static int d_setpgid(int pid, int group) { return (int)ret(setpgid(pid, group)); }
-static int d_getpgid(int pid) { return (int)ret(getpgid(pid)); }
-static int d_setsid(void) { return (int)ret(setsid()); }
-static int d_setuid(uid_t id) { return (int)ret(setuid(id)); }
-static int d_setgid(gid_t id) { return (int)ret(setgid(id)); }
-static int d_seteuid(uid_t id) { return (int)ret(seteuid(id)); }
-static int d_setegid(gid_t id) { return (int)ret(setegid(id)); }
-static int d_getgroups(int n, gid_t *to) { return (int)ret(getgroups(n, to)); }
-static int d_setgroups(int n, const gid_t *from) { return (int)ret(setgroups((size_t)n, from)); }
-static int d_issetugid(void) {
+static long d_setpgid(int pid, int group) { return (int)ret(setpgid(pid, group)); }
+static long d_getpgid(int pid) { return (int)ret(getpgid(pid)); }
+static long d_setsid(void) { return (int)ret(setsid()); }
+static long d_setuid(uid_t id) { return (int)ret(setuid(id)); }
+static long d_setgid(gid_t id) { return (int)ret(setgid(id)); }
+static long d_seteuid(uid_t id) { return (int)ret(seteuid(id)); }
+static long d_setegid(gid_t id) { return (int)ret(setegid(id)); }
+static long d_getgroups(int n, gid_t *to) { return (int)ret(getgroups(n, to)); }
+static long d_setgroups(int n, const gid_t *from) { return (int)ret(setgroups((size_t)n, from)); }
+static long d_issetugid(void) {
     const struct file_entry *entry = files_find(executable_path);
     return entry != NULL && entry->setuid;
 }
-static int d_tcgetpgrp(int fd) { return (int)ret(tcgetpgrp(fd)); }
-static int d_tcsetpgrp(int fd, int group) { return (int)ret(tcsetpgrp(fd, group)); }
-static int d_isatty(int fd) { return ret(isatty(fd) ? 0 : -1) == 0; }
+static long d_tcgetpgrp(int fd) { return (int)ret(tcgetpgrp(fd)); }
+static long d_tcsetpgrp(int fd, int group) { return (int)ret(tcsetpgrp(fd, group)); }
+static long d_isatty(int fd) { return ret(isatty(fd) ? 0 : -1) == 0; }
 static char *d_ttyname(int fd) { return retp(ttyname(fd)); }
 
 static int resource_to_linux(int resource) { // RLIMIT_CPU to CORE are alike
@@ -127,47 +127,51 @@ static int resource_to_linux(int resource) { // RLIMIT_CPU to CORE are alike
     return resource >= 5 && resource <= 8 ? others[resource - 5] : resource;
 }
 static uint64_t limit_to_darwin(rlim_t limit) { return limit > INT64_MAX ? INT64_MAX : limit; }
-static int d_getrlimit(int resource, uint64_t to[2]) {
+static long d_getrlimit(int resource, uint64_t to[2]) {
     struct rlimit own;
     int result = (int)ret(getrlimit(resource_to_linux(resource), &own));
     if (result == 0) to[0] = limit_to_darwin(own.rlim_cur), to[1] = limit_to_darwin(own.rlim_max);
     return result;
 }
-static int d_setrlimit(int resource, const uint64_t from[2]) {
+static long d_setrlimit(int resource, const uint64_t from[2]) {
     struct rlimit own = {from[0] == INT64_MAX ? RLIM_INFINITY : from[0], from[1] == INT64_MAX ? RLIM_INFINITY : from[1]};
     return (int)ret(setrlimit(resource_to_linux(resource), &own));
 }
-static int d_getrusage(int who, struct rusage *to) {
+static long d_getrusage(int who, struct rusage *to) {
     int result = (int)ret(getrusage(who, to));
     if (result == 0) to->ru_maxrss *= 1024; // bytes there
     return result;
 }
-static int d_getdtablesize(void) { return getdtablesize(); }
-static int d_nice(int by) { return (int)ret(nice(by)); }
+static long d_getdtablesize(void) { return getdtablesize(); }
+static long d_nice(int by) { return (int)ret(nice(by)); }
 
 // ---- the environment
 
-static int d_setenv(const char *name, const char *value, int overwrite) { return (int)ret(setenv(name, value, overwrite)); }
-static int d_unsetenv(const char *name) { return (int)ret(unsetenv(name)); }
-static int d_putenv(char *entry) { return (int)ret(putenv(entry)); }
+static long d_setenv(const char *name, const char *value, int overwrite) { return (int)ret(setenv(name, value, overwrite)); }
+static long d_unsetenv(const char *name) { return (int)ret(unsetenv(name)); }
+static long d_putenv(char *entry) { return (int)ret(putenv(entry)); }
 
 // ---- getopt: BSD's stops at the first word that is no option
 
 static int optreset = 1; // the loader has used getopt itself
-static int d_getopt(int argc, char *const *argv, const char *options_of) {
+static long d_getopt(int argc, char *const *argv, const char *options_of) {
     char strict[256];
     snprintf(strict, sizeof strict, "%s%s", options_of[0] == '+' ? "" : "+", options_of);
     if (optreset != 0) optind = optreset = 0; // 0 begins anew here, 1 does there
     return getopt(argc, argv, strict);
 }
-static int d_getopt_long(int argc, char *const *argv, const char *options_of, const struct option *names, int *index) { return getopt_long(argc, argv, options_of, names, index); }
-
+static long d_getopt_long(int argc, char *const *argv, const char *options_of, const struct option *names, int *index) {
+    return getopt_long(argc, argv, options_of, names, index);
+}
 
 const struct shim process_shims[] = {
     OWN_PLAIN(fork), OWN_PLAIN(__fork), OWN_PLAIN(vfork), OWN_PLAIN(execve), OWN_PLAIN(execv), OWN_PLAIN(execvp), OWN_PLAIN(execvP),
-    VARIADIC_ROW("execl", execl, PLAIN, 2), VARIADIC_ROW("execlp", execlp, PLAIN, 2), VARIADIC_ROW("execle", execle, PLAIN, 2), CANCEL(wait4), CANCEL(waitpid), OWN_PLAIN(wait), SAME_PLAIN(_exit), SAME(exit), SAME(_Exit), SAME(abort),
-    SAME(atexit), SAME_PLAIN(getpid), SAME_PLAIN(getppid), SAME_PLAIN(getuid), SAME_PLAIN(geteuid), SAME_PLAIN(getgid), SAME_PLAIN(getegid), SAME_PLAIN(getpgrp), OWN_PLAIN(getpgid),
-    OWN_PLAIN(setpgid), OWN_PLAIN(setsid), OWN_PLAIN(setuid), OWN_PLAIN(setgid), OWN_PLAIN(seteuid), OWN_PLAIN(setegid), OWN_PLAIN(getgroups), OWN_PLAIN(setgroups), OWN_PLAIN(issetugid),
-    OWN_PLAIN(tcgetpgrp), OWN_PLAIN(tcsetpgrp), OWN(isatty), OWN(ttyname), OWN_PLAIN(getrlimit), OWN_PLAIN(setrlimit), OWN_PLAIN(getrusage), OWN_PLAIN(getdtablesize), OWN(nice),
-    SAME_PLAIN(umask), SAME_PLAIN(sched_yield), SAME(getenv), OWN(setenv), OWN(unsetenv), OWN(putenv), OWN(getopt), OWN(getopt_long), VARIABLE("optind", optind),
-    VARIABLE("optarg", optarg), VARIABLE("opterr", opterr), VARIABLE("optopt", optopt), VARIABLE("optreset", optreset), SAME(basename), SAME(dirname), END};
+    VARIADIC_ROW("execl", execl, PLAIN, 2), VARIADIC_ROW("execlp", execlp, PLAIN, 2), VARIADIC_ROW("execle", execle, PLAIN, 2), CANCEL(wait4), CANCEL(waitpid),
+    OWN_PLAIN(wait), SAME_PLAIN(_exit), SAME(exit), SAME(_Exit), SAME(abort), SAME(atexit), SAME_PLAIN(getpid), SAME_PLAIN(getppid), SAME_PLAIN(getuid),
+    SAME_PLAIN(geteuid), SAME_PLAIN(getgid), SAME_PLAIN(getegid), SAME_PLAIN(getpgrp), OWN_PLAIN(getpgid), OWN_PLAIN(setpgid), OWN_PLAIN(setsid),
+    OWN_PLAIN(setuid), OWN_PLAIN(setgid), OWN_PLAIN(seteuid), OWN_PLAIN(setegid), OWN_PLAIN(getgroups), OWN_PLAIN(setgroups), OWN_PLAIN(issetugid),
+    OWN_PLAIN(tcgetpgrp), OWN_PLAIN(tcsetpgrp), OWN(isatty), OWN(ttyname), OWN_PLAIN(getrlimit), OWN_PLAIN(setrlimit), OWN_PLAIN(getrusage),
+    OWN_PLAIN(getdtablesize), OWN(nice), SAME_PLAIN(umask), SAME_PLAIN(sched_yield), SAME(getenv), OWN(setenv), OWN(unsetenv), OWN(putenv), OWN(getopt),
+    OWN(getopt_long), VARIABLE("optind", optind), VARIABLE("optarg", optarg), VARIABLE("opterr", opterr), VARIABLE("optopt", optopt),
+    VARIABLE("optreset", optreset), SAME(basename), SAME(dirname), END
+};

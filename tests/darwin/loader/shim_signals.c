@@ -23,8 +23,10 @@ struct darwin_sigaction {
 enum { D_SA_ONSTACK = 1, D_SA_RESTART = 2, D_SA_RESETHAND = 4, D_SA_NOCLDSTOP = 8, D_SA_NODEFER = 0x10, D_SA_NOCLDWAIT = 0x20, D_SA_SIGINFO = 0x40 };
 static const struct {
     int darwin, linux_flag;
-} action_flags[] = {{D_SA_ONSTACK, SA_ONSTACK}, {D_SA_RESTART, SA_RESTART}, {D_SA_RESETHAND, (int)SA_RESETHAND}, {D_SA_NOCLDSTOP, SA_NOCLDSTOP}, {D_SA_NODEFER, SA_NODEFER},
-                    {D_SA_NOCLDWAIT, SA_NOCLDWAIT}};
+} action_flags[] = {
+    {D_SA_ONSTACK, SA_ONSTACK}, {D_SA_RESTART, SA_RESTART}, {D_SA_RESETHAND, (int)SA_RESETHAND}, {D_SA_NOCLDSTOP, SA_NOCLDSTOP}, {D_SA_NODEFER, SA_NODEFER},
+    {D_SA_NOCLDWAIT, SA_NOCLDWAIT}
+};
 
 static struct darwin_sigaction actions[32]; // as the program set them
 
@@ -78,14 +80,15 @@ static void registers(ucontext_t *own, struct machine_context *to, bool back) {
 }
 #endif
 
+struct darwin_stack {
+    void *at;
+    size_t size;
+    int flags;
+};
 struct darwin_ucontext {
     int onstack;
     uint32_t mask;
-    struct {
-        void *at;
-        size_t size;
-        int flags;
-    } stack;
+    struct darwin_stack stack;
     void *link;
     size_t size;
     struct machine_context *machine;
@@ -109,7 +112,7 @@ static void handle(int number, siginfo_t *info, void *context) {
     darwin_errno = saved, errno = saved_linux;
 }
 
-static int d_sigaction(int number, const struct darwin_sigaction *new, struct darwin_sigaction *old) {
+static long d_sigaction(int number, const struct darwin_sigaction *new, struct darwin_sigaction *old) {
     int own = signal_to_linux(number);
     if (own <= 0) return own == 0 && number == 0 ? fail(D_EINVAL) : number == 7 || number == 29 ? 0 : fail(D_EINVAL); // EMT and INFO: never sent here
     struct sigaction current;
@@ -147,45 +150,44 @@ static int set_mask(int (*set)(int, const sigset_t *, sigset_t *), int how, cons
     if (result == 0 && old != NULL) *old = mask_to_darwin(&before);
     return result;
 }
-static int d_sigprocmask(int how, const uint32_t *new, uint32_t *old) { return (int)ret(set_mask(sigprocmask, how, new, old)); }
-static int d_pthread_sigmask(int how, const uint32_t *new, uint32_t *old) { return errno_to_darwin(set_mask(pthread_sigmask, how, new, old)); }
-static int d_sigpending(uint32_t *to) {
+static long d_sigprocmask(int how, const uint32_t *new, uint32_t *old) { return (int)ret(set_mask(sigprocmask, how, new, old)); }
+static long d_pthread_sigmask(int how, const uint32_t *new, uint32_t *old) { return errno_to_darwin(set_mask(pthread_sigmask, how, new, old)); }
+static long d_sigpending(uint32_t *to) {
     sigset_t set;
     int result = (int)ret(sigpending(&set));
     if (result == 0) *to = mask_to_darwin(&set);
     return result;
 }
-static int d_sigsuspend(const uint32_t *mask) {
+static long d_sigsuspend(const uint32_t *mask) {
     sigset_t set = mask_to_linux(*mask);
     return (int)ret(sigsuspend(&set));
 }
-static int d_sigemptyset(uint32_t *set) { return *set = 0, 0; }
-static int d_sigfillset(uint32_t *set) { return *set = ~0u, 0; }
-static int d_sigaddset(uint32_t *set, int number) { return *set |= 1u << (number - 1), 0; }
-static int d_sigdelset(uint32_t *set, int number) { return *set &= ~(1u << (number - 1)), 0; }
-static int d_sigismember(const uint32_t *set, int number) { return (int)(*set >> (number - 1) & 1); }
-static int d_sigaltstack(const void *new, void *old) { // ss_sp, ss_size, ss_flags
-    struct {
-        void *at;
-        size_t size;
-        int flags;
-    } const *from = new, *to = old;
+static long d_sigemptyset(uint32_t *set) { return *set = 0, 0; }
+static long d_sigfillset(uint32_t *set) { return *set = ~0u, 0; }
+static long d_sigaddset(uint32_t *set, int number) { return *set |= 1u << (number - 1), 0; }
+static long d_sigdelset(uint32_t *set, int number) { return *set &= ~(1u << (number - 1)), 0; }
+static long d_sigismember(const uint32_t *set, int number) { return (int)(*set >> (number - 1) & 1); }
+enum { D_SS_ONSTACK = 1, D_SS_DISABLE = 4 };
+static long d_sigaltstack(const struct darwin_stack *new, struct darwin_stack *old) {
     stack_t own, before;
-    if (from != NULL) own = (stack_t){.ss_sp = from->at, .ss_size = from->size, .ss_flags = from->flags & 4 ? SS_DISABLE : 0};
-    int result = (int)ret(sigaltstack(from == NULL ? NULL : &own, &before));
-    if (result == 0 && to != NULL) memcpy((void *)to, &(__typeof__(*to)){before.ss_sp, before.ss_size, before.ss_flags & SS_DISABLE ? 4 : before.ss_flags & SS_ONSTACK ? 1 : 0}, sizeof *to);
+    if (new != NULL) own = (stack_t){.ss_sp = new->at, .ss_size = new->size, .ss_flags = new->flags & D_SS_DISABLE ? SS_DISABLE : 0};
+    int result = (int)ret(sigaltstack(new == NULL ? NULL : &own, &before));
+    int flags = (before.ss_flags & SS_DISABLE ? D_SS_DISABLE : 0) | (before.ss_flags & SS_ONSTACK ? D_SS_ONSTACK : 0);
+    if (result == 0 && old != NULL) *old = (struct darwin_stack){before.ss_sp, before.ss_size, flags};
     return result;
 }
 
-static int d_kill(int pid, int number) {
+static long d_kill(int pid, int number) {
     int own = signal_to_linux(number);
     return own < 0 ? fail(D_EINVAL) : (int)ret(kill(pid, own));
 }
-static int d_killpg(int group, int number) { return d_kill(-group, number); }
-static int d_raise(int number) { return (int)ret(raise(signal_to_linux(number))); }
-static int d_pause(void) { return (int)ret(pause()); }
-static int d_setitimer(int which, const struct itimerval *new, struct itimerval *old) { return (int)ret(setitimer((__itimer_which_t)which, new, old)); }
+static long d_killpg(int group, int number) { return d_kill(-group, number); }
+static long d_raise(int number) { return (int)ret(raise(signal_to_linux(number))); }
+static long d_pause(void) { return (int)ret(pause()); }
+static long d_setitimer(int which, const struct itimerval *new, struct itimerval *old) { return (int)ret(setitimer((__itimer_which_t)which, new, old)); }
 
-const struct shim signal_shims[] = {OWN_PLAIN(sigaction), OWN_PLAIN(signal), OWN_PLAIN(sigprocmask), OWN_PLAIN(pthread_sigmask), OWN_PLAIN(sigpending), CANCEL(sigsuspend),
-                                    OWN_PLAIN(sigemptyset), OWN_PLAIN(sigfillset), OWN_PLAIN(sigaddset), OWN_PLAIN(sigdelset), OWN_PLAIN(sigismember), OWN_PLAIN(sigaltstack),
-                                    OWN_PLAIN(kill), OWN_PLAIN(killpg), OWN_PLAIN(raise), CANCEL(pause), OWN_PLAIN(setitimer), SAME_PLAIN(alarm), END};
+const struct shim signal_shims[] = {
+    OWN_PLAIN(sigaction), OWN_PLAIN(signal), OWN_PLAIN(sigprocmask), OWN_PLAIN(pthread_sigmask), OWN_PLAIN(sigpending), CANCEL(sigsuspend),
+    OWN_PLAIN(sigemptyset), OWN_PLAIN(sigfillset), OWN_PLAIN(sigaddset), OWN_PLAIN(sigdelset), OWN_PLAIN(sigismember), OWN_PLAIN(sigaltstack), OWN_PLAIN(kill),
+    OWN_PLAIN(killpg), OWN_PLAIN(raise), CANCEL(pause), OWN_PLAIN(setitimer), SAME_PLAIN(alarm), END
+};

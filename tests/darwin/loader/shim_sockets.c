@@ -55,20 +55,20 @@ void address_to_darwin(const struct sockaddr_storage *from, socklen_t length, vo
     *room = length;
 }
 
-static int d_socket(int family, int type, int protocol) {
+static long d_socket(int family, int type, int protocol) {
     int own = family_to_linux(family);
     if (own <= 0) return fail(D_EAFNOSUPPORT);
     int fd = (int)ret(socket(own, type, protocol));
     set_no_sigpipe(fd, false);
     return fd;
 }
-static int d_socketpair(int family, int type, int protocol, int fds[2]) { return (int)ret(socketpair(family_to_linux(family), type, protocol, fds)); }
-static int d_connect(int fd, const void *address, socklen_t length) {
+static long d_socketpair(int family, int type, int protocol, int fds[2]) { return (int)ret(socketpair(family_to_linux(family), type, protocol, fds)); }
+static long d_connect(int fd, const void *address, socklen_t length) {
     struct sockaddr_storage own;
     length = address_to_linux(address, length, &own);
     return (int)ret(connect(fd, (void *)&own, length));
 }
-static int d_bind(int fd, const void *address, socklen_t length) {
+static long d_bind(int fd, const void *address, socklen_t length) {
     struct sockaddr_storage own;
     length = address_to_linux(address, length, &own);
     return (int)ret(bind(fd, (void *)&own, length));
@@ -81,7 +81,8 @@ struct endpoints { // sa_endpoints_t
     const void *destination;
     socklen_t destination_length;
 };
-static int d_connectx(int fd, const struct endpoints *to, unsigned association, unsigned flags, const struct iovec *data, unsigned count, size_t *sent, unsigned *connection) {
+static long d_connectx(int fd, const struct endpoints *to, unsigned association, unsigned flags, const struct iovec *data, unsigned count, size_t *sent,
+                      unsigned *connection) {
     (void)association, (void)connection;
     if (flags != 0) unmodelled("connectx with flags %#x", flags);
     if (to->source != NULL && d_bind(fd, to->source, to->source_length) != 0) return -1;
@@ -90,9 +91,9 @@ static int d_connectx(int fd, const struct endpoints *to, unsigned association, 
     if (sent != NULL) *sent = n < 0 ? 0 : (size_t)n;
     return n < 0 ? -1 : 0;
 }
-static int d_listen(int fd, int backlog) { return (int)ret(listen(fd, backlog)); }
+static long d_listen(int fd, int backlog) { return (int)ret(listen(fd, backlog)); }
 
-static int d_accept(int fd, void *address, socklen_t *room) {
+static long d_accept(int fd, void *address, socklen_t *room) {
     struct sockaddr_storage own;
     socklen_t length = sizeof own;
     int got = (int)ret(accept(fd, (void *)&own, &length));
@@ -104,7 +105,7 @@ static int d_accept(int fd, void *address, socklen_t *room) {
     return got;
 }
 #define NAME_CALL(name)                                                \
-    static int d_##name(int fd, void *address, socklen_t *room) {      \
+    static long d_##name(int fd, void *address, socklen_t *room) {      \
         struct sockaddr_storage own;                                   \
         socklen_t length = sizeof own;                                 \
         int result = (int)ret(name(fd, (void *)&own, &length));        \
@@ -113,7 +114,7 @@ static int d_accept(int fd, void *address, socklen_t *room) {
     }
 NAME_CALL(getsockname)
 NAME_CALL(getpeername)
-static int d_shutdown(int fd, int how) { return (int)ret(shutdown(fd, how)); }
+static long d_shutdown(int fd, int how) { return (int)ret(shutdown(fd, how)); }
 
 // ---- options
 
@@ -127,11 +128,13 @@ static const struct option {
     {D_SOL_SOCKET, 0x1002, SOL_SOCKET, SO_RCVBUF}, {D_SOL_SOCKET, 0x1004, SOL_SOCKET, SO_RCVLOWAT}, {D_SOL_SOCKET, 0x1005, SOL_SOCKET, SO_SNDTIMEO},
     {D_SOL_SOCKET, 0x1006, SOL_SOCKET, SO_RCVTIMEO}, {D_SOL_SOCKET, 0x1007, SOL_SOCKET, SO_ERROR}, {D_SOL_SOCKET, 0x1008, SOL_SOCKET, SO_TYPE},
     {IPPROTO_TCP, 1, IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, 2, IPPROTO_TCP, TCP_MAXSEG}, {IPPROTO_TCP, 0x10, IPPROTO_TCP, TCP_KEEPIDLE},
-    {IPPROTO_TCP, 0x101, IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, 0x102, IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_IP, 3, IPPROTO_IP, IP_TOS}, {IPPROTO_IP, 4, IPPROTO_IP, IP_TTL},
-    {IPPROTO_IP, 10, IPPROTO_IP, IP_MULTICAST_TTL}, {IPPROTO_IP, 11, IPPROTO_IP, IP_MULTICAST_LOOP}, {IPPROTO_IPV6, 27, IPPROTO_IPV6, IPV6_V6ONLY},
-    {IPPROTO_IPV6, 4, IPPROTO_IPV6, IPV6_UNICAST_HOPS}, {IPPROTO_IPV6, 36, IPPROTO_IPV6, IPV6_TCLASS},
+    {IPPROTO_TCP, 0x101, IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, 0x102, IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_IP, 3, IPPROTO_IP, IP_TOS},
+    {IPPROTO_IP, 4, IPPROTO_IP, IP_TTL}, {IPPROTO_IP, 10, IPPROTO_IP, IP_MULTICAST_TTL}, {IPPROTO_IP, 11, IPPROTO_IP, IP_MULTICAST_LOOP},
+    {IPPROTO_IPV6, 27, IPPROTO_IPV6, IPV6_V6ONLY}, {IPPROTO_IPV6, 4, IPPROTO_IPV6, IPV6_UNICAST_HOPS}, {IPPROTO_IPV6, 36, IPPROTO_IPV6, IPV6_TCLASS}
 };
-enum { D_SO_NOSIGPIPE = 0x1022, D_SO_NREAD = 0x1020, D_TCP_CONNECTIONTIMEOUT = 0x20, D_TCP_CONNECTION_INFO = 0x106, D_LOCAL_PEERCRED = 1, D_LOCAL_PEERPID = 2, D_LOCAL_PEEREPID = 3 };
+enum {
+    D_SO_NOSIGPIPE = 0x1022, D_TCP_CONNECTIONTIMEOUT = 0x20, D_TCP_CONNECTION_INFO = 0x106, D_LOCAL_PEERCRED = 1, D_LOCAL_PEERPID = 2, D_LOCAL_PEEREPID = 3
+};
 
 static const struct option *option_for(int level, int name) {
     for (size_t i = 0; i < COUNT(options_of); i++)
@@ -140,7 +143,7 @@ static const struct option *option_for(int level, int name) {
 }
 static bool is_timeout(const struct option *o) { return o->linux_level == SOL_SOCKET && (o->linux_name == SO_RCVTIMEO || o->linux_name == SO_SNDTIMEO); }
 
-static int d_setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+static long d_setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
     if (level == D_SOL_SOCKET && name == D_SO_NOSIGPIPE) {
         if (fcntl(fd, F_GETFD) < 0) return (int)ret(-1);
         set_no_sigpipe(fd, *(const int *)value != 0);
@@ -178,8 +181,10 @@ static int peer(int fd, int name, void *value, socklen_t *length) {
 
 // connection_info is struct tcp_connection_info as far as its first byte, the state by BSD's numbers.
 static int connection_info(int fd, void *value, socklen_t *length) {
-    static const uint8_t states[] = {[TCP_ESTABLISHED] = 4, [TCP_SYN_SENT] = 2, [TCP_SYN_RECV] = 3, [TCP_FIN_WAIT1] = 6, [TCP_FIN_WAIT2] = 9, [TCP_TIME_WAIT] = 10,
-                                     [TCP_CLOSE] = 0, [TCP_CLOSE_WAIT] = 5, [TCP_LAST_ACK] = 8, [TCP_LISTEN] = 1, [TCP_CLOSING] = 7};
+    static const uint8_t states[] = {
+        [TCP_ESTABLISHED] = 4, [TCP_SYN_SENT] = 2, [TCP_SYN_RECV] = 3, [TCP_FIN_WAIT1] = 6, [TCP_FIN_WAIT2] = 9, [TCP_TIME_WAIT] = 10, [TCP_CLOSE] = 0,
+        [TCP_CLOSE_WAIT] = 5, [TCP_LAST_ACK] = 8, [TCP_LISTEN] = 1, [TCP_CLOSING] = 7
+    };
     struct tcp_info info;
     socklen_t own = sizeof info;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &own) != 0) return (int)ret(-1);
@@ -188,7 +193,7 @@ static int connection_info(int fd, void *value, socklen_t *length) {
     return 0;
 }
 
-static int d_getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
+static long d_getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
     if (level == IPPROTO_TCP && name == D_TCP_CONNECTION_INFO) return connection_info(fd, value, length);
     if (level == 0 && (name == D_LOCAL_PEERPID || name == D_LOCAL_PEEREPID || name == D_LOCAL_PEERCRED)) return peer(fd, name, value, length);
     if (level == D_SOL_SOCKET && name == D_SO_NOSIGPIPE) {
@@ -207,7 +212,10 @@ static int d_getsockopt(int fd, int level, int name, void *value, socklen_t *len
 
 static const struct {
     int darwin, linux_flag;
-} message_flags[] = {{0x1, MSG_OOB}, {0x2, MSG_PEEK}, {0x4, MSG_DONTROUTE}, {0x8, MSG_EOR}, {0x10, MSG_TRUNC}, {0x20, MSG_CTRUNC}, {0x40, MSG_WAITALL}, {0x80, MSG_DONTWAIT}, {0x80000, MSG_NOSIGNAL}};
+} message_flags[] = {
+    {0x1, MSG_OOB}, {0x2, MSG_PEEK}, {0x4, MSG_DONTROUTE}, {0x8, MSG_EOR}, {0x10, MSG_TRUNC}, {0x20, MSG_CTRUNC}, {0x40, MSG_WAITALL}, {0x80, MSG_DONTWAIT},
+    {0x80000, MSG_NOSIGNAL}
+};
 static int flags_to_linux(int fd, int flags) {
     int own = has_no_sigpipe(fd) ? MSG_NOSIGNAL : 0;
     for (size_t i = 0; i < COUNT(message_flags); i++) own |= (flags & message_flags[i].darwin) != 0 ? message_flags[i].linux_flag : 0;
@@ -254,7 +262,8 @@ static size_t control_to_linux(const struct darwin_msghdr *m, struct msghdr *own
     for (const char *at = m->control; at != NULL && at + sizeof(struct darwin_cmsghdr) <= (const char *)m->control + m->control_length;) {
         const struct darwin_cmsghdr *from = (const void *)at;
         if (from->length < sizeof *from) break;
-        if (from->level != D_SOL_SOCKET || from->type != D_SCM_RIGHTS) unmodelled("sendmsg with a control message of level %#x, type %d", from->level, from->type);
+        if (from->level != D_SOL_SOCKET || from->type != D_SCM_RIGHTS)
+            unmodelled("sendmsg with a control message of level %#x, type %d", from->level, from->type);
         size_t data = from->length - sizeof *from;
         struct cmsghdr *to = (void *)((char *)own->msg_control + used);
         *to = (struct cmsghdr){.cmsg_len = CMSG_LEN(data), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
@@ -304,13 +313,13 @@ static ssize_t d_recvmsg(int fd, struct darwin_msghdr *m, int flags) {
 
 // ---- waiting
 
-static int d_poll(struct pollfd *fds, unsigned n, int timeout) { return (int)ret(poll(fds, n, timeout)); }
-static int d_select(int n, void *r, void *w, void *e, const struct timeval *timeout) { // darwin leaves the time as it was
+static long d_poll(struct pollfd *fds, unsigned n, int timeout) { return (int)ret(poll(fds, n, timeout)); }
+static long d_select(int n, void *r, void *w, void *e, const struct timeval *timeout) { // darwin leaves the time as it was
     struct timespec time;
     if (timeout != NULL) time = (struct timespec){timeout->tv_sec, *(const int32_t *)&timeout->tv_usec * 1000l};
     return (int)ret(syscall(SYS_pselect6, n, r, w, e, timeout == NULL ? NULL : &time, NULL));
 }
-static int d_pselect(int n, void *r, void *w, void *e, const struct timespec *timeout, const uint32_t *mask) {
+static long d_pselect(int n, void *r, void *w, void *e, const struct timespec *timeout, const uint32_t *mask) {
     if (mask != NULL) unmodelled("pselect with a mask");
     struct timespec time;
     if (timeout != NULL) time = *timeout;
@@ -318,6 +327,8 @@ static int d_pselect(int n, void *r, void *w, void *e, const struct timespec *ti
 }
 
 const struct shim socket_shims[] = {
-    OWN_PLAIN(socket), OWN_PLAIN(socketpair), CANCEL(connect), OWN_PLAIN(connectx), OWN_PLAIN(bind), OWN_PLAIN(listen), CANCEL(accept), OWN_PLAIN(getsockname), OWN_PLAIN(getpeername), OWN_PLAIN(shutdown),
-    OWN_PLAIN(setsockopt), OWN_PLAIN(getsockopt), OWN_PLAIN(send), OWN_PLAIN(recv), CANCEL(sendto), CANCEL(recvfrom), CANCEL(sendmsg), CANCEL(recvmsg), CANCEL(poll), CANCEL(select),
-    OWN_AS("select$1050", select, PLAIN), OWN_AS("select$DARWIN_EXTSN", select, PLAIN), OWN_AS("select$DARWIN_EXTSN$NOCANCEL", select, PLAIN), OWN_PLAIN(pselect), END};
+    OWN_PLAIN(socket), OWN_PLAIN(socketpair), CANCEL(connect), OWN_PLAIN(connectx), OWN_PLAIN(bind), OWN_PLAIN(listen), CANCEL(accept), OWN_PLAIN(getsockname),
+    OWN_PLAIN(getpeername), OWN_PLAIN(shutdown), OWN_PLAIN(setsockopt), OWN_PLAIN(getsockopt), OWN_PLAIN(send), OWN_PLAIN(recv), CANCEL(sendto),
+    CANCEL(recvfrom), CANCEL(sendmsg), CANCEL(recvmsg), CANCEL(poll), CANCEL(select), OWN_AS("select$1050", select, PLAIN),
+    OWN_AS("select$DARWIN_EXTSN", select, PLAIN), OWN_AS("select$DARWIN_EXTSN$NOCANCEL", select, PLAIN), OWN_PLAIN(pselect), END
+};

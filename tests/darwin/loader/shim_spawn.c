@@ -30,20 +30,21 @@ struct actions {
     struct action *list;
 };
 
-static int d_posix_spawnattr_init(struct attributes **a) { return (*a = calloc(1, sizeof **a)) == NULL ? D_ENOMEM : 0; }
-static int d_posix_spawnattr_destroy(struct attributes **a) { return free(*a), *a = NULL, 0; }
-static int d_posix_spawnattr_setflags(struct attributes **a, short flags) { return (*a)->flags = flags, 0; }
-static int d_posix_spawnattr_getflags(struct attributes **a, short *flags) { return *flags = (*a)->flags, 0; }
-static int d_posix_spawnattr_setpgroup(struct attributes **a, int group) { return (*a)->group = group, 0; }
-static int d_posix_spawnattr_getpgroup(struct attributes **a, int *group) { return *group = (*a)->group, 0; }
-static int d_posix_spawnattr_setsigdefault(struct attributes **a, const uint32_t *set) { return (*a)->defaults = *set, 0; }
-static int d_posix_spawnattr_getsigdefault(struct attributes **a, uint32_t *set) { return *set = (*a)->defaults, 0; }
-static int d_posix_spawnattr_setsigmask(struct attributes **a, const uint32_t *set) { return (*a)->mask = *set, 0; }
-static int d_posix_spawnattr_getsigmask(struct attributes **a, uint32_t *set) { return *set = (*a)->mask, 0; }
-static int d_posix_spawnattr_setspecialport_np(struct attributes **a, unsigned port, int which) { return (void)a, (void)port, (void)which, 0; } // Mach ports are not modelled
-static int d_posix_spawnattr_set_qos_class_np(struct attributes **a, unsigned class) { return (void)a, (void)class, 0; }
+static long d_posix_spawnattr_init(struct attributes **a) { return (*a = calloc(1, sizeof **a)) == NULL ? D_ENOMEM : 0; }
+static long d_posix_spawnattr_destroy(struct attributes **a) { return free(*a), *a = NULL, 0; }
+static long d_posix_spawnattr_setflags(struct attributes **a, short flags) { return (*a)->flags = flags, 0; }
+static long d_posix_spawnattr_getflags(struct attributes **a, short *flags) { return *flags = (*a)->flags, 0; }
+static long d_posix_spawnattr_setpgroup(struct attributes **a, int group) { return (*a)->group = group, 0; }
+static long d_posix_spawnattr_getpgroup(struct attributes **a, int *group) { return *group = (*a)->group, 0; }
+static long d_posix_spawnattr_setsigdefault(struct attributes **a, const uint32_t *set) { return (*a)->defaults = *set, 0; }
+static long d_posix_spawnattr_getsigdefault(struct attributes **a, uint32_t *set) { return *set = (*a)->defaults, 0; }
+static long d_posix_spawnattr_setsigmask(struct attributes **a, const uint32_t *set) { return (*a)->mask = *set, 0; }
+static long d_posix_spawnattr_getsigmask(struct attributes **a, uint32_t *set) { return *set = (*a)->mask, 0; }
+// Mach ports are not modelled, and so not missed.
+static long d_posix_spawnattr_setspecialport_np(struct attributes **a, unsigned port, int which) { return (void)a, (void)port, (void)which, 0; }
+static long d_posix_spawnattr_set_qos_class_np(struct attributes **a, unsigned class) { return (void)a, (void)class, 0; }
 
-static int d_posix_spawnattr_setarchpref_np(struct attributes **a, size_t count, const uint32_t *types, const uint32_t *subtypes, size_t *done) {
+static long d_posix_spawnattr_setarchpref_np(struct attributes **a, size_t count, const uint32_t *types, const uint32_t *subtypes, size_t *done) {
     struct preference *p = &(*a)->preference;
     size_t n = count < COUNT(p->types) ? count : COUNT(p->types);
     for (size_t i = 0; i < n; i++) p->types[i] = types[i], p->subtypes[i] = subtypes == NULL ? (uint32_t)CPU_ANY : subtypes[i];
@@ -51,10 +52,10 @@ static int d_posix_spawnattr_setarchpref_np(struct attributes **a, size_t count,
     if (done != NULL) *done = n;
     return 0;
 }
-static int d_posix_spawnattr_setbinpref_np(struct attributes **a, size_t count, const uint32_t *types, size_t *done) {
+static long d_posix_spawnattr_setbinpref_np(struct attributes **a, size_t count, const uint32_t *types, size_t *done) {
     return d_posix_spawnattr_setarchpref_np(a, count, types, NULL, done);
 }
-static int d_posix_spawnattr_getarchpref_np(struct attributes **a, size_t count, uint32_t *types, uint32_t *subtypes, size_t *done) {
+static long d_posix_spawnattr_getarchpref_np(struct attributes **a, size_t count, uint32_t *types, uint32_t *subtypes, size_t *done) {
     const struct preference *p = &(*a)->preference;
     for (size_t i = 0; i < count; i++) {
         bool set = i < (size_t)p->count;
@@ -64,12 +65,12 @@ static int d_posix_spawnattr_getarchpref_np(struct attributes **a, size_t count,
     if (done != NULL) *done = count < (size_t)p->count ? count : (size_t)p->count;
     return 0;
 }
-static int d_posix_spawnattr_getbinpref_np(struct attributes **a, size_t count, uint32_t *types, size_t *done) {
+static long d_posix_spawnattr_getbinpref_np(struct attributes **a, size_t count, uint32_t *types, size_t *done) {
     return d_posix_spawnattr_getarchpref_np(a, count, types, NULL, done);
 }
 
-static int d_posix_spawn_file_actions_init(struct actions **f) { return (*f = calloc(1, sizeof **f)) == NULL ? D_ENOMEM : 0; }
-static int d_posix_spawn_file_actions_destroy(struct actions **f) {
+static long d_posix_spawn_file_actions_init(struct actions **f) { return (*f = calloc(1, sizeof **f)) == NULL ? D_ENOMEM : 0; }
+static long d_posix_spawn_file_actions_destroy(struct actions **f) {
     for (int i = 0; i < (*f)->count; i++) free((*f)->list[i].path);
     free((*f)->list);
     free(*f);
@@ -84,14 +85,16 @@ static int add(struct actions **f, struct action action) {
     (*f)->list[(*f)->count++] = action;
     return 0;
 }
-static int d_posix_spawn_file_actions_addopen(struct actions **f, int fd, const char *path, int flags, mode_t mode) {
+static long d_posix_spawn_file_actions_addopen(struct actions **f, int fd, const char *path, int flags, mode_t mode) {
     return add(f, (struct action){.kind = OPEN, .fd = fd, .path = strdup(path), .flags = flags, .mode = mode});
 }
-static int d_posix_spawn_file_actions_addclose(struct actions **f, int fd) { return add(f, (struct action){.kind = CLOSE, .fd = fd}); }
-static int d_posix_spawn_file_actions_adddup2(struct actions **f, int fd, int to) { return add(f, (struct action){.kind = DUP2, .fd = fd, .to = to}); }
-static int d_posix_spawn_file_actions_addinherit_np(struct actions **f, int fd) { return add(f, (struct action){.kind = INHERIT, .fd = fd}); }
-static int d_posix_spawn_file_actions_addchdir_np(struct actions **f, const char *path) { return add(f, (struct action){.kind = CHDIR, .path = strdup(path)}); }
-static int d_posix_spawn_file_actions_addfchdir_np(struct actions **f, int fd) { return add(f, (struct action){.kind = FCHDIR, .fd = fd}); }
+static long d_posix_spawn_file_actions_addclose(struct actions **f, int fd) { return add(f, (struct action){.kind = CLOSE, .fd = fd}); }
+static long d_posix_spawn_file_actions_adddup2(struct actions **f, int fd, int to) { return add(f, (struct action){.kind = DUP2, .fd = fd, .to = to}); }
+static long d_posix_spawn_file_actions_addinherit_np(struct actions **f, int fd) { return add(f, (struct action){.kind = INHERIT, .fd = fd}); }
+static long d_posix_spawn_file_actions_addchdir_np(struct actions **f, const char *path) {
+    return add(f, (struct action){.kind = CHDIR, .path = strdup(path)});
+}
+static long d_posix_spawn_file_actions_addfchdir_np(struct actions **f, int fd) { return add(f, (struct action){.kind = FCHDIR, .fd = fd}); }
 
 static void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
 
@@ -155,7 +158,7 @@ static int become(const char *path, const struct actions *f, const struct attrib
     return kernel_exec(path, argv, envp, a == NULL ? NULL : &a->preference);
 }
 
-static int d_posix_spawn(int *pid, const char *path, struct actions *const *f, struct attributes *const *a, char *const argv[], char *const envp[]) {
+static long d_posix_spawn(int *pid, const char *path, struct actions *const *f, struct attributes *const *a, char *const argv[], char *const envp[]) {
     const struct actions *actions = f == NULL ? NULL : *f;
     const struct attributes *attributes = a == NULL ? NULL : *a;
     if (attributes != NULL && (attributes->flags & SETEXEC) != 0) return become(path, actions, attributes, argv, envp);
@@ -182,7 +185,7 @@ static int d_posix_spawn(int *pid, const char *path, struct actions *const *f, s
     return fault;
 }
 
-static int d_posix_spawnp(int *pid, const char *name, struct actions *const *f, struct attributes *const *a, char *const argv[], char *const envp[]) {
+static long d_posix_spawnp(int *pid, const char *name, struct actions *const *f, struct attributes *const *a, char *const argv[], char *const envp[]) {
     if (strchr(name, '/') != NULL) return d_posix_spawn(pid, name, f, a, argv, envp);
     const char *folders = getenv("PATH");
     int fault = D_ENOENT;
@@ -205,7 +208,7 @@ static int d_posix_spawnp(int *pid, const char *name, struct actions *const *f, 
     return fault;
 }
 
-static int d_system(const char *command) {
+static long d_system(const char *command) {
     if (command == NULL) return 1;
     char *argv[] = {"sh", "-c", (char *)command, NULL};
     int pid, own = 0, fault = d_posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ);
@@ -240,7 +243,7 @@ static FILE *d_popen(const char *command, const char *mode) {
     streams = stream;
     return stream->file;
 }
-static int d_pclose(FILE *file) {
+static long d_pclose(FILE *file) {
     for (struct stream **at = &streams; *at != NULL; at = &(*at)->next) {
         struct stream *stream = *at;
         if (stream->file != file) continue;
@@ -254,11 +257,14 @@ static int d_pclose(FILE *file) {
 }
 
 const struct shim spawn_shims[] = {
-    OWN_PLAIN(posix_spawn), OWN(posix_spawnp), OWN(system), OWN(popen), OWN_AS("popen$DARWIN_EXTSN", popen, 0), OWN(pclose), OWN(posix_spawnattr_init), OWN(posix_spawnattr_destroy), OWN_PLAIN(posix_spawnattr_setflags),
-    OWN_PLAIN(posix_spawnattr_getflags), OWN_PLAIN(posix_spawnattr_setpgroup), OWN_PLAIN(posix_spawnattr_getpgroup), OWN_PLAIN(posix_spawnattr_setsigdefault),
-    OWN_PLAIN(posix_spawnattr_getsigdefault), OWN_PLAIN(posix_spawnattr_setsigmask), OWN_PLAIN(posix_spawnattr_getsigmask), OWN_PLAIN(posix_spawnattr_setspecialport_np),
-    OWN_PLAIN(posix_spawnattr_set_qos_class_np), OWN_PLAIN(posix_spawnattr_setarchpref_np), OWN_PLAIN(posix_spawnattr_setbinpref_np), OWN_PLAIN(posix_spawnattr_getarchpref_np),
-    OWN_PLAIN(posix_spawnattr_getbinpref_np), OWN(posix_spawn_file_actions_init), OWN(posix_spawn_file_actions_destroy), OWN(posix_spawn_file_actions_addopen),
-    OWN(posix_spawn_file_actions_addclose), OWN(posix_spawn_file_actions_adddup2), OWN(posix_spawn_file_actions_addinherit_np), OWN(posix_spawn_file_actions_addchdir_np),
-    OWN(posix_spawn_file_actions_addfchdir_np), {"_posix_spawn_file_actions_addchdir", (const void *)d_posix_spawn_file_actions_addchdir_np, 0, 0},
-    {"_posix_spawn_file_actions_addfchdir", (const void *)d_posix_spawn_file_actions_addfchdir_np, 0, 0}, END};
+    OWN_PLAIN(posix_spawn), OWN(posix_spawnp), OWN(system), OWN(popen), OWN_AS("popen$DARWIN_EXTSN", popen, 0), OWN(pclose), OWN(posix_spawnattr_init),
+    OWN(posix_spawnattr_destroy), OWN_PLAIN(posix_spawnattr_setflags), OWN_PLAIN(posix_spawnattr_getflags), OWN_PLAIN(posix_spawnattr_setpgroup),
+    OWN_PLAIN(posix_spawnattr_getpgroup), OWN_PLAIN(posix_spawnattr_setsigdefault), OWN_PLAIN(posix_spawnattr_getsigdefault),
+    OWN_PLAIN(posix_spawnattr_setsigmask), OWN_PLAIN(posix_spawnattr_getsigmask), OWN_PLAIN(posix_spawnattr_setspecialport_np),
+    OWN_PLAIN(posix_spawnattr_set_qos_class_np), OWN_PLAIN(posix_spawnattr_setarchpref_np), OWN_PLAIN(posix_spawnattr_setbinpref_np),
+    OWN_PLAIN(posix_spawnattr_getarchpref_np), OWN_PLAIN(posix_spawnattr_getbinpref_np), OWN(posix_spawn_file_actions_init),
+    OWN(posix_spawn_file_actions_destroy), OWN(posix_spawn_file_actions_addopen), OWN(posix_spawn_file_actions_addclose), OWN(posix_spawn_file_actions_adddup2),
+    OWN(posix_spawn_file_actions_addinherit_np), OWN(posix_spawn_file_actions_addchdir_np), OWN(posix_spawn_file_actions_addfchdir_np),
+    {"_posix_spawn_file_actions_addchdir", (const void *)d_posix_spawn_file_actions_addchdir_np, 0, 0},
+    {"_posix_spawn_file_actions_addfchdir", (const void *)d_posix_spawn_file_actions_addfchdir_np, 0, 0}, END
+};

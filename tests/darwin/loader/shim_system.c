@@ -24,18 +24,18 @@ static clockid_t clock_of(int id) {
     }
     return -1;
 }
-static int d_clock_gettime(int id, struct timespec *to) { return (int)ret(clock_gettime(clock_of(id), to)); }
-static int d_clock_getres(int id, struct timespec *to) { return (int)ret(clock_getres(clock_of(id), to)); }
+static long d_clock_gettime(int id, struct timespec *to) { return (int)ret(clock_gettime(clock_of(id), to)); }
+static long d_clock_getres(int id, struct timespec *to) { return (int)ret(clock_getres(clock_of(id), to)); }
 static uint64_t d_clock_gettime_nsec_np(int id) {
     struct timespec now = {0};
     clock_gettime(clock_of(id), &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 static uint64_t d_mach_absolute_time(void) { return d_clock_gettime_nsec_np(8); }
-static int d_mach_timebase_info(uint32_t to[2]) { return to[0] = to[1] = 1, 0; }
-static int d_gettimeofday(struct timeval *to, void *zone) { return (void)zone, (int)ret(gettimeofday(to, NULL)); }
-static int d_nanosleep(const struct timespec *for_time, struct timespec *left) { return (int)ret(nanosleep(for_time, left)); }
-static int d_usleep(unsigned n) { return (int)ret(usleep(n)); }
+static long d_mach_timebase_info(uint32_t to[2]) { return to[0] = to[1] = 1, 0; }
+static long d_gettimeofday(struct timeval *to, void *zone) { return (void)zone, (int)ret(gettimeofday(to, NULL)); }
+static long d_nanosleep(const struct timespec *for_time, struct timespec *left) { return (int)ret(nanosleep(for_time, left)); }
+static long d_usleep(unsigned n) { return (int)ret(usleep(n)); }
 
 // ---- sysctl
 
@@ -46,11 +46,11 @@ static const struct {
     uint64_t number;
     uint8_t size;
 } values[] = {
-    {"kern.ostype", 1, 1, "Darwin", 0, 0}, {"kern.osrelease", 1, 2, "24.1.0", 0, 0}, {"kern.version", 1, 4, "Darwin Kernel Version 24.1.0", 0, 0}, {"kern.maxproc", 1, 6, NULL, 4000, 4},
-    {"kern.argmax", 1, 8, NULL, 1048576, 4}, {"kern.hostname", 1, 10, "mac.local", 0, 0}, {"kern.osversion", 1, 65, "24B83", 0, 0}, {"kern.osproductversion", 0, 0, "15.1", 0, 0},
-    {"kern.bootargs", 0, 0, "", 0, 0}, {"hw.ncpu", 6, 3, NULL, 2, 4}, {"hw.logicalcpu", 0, 0, NULL, 2, 4}, {"hw.physicalcpu", 0, 0, NULL, 2, 4}, {"hw.activecpu", 6, 25, NULL, 2, 4},
-    {"hw.memsize", 6, 24, NULL, 8ull << 30, 8}, {"hw.cachelinesize", 0, 0, NULL, 64, 8}, {"hw.model", 6, 2, "Mac14,2", 0, 0},
-    {"kern.ipc.somaxconn", 0, 0, NULL, 128, 4},
+    {"kern.ostype", 1, 1, "Darwin", 0, 0}, {"kern.osrelease", 1, 2, "24.1.0", 0, 0}, {"kern.version", 1, 4, "Darwin Kernel Version 24.1.0", 0, 0},
+    {"kern.maxproc", 1, 6, NULL, 4000, 4}, {"kern.argmax", 1, 8, NULL, 1048576, 4}, {"kern.hostname", 1, 10, "mac.local", 0, 0},
+    {"kern.osversion", 1, 65, "24B83", 0, 0}, {"kern.osproductversion", 0, 0, "15.1", 0, 0}, {"kern.bootargs", 0, 0, "", 0, 0}, {"hw.ncpu", 6, 3, NULL, 2, 4},
+    {"hw.logicalcpu", 0, 0, NULL, 2, 4}, {"hw.physicalcpu", 0, 0, NULL, 2, 4}, {"hw.activecpu", 6, 25, NULL, 2, 4}, {"hw.memsize", 6, 24, NULL, 8ull << 30, 8},
+    {"hw.cachelinesize", 0, 0, NULL, 64, 8}, {"hw.model", 6, 2, "Mac14,2", 0, 0}, {"kern.ipc.somaxconn", 0, 0, NULL, 128, 4}
 };
 
 static int give(const void *value, size_t size, void *to, size_t *room) {
@@ -84,15 +84,17 @@ static int machine_value(const char *name, void *to, size_t *room, const void *n
     return 1;
 }
 
-static int d_sysctlbyname(const char *name, void *to, size_t *room, const void *new, size_t new_size) {
+static long d_sysctlbyname(const char *name, void *to, size_t *room, const void *new, size_t new_size) {
     int result = machine_value(name, to, room, new, new_size);
     if (result != 1) return result;
     for (size_t i = 0; i < COUNT(values); i++)
-        if (strcmp(values[i].name, name) == 0) return values[i].text != NULL ? give_text(values[i].text, to, room) : give_number(values[i].number, values[i].size, to, room);
+        if (strcmp(values[i].name, name) == 0)
+            return values[i].text != NULL ? give_text(values[i].text, to, room) : give_number(values[i].number, values[i].size, to, room);
     return fail(D_ENOENT);
 }
 
-// program_of is the program that another process of the loader runs, by the words after --loaded in its command line: path, argc and argv as KERN_PROCARGS2 has them.
+// program_of is the program that another process of the loader runs, by the words after --loaded in its command line: path, argc and argv as KERN_PROCARGS2 has
+// them.
 static size_t program_of(int pid, char *to, size_t room) {
     char path[64], text[65536];
     snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
@@ -123,7 +125,9 @@ static int process_arguments(int pid, void *to, size_t *room) {
 
 // name_to_numbers is sysctl 0.3: our own numbers for a name, MADE and its place in one of the tables.
 enum { MADE = 0x7000, MADE_OF_MACHINE };
-static const char *const machine_names[] = {"hw.optional.arm64", "sysctl.proc_translated", "hw.machine", "hw.cputype", "hw.cpusubtype", "hw.pagesize", "kern.curproc_arch_affinity"};
+static const char *const machine_names[] = {
+    "hw.optional.arm64", "sysctl.proc_translated", "hw.machine", "hw.cputype", "hw.cpusubtype", "hw.pagesize", "kern.curproc_arch_affinity"
+};
 static int name_to_numbers(const char *name, void *to, size_t *room) {
     int numbers[2];
     for (numbers[0] = MADE, numbers[1] = 0; numbers[1] < (int)COUNT(values); numbers[1]++)
@@ -133,7 +137,7 @@ static int name_to_numbers(const char *name, void *to, size_t *room) {
     return fail(D_ENOENT);
 }
 
-static int d_sysctl(const int *name, unsigned count, void *to, size_t *room, const void *new, size_t new_size) {
+static long d_sysctl(const int *name, unsigned count, void *to, size_t *room, const void *new, size_t new_size) {
     enum { KERN = 1, HW = 6, PROC = 14, PROC_PID = 1, PROCARGS2 = 49 };
     if (count == 2 && name[0] == 0 && name[1] == 3) return name_to_numbers(new, to, room);
     if (count == 2 && name[0] == MADE) return d_sysctlbyname(values[name[1]].name, to, room, new, new_size);
@@ -142,11 +146,12 @@ static int d_sysctl(const int *name, unsigned count, void *to, size_t *room, con
     if (count == 2 && name[0] == HW && name[1] == 1) return machine_value("hw.machine", to, room, new, new_size);
     if (count == 2 && name[0] == HW && name[1] == 7) return give_number(HOST_CPU == CPU_X86_64 ? 0x1000 : 0x4000, 4, to, room);
     for (size_t i = 0; i < COUNT(values); i++)
-        if (count == 2 && values[i].first != 0 && values[i].first == name[0] && values[i].second == name[1]) return d_sysctlbyname(values[i].name, to, room, new, new_size);
+        if (count == 2 && values[i].first != 0 && values[i].first == name[0] && values[i].second == name[1])
+            return d_sysctlbyname(values[i].name, to, room, new, new_size);
     unmodelled("sysctl %d.%d", name[0], count > 1 ? name[1] : -1);
 }
 
-static int d_uname(char to[5][256]) {
+static long d_uname(char to[5][256]) {
     memset(to, 0, 5 * 256);
     strcpy(to[0], "Darwin");
     strcpy(to[1], "mac.local");
@@ -156,7 +161,7 @@ static int d_uname(char to[5][256]) {
     return 0;
 }
 
-static int d_proc_pidpath(int pid, void *to, uint32_t room) {
+static long d_proc_pidpath(int pid, void *to, uint32_t room) {
     char text[PATH_MAX];
     size_t length = pid == getpid() ? (size_t)snprintf(text, sizeof text, "%s", executable_path) + 1 : program_of(pid, text, sizeof text);
     if (length == 0) return fail(D_ESRCH), 0;
@@ -167,7 +172,7 @@ static int d_proc_pidpath(int pid, void *to, uint32_t room) {
     return (int)length;
 }
 
-static int d_csops(int pid, unsigned operation, void *to, size_t room) {
+static long d_csops(int pid, unsigned operation, void *to, size_t room) {
     if (pid != 0 && pid != getpid()) return fail(D_ESRCH);
     if (operation != 0 || room < 4) return fail(D_EINVAL); // CS_OPS_STATUS only
     *(uint32_t *)to = main_image->signature.flags | (main_image->signature.present ? 0x20000000u : 0) | 1;
@@ -196,18 +201,20 @@ static size_t d_confstr(int name, char *to, size_t room) {
     if (room > 0) snprintf(to, room, "%s", text);
     return strlen(text) + 1;
 }
-static int d_getentropy(void *to, size_t n) { return (int)ret(getentropy(to, n)); }
+static long d_getentropy(void *to, size_t n) { return (int)ret(getentropy(to, n)); }
 // Go calls both once, so that what they set up is there before a fork.
 static bool d_notify_is_valid_token(int token) { return (void)token, false; }
 static void *d_xpc_date_create_from_current(void) { return NULL; }
-static int d_getloadavg(double *to, int n) { return getloadavg(to, n); }
+static long d_getloadavg(double *to, int n) { return getloadavg(to, n); }
 static void d_uuid_unparse_upper(const uint8_t from[16], char *to) {
     for (int i = 0; i < 16; i++) to += sprintf(to, "%02X%s", from[i], i == 3 || i == 5 || i == 7 || i == 9 ? "-" : "");
 }
 
 const struct shim system_shims[] = {
     OWN_AS("__error", error, PLAIN), OWN_PLAIN(clock_gettime), OWN_PLAIN(clock_getres), OWN_PLAIN(clock_gettime_nsec_np), OWN_PLAIN(mach_absolute_time),
-    OWN_AS("mach_continuous_time", mach_absolute_time, PLAIN), OWN_PLAIN(mach_timebase_info), OWN_PLAIN(gettimeofday), CANCEL(nanosleep), CANCEL(usleep), SAME_PLAIN(sleep),
-    SAME_PLAIN(time), SAME(times), SAME(localtime), SAME(localtime_r), SAME(gmtime), SAME(gmtime_r), SAME(mktime), SAME(strftime), SAME(tzset), OWN_PLAIN(sysctlbyname),
-    OWN_PLAIN(sysctl), OWN_PLAIN(uname), OWN_PLAIN(proc_pidpath), OWN_PLAIN(csops), OWN(sysconf), OWN(confstr), OWN_PLAIN(getentropy), OWN(notify_is_valid_token), OWN(xpc_date_create_from_current), OWN(getloadavg), OWN(uuid_unparse_upper),
-    SAME(arc4random), SAME(arc4random_buf), SAME(arc4random_uniform), END};
+    OWN_AS("mach_continuous_time", mach_absolute_time, PLAIN), OWN_PLAIN(mach_timebase_info), OWN_PLAIN(gettimeofday), CANCEL(nanosleep), CANCEL(usleep),
+    SAME_PLAIN(sleep), SAME_PLAIN(time), SAME(times), SAME(localtime), SAME(localtime_r), SAME(gmtime), SAME(gmtime_r), SAME(mktime), SAME(strftime),
+    SAME(tzset), OWN_PLAIN(sysctlbyname), OWN_PLAIN(sysctl), OWN_PLAIN(uname), OWN_PLAIN(proc_pidpath), OWN_PLAIN(csops), OWN(sysconf), OWN(confstr),
+    OWN_PLAIN(getentropy), OWN(notify_is_valid_token), OWN(xpc_date_create_from_current), OWN(getloadavg), OWN(uuid_unparse_upper), SAME(arc4random),
+    SAME(arc4random_buf), SAME(arc4random_uniform), END
+};

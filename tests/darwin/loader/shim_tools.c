@@ -22,7 +22,7 @@ static char *d_getbsize(int *header, long *size) {
     *header = 10;
     return "512-blocks";
 }
-static int d_humanize_number(char *to, size_t room, int64_t number, const char *suffix, int scale, int flags) {
+static long d_humanize_number(char *to, size_t room, int64_t number, const char *suffix, int scale, int flags) {
     (void)scale, (void)flags;
     static const char *const units[] = {"B", "K", "M", "G", "T"};
     size_t unit = 0;
@@ -36,14 +36,17 @@ static void *no_list(void) {
 }
 static int not_in_a_list(void) { return fail(D_EINVAL); }
 static int nothing(void) { return 0; }
-static int d_mbr_identifier_translate(int kind, const void *id, size_t n, int wanted, void **result, int *found) {
+static long d_mbr_identifier_translate(int kind, const void *id, size_t n, int wanted, void **result, int *found) {
     (void)kind, (void)id, (void)n, (void)wanted, (void)result, (void)found;
     return D_ENOENT;
 }
 
 const struct shim tool_shims[] = {
-    OWN(compat_mode), OWN(strmode), OWN(fflagstostr), OWN(getbsize), OWN(humanize_number), OWN(mbr_identifier_translate), {"_acl_get_link_np", (const void *)no_list, 0, 0},
-    {"_acl_get_file", (const void *)no_list, 0, 0}, {"_acl_get_qualifier", (const void *)no_list, 0, 0}, {"_acl_get_entry", (const void *)not_in_a_list, 0, 0},
-    {"_acl_get_flag_np", (const void *)not_in_a_list, 0, 0}, {"_acl_get_flagset_np", (const void *)not_in_a_list, 0, 0}, {"_acl_get_perm_np", (const void *)not_in_a_list, 0, 0},
-    {"_acl_get_permset", (const void *)not_in_a_list, 0, 0}, {"_acl_get_tag_type", (const void *)not_in_a_list, 0, 0}, {"_acl_free", (const void *)nothing, 0, 0},
-    {"_tgetent", (const void *)nothing, 0, 0}, {"_tgetstr", (const void *)nothing, 0, 0}, {"_tgoto", (const void *)nothing, 0, 0}, {"_tputs", (const void *)nothing, 0, 0}, END};
+    OWN(compat_mode), OWN(strmode), OWN(fflagstostr), OWN(getbsize), OWN(humanize_number), OWN(mbr_identifier_translate),
+    {"_acl_get_link_np", (const void *)no_list, 0, 0}, {"_acl_get_file", (const void *)no_list, 0, 0}, {"_acl_get_qualifier", (const void *)no_list, 0, 0},
+    {"_acl_get_entry", (const void *)not_in_a_list, 0, 0}, {"_acl_get_flag_np", (const void *)not_in_a_list, 0, 0},
+    {"_acl_get_flagset_np", (const void *)not_in_a_list, 0, 0}, {"_acl_get_perm_np", (const void *)not_in_a_list, 0, 0},
+    {"_acl_get_permset", (const void *)not_in_a_list, 0, 0}, {"_acl_get_tag_type", (const void *)not_in_a_list, 0, 0},
+    {"_acl_free", (const void *)nothing, 0, 0}, {"_tgetent", (const void *)nothing, 0, 0}, {"_tgetstr", (const void *)nothing, 0, 0},
+    {"_tgoto", (const void *)nothing, 0, 0}, {"_tputs", (const void *)nothing, 0, 0}, END
+};

@@ -131,7 +131,8 @@ void signature_read(const uint8_t *slice, size_t size, struct signature *out) {
     out->flags = be32(d->flags);
     out->platform = d->platform;
     copy_text(directory, be32(d->identifier_offset), out->identifier, sizeof out->identifier);
-    if (be32(d->version) >= 0x20200 && directory.size >= offsetof(struct directory, spare3)) copy_text(directory, be32(d->team_offset), out->team, sizeof out->team);
+    if (be32(d->version) >= 0x20200 && directory.size >= offsetof(struct directory, spare3))
+        copy_text(directory, be32(d->team_offset), out->team, sizeof out->team);
     struct blob cms = slot(super, SLOT_CMS);
     out->cms = magic_of(cms) == MAGIC_CMS && cms.size > 8;
     struct blob entitlements = slot(super, SLOT_ENTITLEMENTS);

@@ -108,8 +108,10 @@ static uintptr_t add_stub(struct shim shim) {
 }
 
 void stubs_make(void) {
-    static const struct shim *const tables[] = {file_shims, directory_shims, process_shims, spawn_shims, signal_shims, thread_shims, socket_shims, name_shims, memory_shims,
-                                                string_shims, stdio_shims, system_shims, dyld_shims, tool_shims, event_shims};
+    static const struct shim *const tables[] = {
+        file_shims, directory_shims, process_shims, spawn_shims, signal_shims, thread_shims, socket_shims, name_shims, memory_shims, string_shims, stdio_shims,
+        system_shims, dyld_shims, tool_shims, event_shims
+    };
     code = mmap(NULL, MAX_STUBS * STUB_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (code == MAP_FAILED) unmodelled("no memory for stubs");
     stub_base = code;
@@ -123,7 +125,9 @@ void stubs_make(void) {
     stubs_slow = options.trace;
 }
 
-static uintptr_t address_of(uint32_t index) { return (stubs[index].kind & DATA) != 0 ? (uintptr_t)stubs[index].address : (uintptr_t)code + (uintptr_t)index * STUB_SIZE; }
+static uintptr_t address_of(uint32_t index) {
+    return (stubs[index].kind & DATA) != 0 ? (uintptr_t)stubs[index].address : (uintptr_t)code + (uintptr_t)index * STUB_SIZE;
+}
 
 uintptr_t stub_of(const char *symbol) {
     int low = 0, high = known_count;

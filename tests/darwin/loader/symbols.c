@@ -140,7 +140,8 @@ static struct tuple *tuple_for(const struct image *only, uintptr_t replacee) {
 
 static void collect_section(struct image *image, const struct section *section, void *unused) {
     (void)unused;
-    bool named = strncmp(section->sectname, "__interpose", 16) == 0 && (strncmp(section->segname, "__DATA", 6) == 0 || strncmp(section->segname, "__AUTH", 6) == 0);
+    bool named = strncmp(section->sectname, "__interpose", 16) == 0 &&
+                 (strncmp(section->segname, "__DATA", 6) == 0 || strncmp(section->segname, "__AUTH", 6) == 0);
     if (!named && (section->flags & SECTION_TYPE) != S_INTERPOSING) return;
     const uintptr_t(*pairs)[2] = image_address(image, section->addr, section->size);
     for (uint64_t i = 0; i < section->size / sizeof *pairs; i++) {

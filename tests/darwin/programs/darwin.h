@@ -23,7 +23,10 @@ typedef __builtin_va_list va_list;
 #define INTERPOSE(replacement, replacee) \
     __attribute__((used, section("__DATA,__interpose"))) static const void *const tuple_##replacement[2] = {(const void *)replacement, (const void *)replacee}
 
-enum { O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0x200, O_TRUNC = 0x400, O_CLOEXEC = 0x1000000, F_DUPFD = 0, F_GETFD = 1, F_SETFD = 2, F_GETFL = 3, F_GETPATH = 50 };
+enum {
+    O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0x200, O_TRUNC = 0x400, O_CLOEXEC = 0x1000000, F_DUPFD = 0, F_GETFD = 1, F_SETFD = 2, F_GETFL = 3,
+    F_GETPATH = 50
+};
 
 struct timespec {
     long sec, nsec;

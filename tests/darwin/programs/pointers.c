@@ -16,8 +16,8 @@ static int (*volatile missing)(void) = not_there;
 static const char *volatile texts[] = {"one", "two", "three"};
 
 int main(void) {
-    int good = own_function(21) == 42 && *own_data == 12 && bound_function("four") == 4 && *bound_data != NULL && with_addend == (char *)bound_data + 8 && missing == NULL &&
-               strcmp(texts[2], "three") == 0 && not_there == NULL;
+    int good = own_function(21) == 42 && *own_data == 12 && bound_function("four") == 4 && *bound_data != NULL && with_addend == (char *)bound_data + 8 &&
+               missing == NULL && strcmp(texts[2], "three") == 0 && not_there == NULL;
     printf("%s\n", good ? "good" : "bad");
     return !good;
 }

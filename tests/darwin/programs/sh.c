@@ -1,4 +1,5 @@
-// A small sh: "-c COMMANDS" or a file of them, divided by ';' or newlines, words by blanks; $0 is the script, "$@" its arguments, "cd" is known, the rest is run.
+// A small sh: "-c COMMANDS" or a file of them, divided by ';' or newlines, words by blanks; $0 is the script, "$@" its arguments, "cd" is known, the rest is
+// run.
 #include "darwin.h"
 
 static char text[65536];
