@@ -65,7 +65,7 @@ func (p *plans) note(ev events.Event) {
 			return
 		}
 		// An orphan's plan is that of a process that is gone.
-		if (ev.PPID == 1 || row.ppid == 1 || row.ppid == os.Getpid()) && p.drop(func(e plannedExec) bool { return e.is(ev.Path) && !e.there() }, 1) {
+		if (ev.PPID == 1 || row.ppid == 1 || row.ppid == os.Getpid()) && p.drop(func(e *plannedExec) bool { return e.is(ev.Path) && !e.there() }, 1) {
 			return
 		}
 		if p.early = append(p.early, ev); len(p.early) > maxEarly {
@@ -81,10 +81,10 @@ func expectsHello(verdict string) bool {
 // arrived takes out the plan that a hello belongs to. By its own number a process is known whatever it runs; all that it announced before has
 // happened then, or failed.
 func (p *plans) arrived(pid, ppid int, exe string) bool {
-	if p.drop(func(e plannedExec) bool { return e.pid == pid }, maxPlans) {
+	if p.drop(func(e *plannedExec) bool { return e.pid == pid }, maxPlans) {
 		return true
 	}
-	return p.drop(func(e plannedExec) bool { return e.pid == ppid && e.is(exe) }, 1)
+	return p.drop(func(e *plannedExec) bool { return e.pid == ppid && e.is(exe) }, 1)
 }
 
 // overtaken says whether the hello of this exec is there already.
@@ -98,20 +98,16 @@ func (p *plans) overtaken(e plannedExec) bool {
 	return false
 }
 
-// drop takes out the first n plans that fit, and says whether there was one.
-func (p *plans) drop(fits func(plannedExec) bool, n int) bool {
-	kept := p.open[:0]
-	dropped := false
-	for _, e := range p.open {
-		if n > 0 && fits(e) {
-			n--
-			dropped = true
-			continue
+// drop takes out the last n plans that fit, and says whether there was one. Mostly there is none, or it is among the last.
+func (p *plans) drop(fits func(*plannedExec) bool, n int) bool {
+	dropped := 0
+	for i := len(p.open) - 1; i >= 0 && dropped < n; i-- {
+		if fits(&p.open[i]) {
+			p.open = slices.Delete(p.open, i, i+1)
+			dropped++
 		}
-		kept = append(kept, e)
 	}
-	p.open = kept
-	return dropped
+	return dropped > 0
 }
 
 // waiting is how many hellos are expected.
@@ -125,21 +121,21 @@ func (p *plans) waiting() int {
 func (p *plans) overdue(before time.Time) (late []plannedExec) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.drop(func(e plannedExec) bool {
-		if e.at.Before(before) {
-			late = append(late, e)
-			return true
+	p.open = slices.DeleteFunc(p.open, func(e plannedExec) bool {
+		if !e.at.Before(before) {
+			return false
 		}
-		return false
-	}, maxPlans)
+		late = append(late, e)
+		return true
+	})
 	return late
 }
 
 // is compares names only: a program may run under a link's name, as a copy, or elsewhere after chroot.
-func (e plannedExec) is(exe string) bool { return slices.Contains(e.names[:], filepath.Base(exe)) }
+func (e *plannedExec) is(exe string) bool { return slices.Contains(e.names[:], filepath.Base(exe)) }
 
 // there says whether the process that announced it exists.
-func (e plannedExec) there() bool {
+func (e *plannedExec) there() bool {
 	_, yes := statOf(e.pid)
 	return yes
 }

@@ -86,12 +86,12 @@ func TestPlansAreOverdueAfterFiveSeconds(t *testing.T) {
 }
 
 func TestPlansAreBounded(t *testing.T) {
-	var p plans
-	for i := range maxPlans + maxEarly + 10 {
+	p := plans{open: make([]plannedExec, maxPlans-1), early: make([]events.Event, maxEarly-1)}
+	for i := range 10 {
 		p.note(planned(10, "/a", "", "inject"))
 		p.note(said(nobody, nobody-1, fmt.Sprint("/", i)))
 	}
-	if len(p.open) != maxPlans || len(p.early) != maxEarly {
+	if len(p.open) != maxPlans || len(p.early) != maxEarly || p.early[maxEarly-1].Path != "/9" {
 		t.Errorf("%d plans, %d hellos are kept", len(p.open), len(p.early))
 	}
 }
