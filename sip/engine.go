@@ -18,6 +18,7 @@ type Engine struct {
 	kernel Kernel
 	rules  *chainRules
 	lists  Lists
+	probes map[string]bool // of this machine; see System.Probes
 }
 
 // Lists are what the user says of programs by their names. A name is a file's, without its folder, in its own case; that of a script counts for it.
@@ -32,6 +33,22 @@ func (e *Engine) Heed(l Lists) *Engine {
 	heeding := *e
 	heeding.lists = l
 	return &heeding
+}
+
+// Seen gives an engine for this machine that knows which copies were seen to run here: see System.Probes.
+func (e *Engine) Seen(probes map[string]bool) *Engine {
+	knowing := *e
+	knowing.probes = probes
+	return &knowing
+}
+
+// system is what the verdicts depend on besides files.
+func (e *Engine) system() System {
+	s := e.host.System()
+	if e.probes != nil {
+		s.Probes = e.probes
+	}
+	return s
 }
 
 // Skips says whether a program is to run outside, by the paths of its files: what was executed, and what then runs, without symbolic links.

@@ -71,7 +71,7 @@ func (e *Engine) decideMac(r Request, v Verdict, name string, f *file) Verdict {
 		to.missing = fmt.Sprintf("it will not find what it is to execute (%v)", next.Err)
 	}
 	v.Path, v.AskArgv = name, to.unknown
-	sys := e.host.System()
+	sys := e.system()
 	s := sys.runs(f.image)
 	switch {
 	case s == nil:

@@ -98,6 +98,14 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// TestSeen: what was found out on this machine counts as a description's probes do.
+func TestSeen(t *testing.T) {
+	d := describe(t, small+"files: {/x: {restricted: true, macho: {slices: [x86_64, arm64]}}}\n")
+	if v := For(d).Seen(map[string]bool{"arm64": false}).Decide(Request{Path: "/x", Cwd: "/"}); v.Slice != "x86_64" {
+		t.Errorf("%v(%s), %s", v.Kind, v.Slice, v.Reason)
+	}
+}
+
 func TestWithoutProtectionOfTheSystem(t *testing.T) {
 	off := strings.Replace(small, "rosetta: true", "rosetta: true, sip: false", 1)
 	d := describe(t, off+"files:\n  /bin/ls: {restricted: true, macho: {slices: [x86_64, arm64e], platform_byte: 15}}\n  /x: {macho: {slices: [arm64], flags: [restrict]}}\n  /unsigned: {macho: {slices: [arm64], unsigned: true}}\n")

@@ -77,7 +77,7 @@ that cannot be executed.`,
 			if len(command) == 0 {
 				return errors.New("no command is given\nhint: mirrord sip explain npm start")
 			}
-			engine := sip.New()
+			engine := run.Engine()
 			if host != "" {
 				described, err := sip.ReadHost(host)
 				var faults *sip.FileError

@@ -62,8 +62,8 @@ func strategies() []probe.Strategy {
 			path, err := copyOf(self, arch)
 			return path, []string{"version"}, err
 		}},
-		{Name: "copy.arm64", What: "a copy of a guarded program's arm64 slice", Prepare: guarded("arm64")},
-		{Name: "copy.x86_64", What: "a copy of a guarded program's x86_64 slice", Prepare: guarded("x86_64")},
+		{Name: probe.CopyOf + "arm64", What: "a copy of a guarded program's arm64 slice", Prepare: guarded("arm64")},
+		{Name: probe.CopyOf + "x86_64", What: "a copy of a guarded program's x86_64 slice", Prepare: guarded("x86_64")},
 	}
 }
 

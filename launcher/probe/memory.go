@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -66,6 +67,17 @@ func (m *Memory) result(strategy string) (Result, bool) {
 		return Result{}, false
 	}
 	return m.kept.Results[i], true
+}
+
+// Copies are the results of the strategies that copy a slice, by its architecture.
+func (m *Memory) Copies() map[string]bool {
+	found := map[string]bool{}
+	for _, r := range m.kept.Results {
+		if arch, ok := strings.CutPrefix(r.Strategy, CopyOf); ok {
+			found[arch] = r.Works
+		}
+	}
+	return found
 }
 
 func (m *Memory) setResult(r Result) {

@@ -32,6 +32,9 @@ type Strategy struct {
 	Prepare func(context.Context) (program string, args []string, err error)
 }
 
+// CopyOf begins the names of strategies that run a copy of one slice; its architecture follows.
+const CopyOf = "copy."
+
 // ErrNone is for strategies that this machine has no use for.
 var ErrNone = errors.New("there is nothing to try it with")
 

@@ -174,3 +174,15 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestCopies(t *testing.T) {
+	folder := t.TempDir()
+	m := &machine{works: map[string]error{"/bin/copy.arm64": errors.New("killed")}}
+	if _, err := All(t.Context(), Open(folder, System{}), m.strategies("inject", "copy.arm64", "copy.x86_64"), m.start, false); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"arm64": false, "x86_64": true}
+	if diff := cmp.Diff(want, Open(folder, System{}).Copies()); diff != "" {
+		t.Error(diff)
+	}
+}

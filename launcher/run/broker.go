@@ -105,7 +105,7 @@ func runBroker(orders, reports string, open opener) error {
 		return err
 	}
 	b.plan.Config.Feature.Env.File = b.plan.EnvFile
-	b.engine = sip.New().Heed(lists(b.plan.Config))
+	b.engine = Engine().Heed(lists(b.plan.Config))
 	if err := becomeSubreaper(b.plan.Session); err != nil {
 		return err
 	}

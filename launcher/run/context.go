@@ -80,7 +80,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 	}
 	var b *broker.Broker
 	if err := phase(phaseBroker, func() (string, error) {
-		table, err := compileRules(p, link.Agent(), env, library, sip.New().Decide(firstRequest(p, env)))
+		table, err := compileRules(p, link.Agent(), env, library, Engine().Decide(firstRequest(p, env)))
 		if err != nil {
 			return "", err
 		}
@@ -170,13 +170,13 @@ func openTarget(ctx context.Context, p *plan, opened *closers) (*wire.Link, erro
 // read.
 func CacheFolder() (string, error) {
 	if os.Geteuid() == 0 && os.Getenv("XDG_CACHE_HOME") == "" {
-		return "/var/cache/mirrord", nil
+		return filepath.Join(rootCache, cacheName), nil
 	}
 	folder, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("there is no folder to keep files in: %w\nhint: set XDG_CACHE_HOME", err)
 	}
-	return filepath.Join(folder, "mirrord"), nil
+	return filepath.Join(folder, cacheName), nil
 }
 
 // extractLayer puts the layer's library into the cache.

@@ -19,6 +19,15 @@ import (
 	"mirrord/sip"
 )
 
+// Engine decides for this machine, by what was found out by trying (see `mirrord doctor`).
+func Engine() *sip.Engine {
+	folder, err := CacheFolder()
+	if err != nil {
+		return sip.New()
+	}
+	return sip.New().Seen(probe.Open(folder, System()).Copies())
+}
+
 // System is what says for how long things that were found out by trying hold.
 func System() probe.System {
 	host := sip.New().Host().System()

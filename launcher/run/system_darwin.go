@@ -15,6 +15,12 @@ const preload = "DYLD_INSERT_LIBRARIES"
 // strictLoader: dyld ends a program when a library for it cannot be loaded (dyld DyldRuntimeState.cpp, loadInsertedLibraries).
 const strictLoader = true
 
+// cacheName is the identifier of Info.plist, by which folders in ~/Library/Caches are called; rootCache is where programs of the system have theirs.
+const (
+	cacheName = "io.mirrord.app"
+	rootCache = "/Library/Caches"
+)
+
 // selfExe executes this program again.
 func selfExe() (string, error) { return os.Executable() }
 

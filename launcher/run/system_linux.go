@@ -14,6 +14,11 @@ const preload = "LD_PRELOAD"
 // strictLoader: ld.so only complains of libraries that it cannot load, and programs outside pass the variable on to those that can.
 const strictLoader = false
 
+const (
+	cacheName = "mirrord"
+	rootCache = "/var/cache"
+)
+
 // selfExe executes this program again, also when its file was replaced or removed meanwhile.
 func selfExe() (string, error) { return "/proc/self/exe", nil }
 

@@ -46,19 +46,6 @@ const (
 	touchAfter = time.Hour
 )
 
-// bundleID is that of Info.plist.
-const bundleID = "io.mirrord.app"
-
-// Dir is the folder for this user's copies: ~/Library/Caches/io.mirrord.app/copies on macOS, elsewhere $XDG_CACHE_HOME/mirrord/copies, or
-// ~/.cache/mirrord/copies.
-func Dir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("there is no folder to keep copies of programs in: %w\nhint: set HOME", err)
-	}
-	return filepath.Join(dir, cacheName, "copies"), nil
-}
-
 // Open gives the store in dir, which is made if it is not there. Nobody else may enter it: a copy that another user could replace would run as
 // this one.
 func Open(dir string) (*Store, error) {

@@ -508,20 +508,6 @@ func TestOriginalOfOthers(t *testing.T) {
 	}
 }
 
-func TestDir(t *testing.T) {
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_CACHE_HOME", "")
-	dir, err := Dir()
-	if err != nil || !strings.HasPrefix(dir, home) || filepath.Base(dir) != "copies" {
-		t.Errorf("%q, %v", dir, err)
-	}
-	plist, err := os.ReadFile("../../Info.plist")
-	if err != nil || !bytes.Contains(plist, []byte("<string>"+bundleID+"</string>")) {
-		t.Errorf("Info.plist has another identifier: %v", err)
-	}
-}
-
 func BenchmarkCopyKnown(b *testing.B) {
 	s, err := Open(filepath.Join(b.TempDir(), "copies"))
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const cacheName = bundleID
-
 // build is that of the system (sw_vers -buildVersion): an update replaces programs, and what is known of them.
 var build = sync.OnceValue(func() string {
 	version, _ := unix.Sysctl("kern.osversion")

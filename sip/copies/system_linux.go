@@ -2,8 +2,6 @@ package copies
 
 import "golang.org/x/sys/unix"
 
-const cacheName = "mirrord"
-
 // build: nothing about a copy depends on the version of the system.
 func build() string { return "" }
 
