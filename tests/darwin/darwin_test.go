@@ -140,7 +140,7 @@ func run(t *testing.T, options, env []string, words ...string) result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a hang ends the program and its children, not the run of the tests
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a hang ends the program and its children, not the run of the tests
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, append(options, words...)...)
 	cmd.Env = append([]string{}, env...)

@@ -434,32 +434,31 @@ static long d_sendfile(int from, int to, off_t at, off_t *n, void *headers, int 
     return sent < 0 ? (int)ret(-1) : 0;
 }
 
+static long limit(int name) { return name == 4 ? 255 : name == 5 ? 1024 : fail(D_EINVAL); } // _PC_NAME_MAX, _PC_PATH_MAX
 static long d_pathconf(const char *path, int name) {
-    (void)path;
-    return name == 4 ? 255 : name == 5 ? 1024 : ret((errno = EINVAL, -1));
+    REAL(path);
+    return access(path, F_OK) != 0 ? ret(-1) : limit(name);
 }
+static long d_fpathconf(int fd, int name) { return fcntl(fd, F_GETFD) < 0 ? ret(-1) : limit(name); }
 
 // There are no clones here, so who wants one copies.
-static int d_clonefile(const char *from, const char *to, uint32_t flags) {
-    (void)from, (void)to, (void)flags;
-    return (int)ret((errno = EOPNOTSUPP, -1));
+static long d_clonefile(const char *from, const char *to, uint32_t flags) { return (void)from, (void)to, (void)flags, fail(D_ENOTSUP); }
+static long d_clonefileat(int from_dirfd, const char *from, int to_dirfd, const char *to, uint32_t flags) {
+    return (void)from_dirfd, (void)to_dirfd, d_clonefile(from, to, flags);
 }
-static int d_clonefileat(int from_dirfd, const char *from, int to_dirfd, const char *to, uint32_t flags) {
-    (void)from_dirfd, (void)to_dirfd;
-    return d_clonefile(from, to, flags);
-}
-static int d_copyfile(const char *from, const char *to, void *state, uint32_t flags) {
+enum { COPYFILE_EXCL = 1 << 17 };
+static long d_copyfile(const char *from, const char *to, void *state, uint32_t flags) {
     (void)state;
-    int source = open(from, O_RDONLY | O_CLOEXEC);
+    int source = open(from, O_RDONLY | O_CLOEXEC), copy = -1;
     struct stat st;
-    int copy = source >= 0 && fstat(source, &st) == 0 ? open(to, O_WRONLY | O_CREAT | O_CLOEXEC | ((flags & 1u << 17) != 0 ? O_EXCL : O_TRUNC), st.st_mode & 0777) : -1;
+    if (source >= 0 && fstat(source, &st) == 0)
+        copy = open(to, O_WRONLY | O_CREAT | O_CLOEXEC | ((flags & COPYFILE_EXCL) != 0 ? O_EXCL : O_TRUNC), st.st_mode & 0777);
     ssize_t n = copy < 0 ? -1 : 1;
     while (n > 0) n = sendfile(copy, source, NULL, 1 << 20);
-    int saved = errno;
+    ret(n);
     if (copy >= 0) close(copy);
     if (source >= 0) close(source);
-    errno = saved;
-    return (int)ret(n);
+    return n;
 }
 
 const struct shim file_shims[] = {
@@ -471,6 +470,7 @@ const struct shim file_shims[] = {
     OWN_AS(INODE64("fstatat"), fstatat, PLAIN), OWN_AS(INODE64("statfs"), statfs, PLAIN), OWN_AS(INODE64("fstatfs"), fstatfs, PLAIN),
 #ifdef __x86_64__ // Go's names for them
     OWN_AS("stat64", stat, PLAIN), OWN_AS("lstat64", lstat, PLAIN), OWN_AS("fstat64", fstat, PLAIN), OWN_AS("fstatat64", fstatat, PLAIN),
+    OWN_AS("statfs64", statfs, PLAIN), OWN_AS("fstatfs64", fstatfs, PLAIN),
 #endif
     OWN_PLAIN(unlink), OWN_PLAIN(rmdir), OWN(remove), OWN_PLAIN(chdir), OWN_PLAIN(chroot), OWN_PLAIN(mkdir), OWN_PLAIN(mkfifo), OWN_PLAIN(chmod),
     OWN_PLAIN(access), OWN_PLAIN(faccessat), OWN_PLAIN(fchdir), OWN_PLAIN(fchmod), OWN_PLAIN(fchmodat), OWN_PLAIN(chown), OWN_PLAIN(lchown), OWN_PLAIN(fchown),
@@ -480,6 +480,6 @@ const struct shim file_shims[] = {
     OWN_PLAIN(lutimes), OWN_PLAIN(futimes), OWN_PLAIN(utimensat), OWN_PLAIN(futimens), {"_chflags", (const void *)no_flags, PLAIN, 0},
     {"_fchflags", (const void *)no_flags, PLAIN, 0}, {"_lchflags", (const void *)no_flags, PLAIN, 0}, OWN_PLAIN(getxattr), OWN_PLAIN(fgetxattr),
     OWN_PLAIN(listxattr), OWN_PLAIN(flistxattr), OWN_PLAIN(setxattr), OWN_PLAIN(removexattr), OWN_PLAIN(fsetxattr), OWN_PLAIN(fremovexattr), OWN(pathconf),
-    OWN(statvfs), OWN(fstatvfs), OWN_PLAIN(lchmod), OWN_PLAIN(mknod), OWN_PLAIN(utime), OWN_PLAIN(sendfile),
-    OWN_PLAIN(clonefile), OWN_PLAIN(clonefileat), OWN(copyfile), END
+    OWN(fpathconf), OWN(statvfs), OWN(fstatvfs), OWN_PLAIN(lchmod), OWN_PLAIN(mknod), OWN_PLAIN(utime), OWN_PLAIN(sendfile), OWN_PLAIN(clonefile),
+    OWN_PLAIN(clonefileat), OWN(copyfile), END
 };
