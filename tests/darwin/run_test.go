@@ -128,6 +128,7 @@ type 1
 nosigpipe 0
 connect 0
 accept 1 family 30 len 28
+sendmsg 1 recvmsg 1 control 16 16 ffff 1 flags 0 read 7 through another 1
 unix bind 0 connect 0 unnamed len 16 family 1 length 16
 getaddrinfo 0 127.0.0.1 len 16 family 2 port 80
 noname 8

@@ -160,7 +160,7 @@ int kernel_exec(const char *path, char *const argv[], char *const envp[], const 
     size_t n = 0;
     const char *program = loader;
     if (!x86) {
-        program = "/usr/bin/qemu-aarch64";
+        program = QEMU;
         words[n++] = "qemu-aarch64";
         words[n++] = "-cpu";
         words[n++] = "max,pauth=off";

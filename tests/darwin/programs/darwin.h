@@ -66,6 +66,19 @@ struct sockaddr_un {
     uint8_t len, family;
     char path[104];
 };
+struct iovec {
+    void *base;
+    size_t length;
+};
+struct msghdr {
+    void *name;
+    socklen_t name_length;
+    struct iovec *iov;
+    int iovs;
+    void *control;
+    socklen_t control_length;
+    int flags;
+};
 struct addrinfo {
     int flags, family, type, protocol;
     socklen_t length;
@@ -173,6 +186,8 @@ int bind(int, const void *, socklen_t);
 int listen(int, int);
 int accept(int, void *, socklen_t *);
 int connect(int, const void *, socklen_t);
+ssize_t sendmsg(int, const struct msghdr *, int);
+ssize_t recvmsg(int, struct msghdr *, int);
 int getsockname(int, void *, socklen_t *);
 int getsockopt(int, int, int, void *, socklen_t *);
 int setsockopt(int, int, int, const void *, socklen_t);

@@ -64,6 +64,24 @@ static void sockets(const char *folder) {
     int got = accept(listener, &from, &length);
     printf("accept %d family %d len %d\n", got >= 0, from.family, from.len);
 
+    // A descriptor goes through a socket: struct msghdr, and a control message of 12 bytes and the descriptor.
+    int pair[2], ends[2];
+    socketpair(1, 1, 0, pair);
+    pipe(ends);
+    char byte = 'x';
+    struct iovec iov = {&byte, 1};
+    uint32_t control[6] = {16, 0xffff, 1, (uint32_t)ends[0]}; // length, SOL_SOCKET, SCM_RIGHTS
+    struct msghdr message = {.iov = &iov, .iovs = 1, .control = control, .control_length = 16};
+    printf("sendmsg %ld", sendmsg(pair[0], &message, 0));
+    memset(control, 0, sizeof control);
+    message.control_length = sizeof control;
+    printf(" recvmsg %ld", recvmsg(pair[1], &message, 0));
+    write(ends[1], "through", 7);
+    char got_back[8] = "";
+    printf(" control %u %u %x %u", message.control_length, control[0], control[1], control[2]);
+    printf(" flags %x read %ld", message.flags, read((int)control[3], got_back, 7));
+    printf(" %s another %d\n", got_back, (int)control[3] != ends[0]);
+
     struct sockaddr_un un = {0, 1, ""};
     snprintf(un.path, sizeof un.path, "%s/socket", folder);
     listener = socket(1, 1, 0);
