@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +28,8 @@ type session struct {
 	*broker.Broker
 	env  []string // of its programs
 	port string   // where the pod's port 8080 is
+
+	listens chan struct{} // closed when one of them listens
 
 	mu     sync.Mutex
 	events []events.Event
@@ -66,7 +67,7 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{port: free.Addr().String()}
+	s := &session{port: free.Addr().String(), listens: make(chan struct{})}
 	free.Close()
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "the service") }))
 	t.Cleanup(service.Close)
@@ -113,10 +114,14 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 	}
 	c := config.Default()
 	c.Feature.Network.Incoming.Mode = config.IncomingSteal
+	var listening sync.Once
 	s.Broker, err = broker.Start(broker.Options{Link: link, Rules: table, Config: c, Decide: decide, TempDir: temp, Paths: true, Emit: func(e events.Event) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events = append(s.events, e)
+		if e.Type == events.Listen {
+			listening.Do(func() { close(s.listens) })
+		}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -335,20 +340,13 @@ func TestLayerSevered(t *testing.T) {
 func TestLayerIncoming(t *testing.T) {
 	t.Parallel()
 	forEachArch(t, func(t *testing.T, arch string, options []string) {
-		s := newSession(t, injected)
-		ended := make(chan result)
-		go func() { ended <- run(t, options, s.env, layerProgram(t, "network", arch), "listen") }()
-		var r result
-		for i := 0; ; i++ {
-			select {
-			case r = <-ended:
-				t.Fatalf("exit %d\n%s%s", r.code, r.out, r.err)
-			default:
-			}
-			if len(s.emitted(events.Listen)) > 0 {
-				break
-			}
-			runtime.Gosched()
+		s, program := newSession(t, injected), layerProgram(t, "network", arch)
+		ended := make(chan result, 1)
+		go func() { ended <- run(t, options, s.env, program, "listen") }()
+		select {
+		case r := <-ended:
+			t.Fatalf("exit %d\n%s%s", r.code, r.out, r.err)
+		case <-s.listens:
 		}
 		reply, err := http.Get("http://" + s.port + "/")
 		if err != nil {
@@ -359,7 +357,7 @@ func TestLayerIncoming(t *testing.T) {
 		if string(text) != "from macOS\n" {
 			t.Errorf("answer %q", text)
 		}
-		r = <-ended
+		r := <-ended
 		r.want(t, "listening\nok\n", 0)
 	})
 }
