@@ -2,6 +2,7 @@
 // anew: as Libc's gen/FreeBSD/exec.c, sys/posix_spawn.c, stdlib/FreeBSD/system.c and gen/FreeBSD/popen.c behave.
 #include "layer.h"
 
+#include <crt_externs.h>
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>

@@ -2,7 +2,6 @@
 // lock, no memory of the parent's that is changed.
 #include "layer.h"
 
-#include <crt_externs.h>
 #include <errno.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -271,7 +270,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
     path = program_path(changes && n->remote ? n->cwd : changes ? "" : remote_cwd, path, buffer);
     if (!session.active || path == NULL || (path[0] == '/' && ORIGINAL(access)(path, X_OK) != 0))
         return ORIGINAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
-    struct program p = {.path = path, .argv = argv, .envp = envp != NULL ? envp : *_NSGetEnviron(), .cwd = changes && !n->remote ? n->cwd : NULL,
+    struct program p = {.path = path, .argv = argv, .envp = envp, .cwd = changes && !n->remote ? n->cwd : NULL,
                         .directory = !changes ? remote_cwd : n->remote ? n->cwd : ""};
     prepare(&p);
     int err = spawn_program(pid, &p, actions, attributes == NULL && native_spawn != NULL ? &native_spawn : attributes);

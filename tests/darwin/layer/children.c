@@ -57,6 +57,10 @@ int main(int argc, char **argv) {
         CHECK((errno = posix_spawn(&child, program, NULL, NULL, args, nothing)) == 0, "posix_spawn");
         return wait_for(child);
     }
+    if (strcmp(how, "empty") == 0) { // NULL is an environment without variables
+        CHECK((errno = posix_spawn(&child, program, NULL, NULL, args, NULL)) == 0, "posix_spawn");
+        return wait_for(child);
+    }
     if (strcmp(how, "posix_spawnp") == 0) {
         posix_spawnattr_t attributes;
         posix_spawnattr_init(&attributes);
