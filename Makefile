@@ -10,8 +10,9 @@ DARWIN_FLAGS = -std=gnu17 -Os -nostdlibinc -isystem layer/include -DMIRRORD_LAYE
 	-Wall -Wextra -Werror -dynamiclib -nostdlib -Wl,-install_name,@rpath/libmirrord.dylib,-fixup_chains,-x,-no_data_const
 LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
 FUZZTIME ?= 20s
+HOOKS ?= 24
 
-.PHONY: build layer mac accept-mac demo test test-darwin vet fmt bench soak fuzz clean
+.PHONY: build layer mac accept-mac demo test test-darwin test-hooks vet fmt bench soak fuzz clean
 
 build: layer # bin/mirrord
 	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
@@ -60,6 +61,11 @@ test: build vet # everything that can be tested on this machine
 
 test-darwin: # what reads and writes programs for macOS, judged by programs of others; make test has it too
 	MIRRORD_JUDGES=required tests/judges go run ./tests/all -race -timeout 20m ./codesign/... ./sip/...
+
+test-hooks: layer # each hook of the library for macOS is missed when it is disabled: all of x86_64, a sample of HOOKS of arm64
+	@tests/need clang-19 ld64.lld-19 qemu-aarch64 aarch64-linux-gnu-gcc
+	cd tests/darwin && MIRRORD_HOOKS=1000 go test -count=1 -run TestHook/x86_64
+	cd tests/darwin && MIRRORD_HOOKS=$(HOOKS) go test -count=1 -run TestHook/arm64
 
 vet:
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "make fmt is needed for" $$files; exit 1; }
