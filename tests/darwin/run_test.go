@@ -32,7 +32,11 @@ func TestCat(t *testing.T) {
 // Apple's ls lists a folder as Linux sees it.
 func TestLs(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	above := t.TempDir()
+	dir := filepath.Join(above, "dir")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"b", "a", "c"} {
 		write(t, filepath.Join(dir, name), []byte("12345"))
 	}
@@ -40,6 +44,10 @@ func TestLs(t *testing.T) {
 		ls := sample(t, name)
 		forEachArch(t, func(t *testing.T, arch string, options []string) {
 			run(t, options, nil, ls, "-1", dir).want(t, "a\nb\nc\n", 0)
+			a := filepath.Join(dir, "a")
+			run(t, options, nil, ls, a, dir).want(t, a+"\n\n"+dir+":\na\nb\nc\n", 0)
+			run(t, options, nil, ls, "-R", above).want(t, "dir\n\n"+dir+":\na\nb\nc\n", 0)
+			run(t, options, nil, ls, "/not/there").says(t, "ls-", 1)
 			r := run(t, options, nil, ls, "-ln", dir)
 			if ok, _ := regexp.MatchString(`(?m)^-rwxr-xr-x +1 \d+ +\d+ +5 .* a$`, r.out); !ok || r.code != 0 {
 				t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)

@@ -13,7 +13,8 @@ struct darwin_dirent {
     uint8_t type;
     char name[1024];
 };
-struct directory { // what a DIR of the program points to
+struct directory { // what a DIR of the program points to: its descriptor is first
+    int fd;
     DIR *own;
     struct darwin_dirent entry;
 };
@@ -30,6 +31,7 @@ static struct directory *wrap(DIR *own) {
     if (own == NULL) return retp(NULL);
     struct directory *d = calloc(1, sizeof *d);
     d->own = own;
+    d->fd = dirfd(own);
     return d;
 }
 static struct directory *d_opendir(const char *path) {
@@ -102,11 +104,19 @@ struct darwin_ftsent {
     FTSENT *own;
     struct darwin_ftsent *next; // of all of a walk, to be freed at its end
 };
-struct walk { // what an FTS of the program points to
+struct walk { // what an FTS of the program points to: darwin's fields first, which it may read
+    void *current, *child, *array;
+    int32_t dev;
+    char *path;
+    int rfd, path_length, items;
+    void *compare_fields;
+    int options;
     FTS *own;
     struct darwin_ftsent *all;
     int (*compare)(const struct darwin_ftsent **, const struct darwin_ftsent **);
 };
+_Static_assert(offsetof(struct walk, options) == 64, "FTS of darwin");
+_Static_assert(offsetof(struct darwin_ftsent, name) == 104, "FTSENT of darwin");
 static __thread struct walk *walking; // for the comparison, which gets no context
 
 static struct darwin_ftsent *entry_for(struct walk *w, FTSENT *from) {
@@ -124,7 +134,8 @@ static struct darwin_ftsent *entry_for(struct walk *w, FTSENT *from) {
     to->pathlen = from->fts_pathlen, to->namelen = from->fts_namelen, to->level = from->fts_level, to->info = from->fts_info;
     to->ino = from->fts_ino, to->dev = (int32_t)from->fts_dev, to->nlink = (uint16_t)from->fts_nlink;
     snprintf(to->name, sizeof to->name, "%s", from->fts_name);
-    if (from->fts_statp != NULL && from->fts_info != FTS_NS && from->fts_info != FTS_NSOK && from->fts_level >= 0)
+    bool stats = (w->options & FTS_NOSTAT) == 0; // else Linux leaves fts_statp as it was in memory
+    if (stats && from->fts_statp != NULL && from->fts_info != FTS_NS && from->fts_info != FTS_NSOK && from->fts_level >= 0)
         stat_to_darwin(from->fts_statp, NULL, &to->stat);
     to->statp = &to->stat;
     return to;
@@ -139,6 +150,7 @@ static struct walk *d_fts_open(char *const *paths, int options_of, int (*compare
     struct walk *w = calloc(1, sizeof *w);
     walking = w;
     w->compare = compare;
+    w->options = options_of;
     w->own = fts_open(paths, options_of & FTS_KNOWN, compare == NULL ? NULL : compare_own);
     if (w->own != NULL) return w;
     free(w);
