@@ -193,6 +193,14 @@ func TestLayerFiles(t *testing.T) {
 	})
 }
 
+func TestLayerThreads(t *testing.T) {
+	t.Parallel()
+	forEachArch(t, func(t *testing.T, arch string, options []string) {
+		s := newSession(t, injected)
+		run(t, append(options, "--forked=inserted"), s.env, layerProgram(t, "threads", arch)).want(t, "ok\n", 0)
+	})
+}
+
 func TestLayerNetwork(t *testing.T) {
 	t.Parallel()
 	forEachArch(t, func(t *testing.T, arch string, options []string) {
