@@ -1,6 +1,8 @@
 // Files: what opens and looks at them, and the working directory.
+#include <copyfile.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/clonefile.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
@@ -84,6 +86,10 @@ STEP(realpath) {
 RESULT(getxattr, getxattr(MOTD, "user.x", answer, sizeof answer, 0, 0))
 RESULT(listxattr, listxattr(MOTD, answer, sizeof answer, 0))
 RESULT(pathconf, pathconf(MOTD, 4)) // _PC_NAME_MAX
+
+RESULT(copyfile, copyfile(MOTD, "copied", NULL, 0))
+RESULT(clonefile, clonefile(MOTD, "cloned", 0))
+RESULT(clonefileat, clonefileat(AT_FDCWD, MOTD, AT_FDCWD, "cloned", 0))
 
 RESULT(chdir, chdir("/srv/data"))
 RESULT(fchdir, fchdir(open("/srv/data", O_RDONLY | O_DIRECTORY)))
