@@ -68,7 +68,7 @@ func bench(ctx context.Context, o options) error {
 	}{
 		{"local", localWork}, {"start", startUp}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
 		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory},
-		{"patch", patching}, {"decide", deciding},
+		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms},
 	} {
 		if !strings.Contains(section.name, o.only) {
 			continue
