@@ -442,10 +442,11 @@ static long d_pathconf(const char *path, int name) {
 static long d_fpathconf(int fd, int name) { return fcntl(fd, F_GETFD) < 0 ? ret(-1) : limit(name); }
 
 // There are no clones here, so who wants one copies.
-static long d_clonefile(const char *from, const char *to, uint32_t flags) { return (void)from, (void)to, (void)flags, fail(D_ENOTSUP); }
-static long d_clonefileat(int from_dirfd, const char *from, int to_dirfd, const char *to, uint32_t flags) {
-    return (void)from_dirfd, (void)to_dirfd, d_clonefile(from, to, flags);
+static long d_clonefileat(int from_fd, const char *from, int to_fd, const char *to, uint32_t flags) {
+    (void)to_fd, (void)to, (void)flags;
+    return faccessat(at_fd(from_fd), from, F_OK, AT_SYMLINK_NOFOLLOW) != 0 ? (int)ret(-1) : fail(D_ENOTSUP);
 }
+static long d_clonefile(const char *from, const char *to, uint32_t flags) { return d_clonefileat(D_AT_FDCWD, from, D_AT_FDCWD, to, flags); }
 enum { COPYFILE_EXCL = 1 << 17 };
 static long d_copyfile(const char *from, const char *to, void *state, uint32_t flags) {
     (void)state;
