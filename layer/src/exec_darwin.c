@@ -10,9 +10,10 @@
 static const char insert_name[] = "DYLD_INSERT_LIBRARIES=", broker_name[] = "MIRRORD_BROKER=", cwd_name[] = "MIRRORD_CWD=", copy_name[] = "MIRRORD_COPY=",
                   light_name[] = "MIRRORD_LIGHT=";
 
+// value_of is asked of every variable for every name: most differ in the first letter.
 static const char *value_of(const char *entry, const char *name) {
-    size_t n = strlen(name);
-    return strncmp(entry, name, n) == 0 ? entry + n : NULL;
+    while (*name != 0 && *entry == *name) entry++, name++;
+    return *name == 0 ? entry : NULL;
 }
 
 // variable is getenv without its lock.
