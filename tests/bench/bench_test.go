@@ -162,3 +162,25 @@ func TestWriteKeepsTheSoak(t *testing.T) {
 		}
 	}
 }
+
+func TestReplace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "RESULTS.md")
+	for _, step := range []struct{ old, want string }{
+		{"head\n\n## A\n\n1\n\n## B\n\n2\n\n## Soak\n\n3\n", "head\n\n## A\n\nnew\n\n## B\n\n2\n\n## C\n\nnew\n\n## Soak\n\n3\n"},
+		{"head\n\n## A\n\n1\n", "head\n\n## A\n\nnew\n\n## C\n\nnew\n"},
+		{"head\n\n## C\n\n1\n", "head\n\n## C\n\nnew\n\n## A\n\nnew\n"},
+	} {
+		if err := os.WriteFile(path, []byte(step.old), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var r report
+		r.text.WriteString("another head\n\n## A\n\nnew\n\n## C\n\nnew\n")
+		if err := r.replace(path); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := os.ReadFile(path)
+		if diff := cmp.Diff(step.want, string(got)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

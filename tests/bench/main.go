@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.repeat, "repeat", 11, "repetitions of each measurement")
 	flag.IntVar(&o.connections, "connections", 60000, "new connections in a row")
 	flag.IntVar(&o.entries, "entries", 10000, "entries of a directory")
-	flag.StringVar(&o.only, "only", "", "measure only the sections whose `name` contains this, and write no results")
+	flag.StringVar(&o.only, "only", "", "measure only the sections whose `name` contains this, and replace them in the results")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -76,10 +76,14 @@ func bench(ctx context.Context, o options) error {
 		if err := section.measure(ctx, s, r, o); err != nil {
 			return err
 		}
-		r.say("\nLoad: %s", load())
+		if o.only == "" {
+			r.say("\nLoad: %s", load())
+		} else {
+			r.say("\nMeasured by itself at commit %s on %s, %d times. Load: %s", commit(), today(), o.repeat, load())
+		}
 	}
 	if o.only != "" {
-		return nil
+		return r.replace(o.results)
 	}
 	return r.write(o.results)
 }

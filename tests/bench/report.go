@@ -16,6 +16,9 @@ import (
 // soakHeading begins what `make soak` appends to the results, which a new run of the benchmarks leaves as it is.
 const soakHeading = "## Soak"
 
+// sectionHeading begins a section.
+const sectionHeading = "\n## "
+
 // report is a Markdown file in the making, which is shown on standard output as it grows.
 type report struct{ text bytes.Buffer }
 
@@ -23,8 +26,8 @@ func newReport(s *stage, o options) *report {
 	r := &report{}
 	r.say("# Benchmarks\n")
 	r.say("Written by `make bench` (`BENCH_REPEAT=%d BENCH_CONNECTIONS=%d tests/bench/run`). Nothing here is asserted.\n", o.repeat, o.connections)
-	r.say("* date: %s", time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	r.say("* commit: %s", output("git", "describe", "--always", "--dirty"))
+	r.say("* date: %s", today())
+	r.say("* commit: %s", commit())
 	r.say("* machine: %s; %d CPUs%s", output("uname", "-srm"), runtime.NumCPU(), cpuModel())
 	r.say("* versions: %s; %s; %s; %s; node %s; %s; %s; %s; %s", output(s.mirrord, "version"), runtime.Version(), output("cc", "--version"),
 		output("bash", "--version"), output("node", "--version"), output("find", "--version"),
@@ -65,6 +68,33 @@ func (r *report) write(path string) error {
 	}
 	return os.WriteFile(path, text, 0o644)
 }
+
+// replace puts the sections of r in the place of those of the same title, new ones after the others and before what make soak has appended.
+func (r *report) replace(path string) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text := string(old)
+	for _, section := range strings.Split(r.text.String(), sectionHeading)[1:] {
+		title, _, _ := strings.Cut(section, "\n")
+		at, end := strings.Index(text, sectionHeading+title+"\n"), len(text)
+		if at < 0 {
+			if at = strings.Index(text, "\n"+soakHeading); at < 0 {
+				at = len(text)
+			}
+			end = at
+		} else if next := strings.Index(text[at+1:], sectionHeading); next >= 0 {
+			end = at + 1 + next
+		}
+		text = text[:at] + sectionHeading + section + text[end:]
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+func today() string { return time.Now().UTC().Format("2006-01-02 15:04 MST") }
+
+func commit() string { return output("git", "describe", "--always", "--dirty") }
 
 // output is the first line that a command prints, or why it prints none.
 func output(argv ...string) string {
