@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mirrord/agent/files"
 	"mirrord/agent/incoming"
@@ -18,7 +19,8 @@ import (
 )
 
 // Serve answers one launcher over the two connections of a link, which it owns from now on, until the launcher hangs up, a connection breaks or
-// ctx ends; then it returns with everything it opened closed. The target stays open. The error is nil after a hang-up or ctx's end.
+// ctx ends; then it returns with everything it opened closed. The target stays open. The error is ErrGoodbye if the launcher has said so, and nil after a
+// hang-up without a word or ctx's end.
 func Serve(ctx context.Context, requests, bulk net.Conn, t target.Target) error {
 	s := &server{target: t}
 	var err error
@@ -46,14 +48,24 @@ func Serve(ctx context.Context, requests, bulk net.Conn, t target.Target) error 
 	s.requests.Close()
 	s.bulk.Close()
 	running.Wait()
+	if s.goodbye.Load() {
+		return ErrGoodbye
+	}
 	return errors.Join(errs[:]...)
 }
+
+// hangUpTime is how long a launcher that said goodbye may take to hang up: a port-forward may not pass that on.
+const hangUpTime = time.Second
+
+// ErrGoodbye says that the launcher needs the agent no more.
+var ErrGoodbye = errors.New("the launcher said goodbye")
 
 // server is one link. Nothing is answered on a session before its hello, and both hellos must name the same launcher's session.
 type server struct {
 	target         target.Target
 	requests, bulk *wire.Session
 	greeted        [2]atomic.Bool // requests, bulk
+	goodbye        atomic.Bool
 
 	mu      sync.Mutex
 	session *string // of the first hello
@@ -119,6 +131,10 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 			return names.Reverse(ctx, s.target, req)
 		}
 		return names.Lookup(ctx, s.target, req)
+	case wire.OpGoodbye:
+		s.goodbye.Store(true)
+		time.AfterFunc(hangUpTime, func() { s.requests.Close() })
+		return &wire.Reply{}, nil
 	case wire.OpSubscribe:
 		return nil, incoming.Subscribe(ctx, s.target, s.bulk, stream, req)
 	default:

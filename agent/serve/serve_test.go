@@ -227,3 +227,28 @@ func TestEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestGoodbye(t *testing.T) {
+	for _, polite := range []bool{true, false} {
+		requests, theirs := net.Pipe()
+		bulk, theirBulk := net.Pipe()
+		served := make(chan error, 1)
+		d := openDir(t, "name: x", nil)
+		go func() { served <- serve.Serve(t.Context(), theirs, theirBulk, d) }()
+		link, err := wire.NewLink(t.Context(), requests, bulk, "session-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want error
+		if polite {
+			want = serve.ErrGoodbye
+			if err := link.Goodbye(); err != nil {
+				t.Error(err)
+			}
+		}
+		link.Close()
+		if err := <-served; err != want {
+			t.Errorf("polite %t: %v", polite, err)
+		}
+	}
+}

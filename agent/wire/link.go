@@ -247,6 +247,20 @@ func (l *Link) accept(stream *Stream, req *Request) {
 	}
 }
 
+// goodbyeTime limits how long a goodbye waits for its answer.
+const goodbyeTime = 2 * time.Second
+
+// Goodbye says that the link will be closed because it is not needed any more: an agent that runs for this launcher alone does not wait for it to come back.
+// It is not an error that the link is lost.
+func (l *Link) Goodbye() error {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+	defer cancel()
+	if _, err := l.Do(ctx, &Request{Op: OpGoodbye}); !errors.Is(err, ErrLinkLost) {
+		return err
+	}
+	return nil
+}
+
 // Done is closed when the link is lost or closed.
 func (l *Link) Done() <-chan struct{} { return l.done }
 

@@ -35,6 +35,7 @@ const (
 	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open; further replies are notices
 	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
+	OpGoodbye   Op = 14 // the launcher needs the agent no more, and hangs up when it has the reply
 	OpStatfs    Op = 20 // → Reply.Statfs
 )
 
