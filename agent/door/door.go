@@ -1,0 +1,205 @@
+// Package door lets one launcher in: the holder of the agent's token. It pairs the two connections of a link, and ends the agent when nobody needs it any more.
+package door
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"mirrord/agent/serve"
+	"mirrord/agent/wire"
+)
+
+const (
+	// maxFailures is how many wrong knocks end the agent: somebody is guessing.
+	maxFailures = 5
+	// maxKnocking is how many connections may be without an answer at once; more wait in the listener's queue.
+	maxKnocking = 8
+	// maxHalves is how many links may have one of their connections only.
+	maxHalves = 4
+)
+
+// Why Run returns without a goodbye.
+var (
+	ErrLease    = errors.New("no launcher came, or came back, in time")
+	ErrFailures = errors.New("too many wrong tokens")
+)
+
+// Door is what stands between a listener and the agent's service.
+type Door struct {
+	Hash  [sha256.Size]byte // of the token; who can read the pod's specification sees only this
+	Lease time.Duration     // how long the agent lives without a link
+	// Serve answers one link, whose connections it owns, until that ends or ctx does. serve.ErrGoodbye means that no other will come.
+	Serve func(ctx context.Context, requests, bulk net.Conn) error
+}
+
+// visitor is a connection whose knock was read; conn is nil for a wrong one.
+type visitor struct {
+	knock *wire.Knock
+	conn  net.Conn
+}
+
+// link is a complete one.
+type link struct{ requests, bulk net.Conn }
+
+// Run serves one link at a time until a goodbye or ctx's end (nil), the end of the lease or a guesser. A new link of the launcher's ends the one before it,
+// which it must have lost. Run owns the listener, and returns when nothing is left.
+func (d *Door) Run(ctx context.Context, listener net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	visitors := make(chan visitor)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer listener.Close()
+	defer cancel()
+	running.Go(func() { d.receive(ctx, listener, visitors) })
+
+	halves := make(map[wire.LinkID]visitor)
+	defer func() {
+		for _, v := range halves {
+			v.conn.Close()
+		}
+	}()
+	var next *link // waits for the end of the current one
+	var stop context.CancelFunc
+	ended := make(chan error, 1)
+	begin := func(l *link) {
+		var serving context.Context
+		serving, stop = context.WithCancel(ctx)
+		running.Go(func() { ended <- d.Serve(serving, l.requests, l.bulk) })
+	}
+	lease := time.NewTimer(d.Lease)
+	defer lease.Stop()
+	for failures := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lease.C:
+			return ErrLease
+		case err := <-ended:
+			stop()
+			stop = nil
+			if next == nil && errors.Is(err, serve.ErrGoodbye) {
+				return nil
+			}
+			if next != nil {
+				begin(next)
+				next = nil
+			} else {
+				lease.Reset(d.Lease)
+			}
+		case v := <-visitors:
+			if v.conn == nil {
+				if failures++; failures >= maxFailures {
+					return ErrFailures
+				}
+				continue
+			}
+			l := join(halves, v)
+			if l == nil {
+				continue
+			}
+			lease.Stop()
+			if stop == nil {
+				begin(l)
+				continue
+			}
+			stop()
+			if next != nil {
+				next.requests.Close()
+				next.bulk.Close()
+			}
+			next = l
+		}
+	}
+}
+
+// join returns the link that v completes, or keeps v as its first half.
+func join(halves map[wire.LinkID]visitor, v visitor) *link {
+	other, ok := halves[v.knock.Link]
+	delete(halves, v.knock.Link)
+	switch {
+	case ok && v.knock.Bulk && !other.knock.Bulk:
+		return &link{other.conn, v.conn}
+	case ok && !v.knock.Bulk && other.knock.Bulk:
+		return &link{v.conn, other.conn}
+	case ok:
+		other.conn.Close()
+	case len(halves) == maxHalves:
+		for id, old := range halves {
+			old.conn.Close()
+			delete(halves, id)
+			break
+		}
+	}
+	halves[v.knock.Link] = v
+	return nil
+}
+
+// receive reads the knocks of new connections until ctx ends.
+func (d *Door) receive(ctx context.Context, listener net.Listener, visitors chan<- visitor) {
+	var knocking sync.WaitGroup
+	defer knocking.Wait()
+	slots := make(chan struct{}, maxKnocking)
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			select { // out of descriptors, or the connection was gone already
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			conn.Close()
+			return
+		}
+		knocking.Go(func() {
+			defer func() { <-slots }()
+			v, ok := d.ask(ctx, conn)
+			if !ok {
+				conn.Close()
+				return
+			}
+			select {
+			case visitors <- v:
+			case <-ctx.Done():
+				conn.Close()
+			}
+		})
+	}
+}
+
+// ask reads a connection's knock; false: it does not matter.
+func (d *Door) ask(ctx context.Context, conn net.Conn) (v visitor, ok bool) {
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	late := time.AfterFunc(wire.KnockTime, func() { conn.Close() })
+	defer late.Stop()
+	k, err := wire.ReadKnock(conn)
+	if err == io.EOF {
+		return visitor{}, false // who looks whether a port is open says nothing
+	}
+	if err == nil {
+		sum := sha256.Sum256(k.Token[:])
+		if subtle.ConstantTimeCompare(sum[:], d.Hash[:]) != 1 {
+			err = wire.ErrNotAdmitted
+		}
+	}
+	if err != nil {
+		conn.Close()
+		return visitor{}, true
+	}
+	if !late.Stop() || wire.Admit(conn) != nil {
+		return visitor{}, false
+	}
+	return visitor{k, conn}, true
+}
