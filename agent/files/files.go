@@ -134,6 +134,19 @@ func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 	return os.NewFile(uintptr(fd), p.path), st, nil
 }
 
+// Read returns the content of a regular file of at most limit bytes, or as much of a longer one. Errors are errnos.
+func Read(root *os.File, path string, limit int64) ([]byte, error) {
+	f, st, err := open(root, &wire.Request{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, unix.EISDIR
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
 func openable(st *unix.Stat_t, req *wire.Request) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:

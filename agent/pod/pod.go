@@ -1,0 +1,170 @@
+// Package pod is a live pod as a target, seen by an agent that runs in it as a further container: it shares the pod's network, and the processes of the
+// container that it stands beside.
+package pod
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"mirrord/agent/files"
+	"mirrord/agent/target"
+	"mirrord/agent/wire"
+)
+
+// Options say what the agent stands beside.
+type Options struct {
+	Name      string // the target's, for people
+	Container string // the id that its runtime gave the target's container, without the runtime's name
+}
+
+// Pod is a live pod. It is a target.Target.
+type Pod struct {
+	name     string
+	hostname string
+	process  *process
+	root     *os.File // nil: lacks says why
+	lacks    map[string]string
+}
+
+// Open finds the target's process, becomes its user and opens its files. What the agent is not allowed to see, the Pod lacks; the error is a
+// *WrongUserError where another user is needed to see anything.
+func Open(o Options) (*Pod, error) { return open("/proc", o) }
+
+func open(proc string, o Options) (*Pod, error) {
+	found, err := findProcess(proc, o.Container, os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	if err := found.become(); err != nil {
+		return nil, err
+	}
+	p := &Pod{name: o.Name, process: found, lacks: make(map[string]string)}
+	if p.hostname, err = os.Hostname(); err != nil {
+		return nil, err
+	}
+	if p.root, err = os.Open(filepath.Join(found.dir, "root")); err != nil {
+		p.lacks["files"] = why(err)
+	}
+	if _, err := found.environ(); err != nil {
+		p.lacks["env"] = why(err)
+	}
+	return p, nil
+}
+
+// why explains an error of proc.
+func why(err error) string {
+	if errors.Is(err, os.ErrPermission) {
+		return "the target's process has rights that the agent was not given (" + err.Error() + ")"
+	}
+	return err.Error()
+}
+
+// Close closes the target's files.
+func (p *Pod) Close() error {
+	if p.root == nil {
+		return nil
+	}
+	return p.root.Close()
+}
+
+// Name is the one of Options.
+func (p *Pod) Name() string { return p.name }
+
+// Hostname is the pod's, which is the agent's own.
+func (p *Pod) Hostname() string { return p.hostname }
+
+// Lacks tells what of env and files cannot be had here, and why.
+func (p *Pod) Lacks() map[string]string { return p.lacks }
+
+// Capabilities is what needs no right that the target does not have.
+func (p *Pod) Capabilities() []string {
+	all := []string{"names", "outgoing"}
+	for _, name := range []string{"env", "files"} {
+		if p.lacks[name] == "" {
+			all = append(all, name)
+		}
+	}
+	if p.root != nil {
+		if _, err := files.Do(p.root, &wire.Request{Op: wire.OpStat, Path: "/etc/ssl/certs"}); err == nil {
+			all = append(all, "certs")
+		}
+	}
+	return all
+}
+
+// Env is the environment of the target's process.
+func (p *Pod) Env() (map[string]string, error) {
+	env, err := p.process.environ()
+	if err != nil {
+		return nil, fmt.Errorf("the environment of the target's process: %s", why(err))
+	}
+	return env, nil
+}
+
+// Root is the file system as the target's process sees it, with its mounts; nil if it may not be seen.
+func (p *Pod) Root() *os.File { return p.root }
+
+// Hosts is what the target's /etc/hosts says now.
+func (p *Pod) Hosts() map[string][]netip.Addr {
+	return parseHosts(bytes.NewReader(p.read("/etc/hosts")))
+}
+
+// Resolver asks the name servers of the target's /etc/resolv.conf, as that is now.
+func (p *Pod) Resolver() target.Resolver {
+	return &resolver{config: parseResolvConf(bytes.NewReader(p.read("/etc/resolv.conf")))}
+}
+
+// maxResolverFile bounds hosts and resolv.conf, in bytes.
+const maxResolverFile = 1 << 20
+
+// read reads a small file of the target, or the agent's own where the target's may not be seen: the kubelet gives the same to every container of a pod.
+// Nothing is read where there is none.
+func (p *Pod) read(path string) []byte {
+	if p.root == nil {
+		raw, _ := os.ReadFile(path)
+		return raw
+	}
+	raw, _ := files.Read(p.root, path, maxResolverFile)
+	return raw
+}
+
+// Dial connects from the pod's network, which is the agent's.
+func (p *Pod) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
+	// As a program's own connect: no keepalive that it has not asked for.
+	dialer := net.Dialer{KeepAlive: -1}
+	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// DialDatagrams is Dial for UDP.
+func (p *Pod) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "udp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
+}
+
+// IsNameServer is false: the pod has real ones.
+func (p *Pod) IsNameServer(string, netip.AddrPort) bool { return false }
+
+// errIncoming is why no connection is stolen or mirrored.
+var errIncoming = fmt.Errorf("the agent has not the rights that incoming connections need: %w", syscall.EOPNOTSUPP)
+
+// Steal is not possible with the target's own rights.
+func (p *Pod) Steal(uint16, func(target.Incoming) bool) (io.Closer, error) { return nil, errIncoming }
+
+// Mirror is not possible with the target's own rights.
+func (p *Pod) Mirror(uint16, func(*target.Copy)) (io.Closer, error) { return nil, errIncoming }

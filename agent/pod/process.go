@@ -1,0 +1,154 @@
+package pod
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxProcFile bounds what is read from a file of proc, in bytes.
+const maxProcFile = 4 << 20
+
+// process is the target's program as proc shows it.
+type process struct {
+	dir      string // /proc/PID
+	pid      int
+	uid, gid int   // effective
+	groups   []int // supplementary
+}
+
+// findProcess finds the first process of a container. Who shares the process namespace of the target's container alone finds it as 1, as long as its
+// control group does not name another one; where the pod's containers all share one, only the control group tells them apart. container is the id that
+// the runtime gave it; proc is where proc is mounted, self our own pid.
+func findProcess(proc, container string, self int) (*process, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, err
+	}
+	type candidate struct {
+		pid   int
+		began uint64
+	}
+	var found []candidate
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == self {
+			continue
+		}
+		dir := filepath.Join(proc, e.Name())
+		if groups, err := readProc(dir, "cgroup"); err != nil || container == "" || !bytes.Contains(groups, []byte(container)) {
+			continue
+		}
+		if began, err := startOf(dir); err == nil {
+			found = append(found, candidate{pid, began})
+		}
+	}
+	pid := 1
+	switch first, err := os.ReadFile(filepath.Join(proc, "1", "cgroup")); {
+	case len(found) > 0:
+		pid = slices.MinFunc(found, func(a, b candidate) int {
+			if a.began != b.began && a.began < b.began || a.began == b.began && a.pid < b.pid {
+				return -1
+			}
+			return 1
+		}).pid
+	case self == 1:
+		return nil, errors.New("the container runtime has not put the agent into the process namespace of the target\n" +
+			"hint: a runtime that does is needed, as containerd and CRI-O are")
+	case err == nil && namesContainer(first):
+		return nil, fmt.Errorf("no process of the container %.12s is seen here\nhint: it may have ended meanwhile; try again", container)
+	}
+	return readProcess(proc, pid)
+}
+
+// namesContainer says whether the names of control groups tell containers apart: runtimes use ids of 64 hex digits.
+func namesContainer(groups []byte) bool {
+	run := 0
+	for _, c := range groups {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'f' {
+			if run++; run == 64 {
+				return true
+			}
+		} else {
+			run = 0
+		}
+	}
+	return false
+}
+
+// startOf is when a process began, in ticks since the system did: field 22 of stat, see proc(5). The name in field 2 may hold anything.
+func startOf(dir string) (uint64, error) {
+	raw, err := readProc(dir, "stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("%s/stat is short", dir)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// readProcess reads whose a process is, which everybody may.
+func readProcess(proc string, pid int) (*process, error) {
+	p := &process{dir: filepath.Join(proc, strconv.Itoa(pid)), pid: pid, uid: -1, gid: -1}
+	raw, err := readProc(p.dir, "status")
+	if err != nil {
+		return nil, fmt.Errorf("cannot look at the target's process: %w", err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		key, value, _ := strings.Cut(line, ":")
+		ids := numbers(value)
+		switch {
+		case key == "Uid" && len(ids) > 1: // real, effective, saved, of the file system
+			p.uid = ids[1]
+		case key == "Gid" && len(ids) > 1:
+			p.gid = ids[1]
+		case key == "Groups":
+			p.groups = ids
+		}
+	}
+	if p.uid < 0 || p.gid < 0 {
+		return nil, fmt.Errorf("%s/status does not say whose the process is", p.dir)
+	}
+	return p, nil
+}
+
+func numbers(s string) (all []int) {
+	for _, f := range strings.Fields(s) {
+		if n, err := strconv.Atoi(f); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// environ is the environment that the process was started with. What it has written over its own since then shows too.
+func (p *process) environ() (map[string]string, error) {
+	raw, err := readProc(p.dir, "environ")
+	if err != nil {
+		return nil, err
+	}
+	env := make(map[string]string)
+	for kv := range bytes.SplitSeq(raw, []byte{0}) {
+		if name, value, ok := strings.Cut(string(kv), "="); ok && name != "" {
+			env[name] = value
+		}
+	}
+	return env, nil
+}
+
+func readProc(dir, name string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxProcFile))
+}
