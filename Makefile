@@ -17,6 +17,14 @@ HOOKS ?= 24
 build: layer # bin/mirrord
 	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
 
+# Paths and revisions are left out, so that the same source gives the same bytes anywhere.
+.PHONY: agent-image
+agent-image: # bin/image: the agent for amd64 and arm64, as an OCI layout and a tar of it
+	for arch in amd64 arm64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/agent/$$arch ./agent || exit; \
+	done
+	cd packaging/image && go run . -o ../../bin/image -ref mirrord-agent:$(or $(VERSION),dev) amd64=../../bin/agent/amd64 arm64=../../bin/agent/arm64
+
 ifeq ($(shell uname -s),Darwin)
 DARWIN_CC ?= cc
 layer: layer/lib/libmirrord.dylib
@@ -58,6 +66,7 @@ test: build vet # everything that can be tested on this machine
 	@tests/need curl python3 node npm setpriv find groff fish shellcheck git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
 		ssh-add qemu-aarch64 aarch64-linux-gnu-gcc npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop python3:debugpy
 	tests/judges go run ./tests/all -race -timeout 20m ./...
+	cd packaging/image && go vet . && go test .
 
 test-darwin: # what reads and writes programs for macOS, judged by programs of others; make test has it too
 	MIRRORD_JUDGES=required tests/judges go run ./tests/all -race -timeout 20m ./codesign/... ./sip/...
