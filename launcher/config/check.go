@@ -16,6 +16,7 @@ func (d *decoder) check() []Warning {
 	d.exclusive("feature.network.outgoing.filter.remote", len(out.Remote), "feature.network.outgoing.filter.local", len(out.Local))
 	d.exclusive("feature.network.dns.filter.remote", len(dns.Remote), "feature.network.dns.filter.local", len(dns.Local))
 
+	d.checkTarget()
 	d.path = "feature.env.override"
 	for _, name := range slices.Sorted(maps.Keys(f.Env.Override)) {
 		if problem := unusable(name, f.Env.Override[name]); problem != "" {
@@ -45,6 +46,19 @@ func (d *decoder) check() []Warning {
 	}
 	copyHosts(out, dns)
 	return warnings
+}
+
+// checkTarget finds what is missing in a target of several keys.
+func (d *decoder) checkTarget() {
+	t := d.config.Target
+	switch {
+	case t.Kind == "" && t.Container != "":
+		d.path = "target.container"
+		d.fail(d.place(d.path), "names a container without its pod", "add `pod`, `deployment` or another kind")
+	case t.Kind != "" && t.Name == "":
+		d.path = "target"
+		d.fail(d.place(d.path), "names no "+t.Kind, "")
+	}
 }
 
 // exclusive reports two lists that cannot both be given, at the one that was set last.

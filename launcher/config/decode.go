@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -245,23 +246,75 @@ func rulesKey(at func(*Config) *[]Rule) func(*decoder, *node) {
 }
 
 func setTarget(d *decoder, n *node) {
-	if n.kind == object { // the peer's {"deployment": NAME}
-		d.fail(n.at, onlyDir, "")
+	if n.kind == object { // the long form, below target.path
+		for _, m := range n.members {
+			if kind, ok := targetParts[m.name]; ok {
+				setTargetPart(kind)(d, m.value)
+			} else {
+				d.fail(m.at, fmt.Sprintf("has the unknown kind %q", m.name), "kinds are "+strings.Join(slices.Sorted(maps.Keys(targetParts)), ", "))
+			}
+		}
 		return
 	}
 	if n.kind != text && n.kind != word {
-		d.wrong(n, "a string like \"dir:PATH\"")
+		d.wrong(n, "a string like \"dir:PATH\" or \"deployment/NAME\"")
 		return
 	}
 	t, hint, err := parseTarget(n.text)
 	switch {
 	case err != nil:
 		d.fail(n.at, err.Error(), hint)
-	case t.Kind != "dir":
-		d.fail(n.at, fmt.Sprintf("%q %s", n.text, onlyDir), "")
+	case t.Kind == "targetless":
+		d.fail(n.at, fmt.Sprintf("%q is not built yet", n.text), "name a pod or a workload of the cluster, or `dir:PATH`, a pod directory")
 	}
 	t.Namespace = d.config.Target.Namespace
 	d.config.Target = t
+}
+
+// setTargetPart sets the kind and name of a target, or its container.
+func setTargetPart(kind string) func(*decoder, *node) {
+	return func(d *decoder, n *node) {
+		value := n.text
+		if kind == "label" && n.kind == object { // {"app": "cart"}
+			var pairs []string
+			for _, m := range n.members {
+				pairs = append(pairs, m.name+"="+m.value.text)
+			}
+			value = strings.Join(pairs, ",")
+		} else if n.kind != text && n.kind != word {
+			d.wrong(n, "a string")
+			return
+		}
+		t := &d.config.Target
+		switch {
+		case kind == "container":
+			t.Container = value
+		case t.Kind != "":
+			d.fail(n.at, fmt.Sprintf("is a second target beside %s/%s", t.Kind, t.Name), "keep one of the two")
+		default:
+			t.Kind, t.Name = kind, value
+		}
+		t.Path = t.compose()
+	}
+}
+
+// setPullPolicy takes the words of Kubernetes.
+func setPullPolicy(d *decoder, n *node) {
+	if policy, ok := d.choice(n, "always", "ifnotpresent", "never"); ok {
+		d.config.Agent.PullPolicy = map[string]string{"always": "Always", "ifnotpresent": "IfNotPresent", "never": "Never"}[policy]
+	}
+}
+
+// secondsKey takes a whole number of seconds.
+func secondsKey(at func(*Config) *uint16) func(*decoder, *node) {
+	return func(d *decoder, n *node) {
+		v, err := strconv.ParseUint(n.text, 10, 16)
+		if err != nil || v == 0 || n.kind != number && n.kind != word {
+			d.wrong(n, "a number of seconds from 1 to 65535")
+			return
+		}
+		*at(d.config) = uint16(v)
+	}
 }
 
 // shortEnv is `env: true` and `env: false`.

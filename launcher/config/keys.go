@@ -99,15 +99,18 @@ var keys = slices.Concat([]key{
 	{path: "multi_cluster", class: unbuilt, hint: noOperator},
 	{path: "telemetry", class: ignored, variable: "MIRRORD_TELEMETRY"},
 	{path: "key", class: ignored, variable: "MIRRORD_KEY"},
-	{path: "kube_context", class: ignored, variable: "MIRRORD_KUBE_CONTEXT"},
-	{path: "accept_invalid_certificates", class: ignored, variable: "MIRRORD_ACCEPT_INVALID_CERTIFICATES"},
+	{path: "kube_context", set: stringKey(func(c *Config) *string { return &c.KubeContext }), variable: "MIRRORD_KUBE_CONTEXT"},
+	{path: "kubeconfig", set: stringKey(func(c *Config) *string { return &c.Kubeconfig })},
+	{path: "accept_invalid_certificates", set: boolKey(func(c *Config) *bool { return &c.AcceptInvalid }), variable: "MIRRORD_ACCEPT_INVALID_CERTIFICATES"},
 
 	{path: "agent"},
 	{path: "agent.namespace", class: ignored, variable: "MIRRORD_AGENT_NAMESPACE"},
 	{path: "agent.log_level", class: ignored, variable: "MIRRORD_AGENT_RUST_LOG"},
-	{path: "agent.image", class: ignored, variable: "MIRRORD_AGENT_IMAGE"},
+	{path: "agent.image", set: stringKey(func(c *Config) *string { return &c.Agent.Image }), variable: "MIRRORD_AGENT_IMAGE"},
+	{path: "agent.image_pull_policy", set: setPullPolicy},
 	{path: "agent.ttl", class: ignored, variable: "MIRRORD_AGENT_TTL"},
-	{path: "agent.startup_timeout", class: ignored, variable: "MIRRORD_AGENT_STARTUP_TIMEOUT"},
+	{path: "agent.startup_timeout", set: secondsKey(func(c *Config) *uint16 { return &c.Agent.Startup }), variable: "MIRRORD_AGENT_STARTUP_TIMEOUT"},
+	{path: "agent.communication_timeout", set: secondsKey(func(c *Config) *uint16 { return &c.Agent.Communication })},
 	{path: "agent.ephemeral", class: ignored, variable: "MIRRORD_EPHEMERAL_CONTAINER"},
 
 	{path: "experimental"},
@@ -115,11 +118,11 @@ var keys = slices.Concat([]key{
 	{path: "experimental.trust_any_certificate", class: unbuilt, fine: "false"},
 	{path: "experimental.hide_ipv6_interfaces", class: unbuilt, fine: "false"},
 },
-	rows("target.", "pod deployment rollout job cron_job stateful_set service replica_set labels container", key{class: unbuilt, hint: "use `dir:PATH`, a pod directory"}),
-	// A pod directory has no agent to place, no cluster to reach and no copies of programs to sign.
-	ignoredKeys("", "kubeconfig sip_binaries skip_sip api traceparent baggage ci startup_retry internal_proxy external_proxy container"),
+	targetKeys("pod", "deployment", "rollout", "job", "cron_job", "stateful_set", "daemon_set", "service", "replica_set", "labels", "container"),
+	// The agent is a container of the target's pod: there is no other pod to place or to describe.
+	ignoredKeys("", "sip_binaries skip_sip api traceparent baggage ci startup_retry internal_proxy external_proxy container"),
 	ignoredKeys("feature.copy_target.", "scale_down exclude_containers exclude_init_containers"),
-	ignoredKeys("agent.", `image_pull_policy image_pull_secrets privileged disabled_capabilities communication_timeout flush_connections
+	ignoredKeys("agent.", `image_pull_secrets privileged disabled_capabilities flush_connections
 		tolerations resources node_selector labels annotations service_account priority_class security_context nftables external_ip_fix
 		check_out_of_pods dns metrics inject_headers override_cache_control http_detection_timeout max_body_buffer_size
 		max_body_buffer_timeout clean_iptables_on_start exclude_from_mesh disable_mesh_sidecar_injection json_log jaq_time_limit`),
@@ -129,6 +132,20 @@ var keys = slices.Concat([]key{
 )
 
 func dnsEnabled(c *Config) *bool { return &c.Feature.Network.DNS.Enabled }
+
+// targetParts are the peer's long form of a target, {"deployment": NAME, "container": CONTAINER}, and the kind that each is.
+var targetParts = map[string]string{
+	"pod": "pod", "deployment": "deployment", "rollout": "rollout", "job": "job", "cron_job": "cronjob", "stateful_set": "statefulset", "daemon_set": "daemonset",
+	"service": "service", "replica_set": "replicaset", "labels": "label", "container": "container",
+}
+
+// targetKeys are the same as keys of `target`.
+func targetKeys(names ...string) (all []key) {
+	for _, name := range names {
+		all = append(all, key{path: "target." + name, set: setTargetPart(targetParts[name])})
+	}
+	return all
+}
 
 func ignoredKeys(section, names string) []key { return rows(section, names, key{class: ignored}) }
 

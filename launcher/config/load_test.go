@@ -158,6 +158,21 @@ func TestDefaultsRoundTrip(t *testing.T) {
 
 func TestShorthands(t *testing.T) {
 	for content, want := range map[string]func(*Config){
+		`{"target": "deploy/x/container/c"}`: func(c *Config) {
+			c.Target = Target{Path: "deploy/x/container/c", Kind: "deployment", Name: "x", Container: "c"}
+		},
+		`{"target": {"container": "c", "cron_job": "x", "namespace": "n"}}`: func(c *Config) {
+			c.Target = Target{Path: "cronjob/x/container/c", Kind: "cronjob", Name: "x", Container: "c", Namespace: "n"}
+		},
+		`{"target": {"namespace": "n", "path": {"labels": {"app": "x", "tier": "y"}}}}`: func(c *Config) {
+			c.Target = Target{Path: "label/app=x,tier=y", Kind: "label", Name: "app=x,tier=y", Namespace: "n"}
+		},
+		`{"agent": {"image": "x:1", "image_pull_policy": "never", "startup_timeout": 5, "communication_timeout": 2}}`: func(c *Config) {
+			c.Agent = Agent{Image: "x:1", PullPolicy: "Never", Startup: 5, Communication: 2}
+		},
+		`{"kube_context": "x", "kubeconfig": "a:b", "accept_invalid_certificates": true}`: func(c *Config) {
+			c.KubeContext, c.Kubeconfig, c.AcceptInvalid = "x", "a:b", true
+		},
 		`{"target": "dir:/pods/x"}`:                                            func(c *Config) { c.Target = Target{Path: "dir:/pods/x", Kind: "dir", Name: "/pods/x"} },
 		`{"feature": {"env": false}}`:                                          func(c *Config) { c.Feature.Env.Exclude = []string{"*"} },
 		`{"feature": {"fs": false}}`:                                           func(c *Config) { c.Feature.FS.Mode = FSLocal },
@@ -283,7 +298,7 @@ func TestWarnings(t *testing.T) {
 	_, warnings, err := load(t, "m.yaml", `
 telemetry: false
 operator: false
-agent: {ttl: 30, image: {registry: x, tag: y}}
+agent: {ttl: 30, resources: {registry: x, tag: y}}
 experimental: {tcp_ping4_mock: false}
 feature:
   copy_target: {enabled: false}
@@ -294,7 +309,7 @@ feature:
 		t.Fatal(err)
 	}
 	want := []Warning{
-		{Message: "without effect here: agent.image, agent.ttl, experimental.tcp_ping4_mock, feature.copy_target.enabled, " +
+		{Message: "without effect here: agent.resources, agent.ttl, experimental.tcp_ping4_mock, feature.copy_target.enabled, " +
 			"feature.network.incoming.http_filter, feature.network.incoming.on_concurrent_steal, operator, telemetry"},
 		{Message: "`feature.network.outgoing.filter.remote` names hosts, but names are resolved on this machine", Hint: "set `feature.network.dns.enabled`, or give addresses"},
 		{Message: "`feature.fs.mode` is \"local\", so no pattern of `feature.fs` has an effect", Hint: "mode \"localwithoverrides\" is local except for the patterns"},

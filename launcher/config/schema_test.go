@@ -93,7 +93,7 @@ func TestSchemaSaysWhatLoadAccepts(t *testing.T) {
 		`{"feature": {"network": {"incoming": {"mode": "steal", "http_filter": {"header_filter": "x"}}}}}`: false,
 		`{"feature": {"copy_target": {"enabled": false}, "split_queues": {}}}`:                             true,
 		`{"feature": {"copy_target": {"enabled": true}}}`:                                                  false,
-		`{"telemetry": false, "agent": {"image": {"registry": "x", "tag": "y"}, "ttl": 30}}`:               true,
+		`{"telemetry": false, "agent": {"metrics": {"registry": "x", "tag": "y"}, "ttl": 30}}`:             true,
 		`{"agent": {"imgae": "x"}}`:                                                                        false,
 		`{"feature": []}`:                                                                                  false,
 	} {

@@ -6,11 +6,20 @@ import (
 	"strings"
 )
 
-// onlyDir is why every other target is refused, until they are built.
-const onlyDir = "is not built yet: only `dir:PATH`, a pod directory"
-
 // targetKinds are the kinds as users write them, with the peer's short form.
-var targetKinds = []string{"cronjob", "deploy", "deployment", "job", "label", "pod", "replicaset", "rollout", "service", "statefulset"}
+var targetKinds = []string{"cronjob", "daemonset", "deploy", "deployment", "job", "label", "pod", "replicaset", "rollout", "service", "statefulset"}
+
+// compose is how a user would write the target; empty without a kind.
+func (t *Target) compose() string {
+	if t.Kind == "" {
+		return ""
+	}
+	path := t.Kind + "/" + t.Name
+	if t.Container != "" {
+		path += "/container/" + t.Container
+	}
+	return path
+}
 
 // parseTarget reads `dir:PATH`, `targetless` and `KIND/NAME[/container/CONTAINER]`.
 func parseTarget(s string) (t Target, hint string, err error) {
@@ -26,6 +35,12 @@ func parseTarget(s string) (t Target, hint string, err error) {
 		return t, "", nil
 	}
 	parts := strings.Split(s, "/")
+	if parts[0] == "label" { // labels have slashes too: label/app.kubernetes.io/name=cart
+		selector, container, named := strings.Cut(strings.TrimPrefix(s, "label/"), "/container/")
+		if parts = []string{"label", selector}; named {
+			parts = append(parts, "container", container)
+		}
+	}
 	if len(parts) == 1 {
 		return t, fmt.Sprintf("write `pod/%s` or `dir:%s`", s, s), fmt.Errorf("%q does not say what kind of target it is", s)
 	}

@@ -14,6 +14,10 @@ type Config struct {
 	SkipProcesses       []string `json:"skip_processes,omitempty"`         // run outside of the pod's context
 	SkipBuildTools      bool     `json:"skip_build_tools"`                 // macOS: of build tools only what they start is followed
 	SkipExtraBuildTools []string `json:"skip_extra_build_tools,omitempty"` // macOS: more of them
+	KubeContext         string   `json:"kube_context,omitempty"`           // empty: the kubeconfig's current one
+	Kubeconfig          string   `json:"kubeconfig,omitempty"`             // files divided as in KUBECONFIG; empty: as kubectl has it
+	AcceptInvalid       bool     `json:"accept_invalid_certificates,omitempty"`
+	Agent               Agent    `json:"agent"`
 }
 
 // Target is what to run in the context of. It is zero when none was given.
@@ -21,9 +25,17 @@ type Target struct {
 	Path      string `json:"path"` // as the user wrote it: "dir:PATH", "pod/NAME/container/C"
 	Namespace string `json:"namespace,omitempty"`
 
-	Kind      string `json:"-"` // "dir"; "pod", "deployment"… and "targetless" parse, but Load refuses them
+	Kind      string `json:"-"` // "dir"; "pod", "deployment"…
 	Name      string `json:"-"` // for "dir" the path, relative to the working directory unless absolute
 	Container string `json:"-"`
+}
+
+// Agent is how one is started in a cluster.
+type Agent struct {
+	Image         string `json:"image,omitempty"`             // empty: that of this release
+	PullPolicy    string `json:"image_pull_policy,omitempty"` // as Kubernetes has them; empty: its own default
+	Startup       uint16 `json:"startup_timeout"`             // seconds it may take to start
+	Communication uint16 `json:"communication_timeout"`       // seconds that it lives without its launcher
 }
 
 // Feature is what of the pod's context the program gets.
@@ -92,14 +104,18 @@ type DNS struct {
 
 // Default returns what holds when nothing is said.
 func Default() *Config {
-	return &Config{SkipBuildTools: true, Feature: Feature{
-		FS: FS{Mode: FSRead},
-		Network: Network{
-			Incoming: Incoming{Mode: IncomingUnset},
-			Outgoing: Outgoing{TCP: true, UDP: true},
-			DNS:      DNS{Enabled: true},
-			IPv6:     true,
+	return &Config{
+		SkipBuildTools: true,
+		Feature: Feature{
+			FS: FS{Mode: FSRead},
+			Network: Network{
+				Incoming: Incoming{Mode: IncomingUnset},
+				Outgoing: Outgoing{TCP: true, UDP: true},
+				DNS:      DNS{Enabled: true},
+				IPv6:     true,
+			},
+			Hostname: true,
 		},
-		Hostname: true,
-	}}
+		Agent: Agent{Startup: 60, Communication: 30},
+	}
 }
