@@ -1,0 +1,108 @@
+// Package kube is the way to a pod in a Kubernetes cluster: it finds the target, starts an agent beside it, and connects the two ends of the link.
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // what old kubeconfig files may ask for
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+)
+
+// Access says which cluster, and as whom. Zero fields are as kubectl has them.
+type Access struct {
+	Kubeconfig string // files in the manner of KUBECONFIG, with ~ and $VARIABLES
+	Context    string
+	Namespace  string
+	Insecure   bool // take any certificate of the API server
+}
+
+// Cluster is access to one. Its methods are safe for concurrent use; they return errors for people.
+type Cluster struct {
+	config    *rest.Config
+	client    kubernetes.Interface
+	context   string // the kubeconfig's; empty inside a cluster
+	server    string
+	namespace string
+}
+
+// What may be asked of the API server in a second, and at once: starting a session is some ten requests, and nobody else's programs go through here.
+const (
+	requestsPerSecond = 50
+	requestsAtOnce    = 100
+)
+
+// Connect reads the kubeconfig. It does not ask the cluster anything yet.
+func Connect(access Access) (*Cluster, error) {
+	// client-go would write into the user's terminal.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if access.Kubeconfig != "" {
+		rules.Precedence = nil
+		for _, path := range filepath.SplitList(access.Kubeconfig) {
+			rules.Precedence = append(rules.Precedence, expand(path))
+		}
+		rules.WarnIfAllMissing = false
+	}
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: access.Context}
+	overrides.Context.Namespace = access.Namespace
+	overrides.ClusterInfo.InsecureSkipTLSVerify = access.Insecure
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	raw, err := loader.RawConfig()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the kubeconfig: %w\nhint: `kubectl config view` should show it", err)
+	}
+	c := &Cluster{context: raw.CurrentContext}
+	if access.Context != "" {
+		c.context = access.Context
+	}
+	if c.context != "" && raw.Contexts[c.context] == nil {
+		return nil, fmt.Errorf("the kubeconfig has no context %q\nhint: %s", c.context, contextsHint(raw.Contexts))
+	}
+	if c.config, err = loader.ClientConfig(); err != nil {
+		if clientcmd.IsEmptyConfig(err) {
+			return nil, errors.New("there is no kubeconfig, so no cluster is known\n" +
+				"hint: set KUBECONFIG, or make ~/.kube/config as your cluster's provider says; `kubectl get pods` must work")
+		}
+		return nil, fmt.Errorf("the kubeconfig cannot be used: %w\nhint: `kubectl get pods` must work", err)
+	}
+	if c.namespace, _, err = loader.Namespace(); err != nil {
+		return nil, fmt.Errorf("the kubeconfig cannot be used: %w", err)
+	}
+	c.config.QPS, c.config.Burst = requestsPerSecond, requestsAtOnce
+	c.config.WarningHandler = rest.NoWarnings{}
+	c.server = c.config.Host
+	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {
+		return nil, fmt.Errorf("the kubeconfig cannot be used: %w\nhint: `kubectl get pods` must work", err)
+	}
+	return c, nil
+}
+
+// expand is what a shell would do with a path.
+func expand(path string) string {
+	path = os.ExpandEnv(path)
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') {
+		if home, err := os.UserHomeDir(); err == nil {
+			return home + rest
+		}
+	}
+	return path
+}
+
+// Namespace is the one that targets are looked for in.
+func (c *Cluster) Namespace() string { return c.namespace }
+
+// String names the cluster for people.
+func (c *Cluster) String() string {
+	if c.context == "" {
+		return c.server
+	}
+	return "context " + c.context
+}

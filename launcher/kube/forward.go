@@ -1,0 +1,175 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"mirrord/agent/wire"
+)
+
+// Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost.
+func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
+	id := wire.NewLinkID()
+	var conns [2]net.Conn
+	var errs [2]error
+	var dialling sync.WaitGroup
+	for i := range conns {
+		dialling.Go(func() {
+			conns[i], errs[i] = a.cluster.forward(ctx, a.place.Pod(), a.port)
+			if errs[i] == nil {
+				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(conns[i])
+			}
+		})
+	}
+	dialling.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		for _, c := range conns {
+			if c != nil {
+				c.Close()
+			}
+		}
+		return nil, nil, err
+	}
+	return conns[0], conns[1], nil
+}
+
+// forward connects to a port of a pod's loopback through the API server.
+func (c *Cluster) forward(ctx context.Context, pod string, port uint16) (net.Conn, error) {
+	dialer, err := c.forwarder(pod)
+	if err != nil {
+		return nil, fmt.Errorf("cannot forward a port of the pod %s: %w", pod, err)
+	}
+	type result struct {
+		conn httpstream.Connection
+		err  error
+	}
+	dialled := make(chan result, 1)
+	go func() {
+		conn, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
+		dialled <- result{conn, err}
+	}()
+	select {
+	case r := <-dialled:
+		if r.err != nil {
+			return nil, c.explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
+		}
+		stream, err := newForwarded(r.conn, port)
+		if err != nil {
+			r.conn.Close()
+			return nil, fmt.Errorf("cannot forward port %d of the pod %s: %w", port, pod, err)
+		}
+		return stream, nil
+	case <-ctx.Done():
+		go func() { // Dial knows no context
+			if r := <-dialled; r.err == nil {
+				r.conn.Close()
+			}
+		}()
+		return nil, c.explain(slow(ctx, ctx.Err()), "forward a port of the pod "+pod, "create", "pods/portforward")
+	}
+}
+
+// forwarder dials by WebSocket, which passes more proxies, and by SPDY where the API server (before 1.31), or a proxy, knows only that.
+func (c *Cluster) forwarder(pod string) (httpstream.Dialer, error) {
+	target := requestURL(c.client, c.namespace, pod)
+	transport, upgrader, err := spdy.RoundTripperFor(c.config)
+	if err != nil {
+		return nil, err
+	}
+	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	modern, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, c.config)
+	if err != nil {
+		return nil, err
+	}
+	return portforward.NewFallbackDialerForStreaming(modern, old, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	}), nil
+}
+
+func requestURL(client kubernetes.Interface, namespace, pod string) *url.URL {
+	return client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
+}
+
+// forwarded is a connection to a port as a net.Conn. Closing it closes the whole port-forward, which carries nothing else.
+type forwarded struct {
+	httpstream.Stream
+	conn httpstream.Connection
+	port uint16
+
+	mu     sync.Mutex
+	reason string // what the far end said about the port
+}
+
+func newForwarded(conn httpstream.Connection, port uint16) (*forwarded, error) {
+	headers := http.Header{}
+	headers.Set(corev1.StreamType, corev1.StreamTypeError)
+	headers.Set(corev1.PortHeader, strconv.Itoa(int(port)))
+	headers.Set(corev1.PortForwardRequestIDHeader, "0")
+	faults, err := conn.CreateStream(headers)
+	if err != nil {
+		return nil, err
+	}
+	faults.Close() // it is only read from
+	headers.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := conn.CreateStream(headers)
+	if err != nil {
+		return nil, err
+	}
+	f := &forwarded{Stream: data, conn: conn, port: port}
+	go func() { // ends with the connection
+		text, _ := io.ReadAll(io.LimitReader(faults, 4096))
+		if len(text) > 0 {
+			f.mu.Lock()
+			f.reason = strings.TrimSpace(string(text))
+			f.mu.Unlock()
+			conn.Close()
+		}
+	}()
+	return f, nil
+}
+
+// Read tells why the port could not be reached, where the far end has said so.
+func (f *forwarded) Read(p []byte) (int, error) {
+	n, err := f.Stream.Read(p)
+	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.reason != "" {
+			err = errors.New(f.reason)
+		}
+	}
+	return n, err
+}
+
+func (f *forwarded) Close() error {
+	return errors.Join(f.Stream.Reset(), f.conn.Close())
+}
+
+func (f *forwarded) LocalAddr() net.Addr  { return forwardedAddr(0) }
+func (f *forwarded) RemoteAddr() net.Addr { return forwardedAddr(f.port) }
+
+func (*forwarded) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (*forwarded) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (*forwarded) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// forwardedAddr is a port of a pod.
+type forwardedAddr uint16
+
+func (forwardedAddr) Network() string  { return "portforward" }
+func (a forwardedAddr) String() string { return strconv.Itoa(int(a)) }

@@ -1,0 +1,196 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Target is what a user names.
+type Target struct {
+	Kind      string // see Kinds
+	Name      string // of a "label": its selector, k=v or several divided by commas
+	Container string // empty: chosen as users know it
+}
+
+// Kinds are those of targets, as users write them.
+var Kinds = []string{"cronjob", "daemonset", "deployment", "job", "label", "pod", "replicaset", "rollout", "service", "statefulset"}
+
+func (t Target) String() string { return t.Kind + "/" + t.Name }
+
+// Place is one container of a running pod, beside which an agent can stand.
+type Place struct {
+	Container   string
+	ContainerID string   // the runtime's, without its name
+	Passed      []string // sidecars that were passed over for Container
+	pod         *corev1.Pod
+}
+
+// Pod is the pod's name.
+func (p *Place) Pod() string { return p.pod.Name }
+
+// Name is what the target turned out to be.
+func (p *Place) Name() string { return "pod/" + p.pod.Name + "/container/" + p.Container }
+
+// Resolve finds a ready pod of the target, and the container in it.
+func (c *Cluster) Resolve(ctx context.Context, t Target) (*Place, error) {
+	pods, err := c.pods(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if len(pods) == 0 {
+		return nil, fmt.Errorf("%s has no pod in the namespace %s\nhint: it may be scaled to 0, or its pods cannot be created; `kubectl get %s -n %s` tells more",
+			t, c.namespace, strings.TrimPrefix(t.String(), "label/"), c.namespace)
+	}
+	// The same choice each time, as long as nothing changes: the oldest that is ready.
+	slices.SortFunc(pods, func(a, b corev1.Pod) int {
+		if d := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); d != 0 {
+			return d
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	var first error
+	for i := range pods {
+		place, err := placeIn(&pods[i], t.Container)
+		if err == nil {
+			return place, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if len(pods) > 1 {
+		return nil, fmt.Errorf("none of the %d pods of %s is ready; of the oldest: %w", len(pods), t, first)
+	}
+	return nil, first
+}
+
+// pods are all pods of a target; that there are none is not an error, that there is no target is.
+func (c *Cluster) pods(ctx context.Context, t Target) ([]corev1.Pod, error) {
+	if t.Kind == "pod" {
+		pod, err := c.client.CoreV1().Pods(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, c.missing(ctx, err, t)
+		}
+		return []corev1.Pod{*pod}, nil
+	}
+	selector, err := c.selector(ctx, t)
+	if err != nil || selector == nil {
+		return nil, err
+	}
+	list, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, c.explain(err, "list the pods of "+t.String(), "list", "pods")
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
+		return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	}), nil
+}
+
+// selector is which pods are a workload's; nil: none.
+func (c *Cluster) selector(ctx context.Context, t Target) (labels.Selector, error) {
+	apps, core, batch := c.client.AppsV1(), c.client.CoreV1(), c.client.BatchV1()
+	var chosen *metav1.LabelSelector
+	var err error
+	switch t.Kind {
+	case "deployment":
+		o, e := apps.Deployments(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		chosen, err = o.Spec.Selector, e
+	case "statefulset":
+		o, e := apps.StatefulSets(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		chosen, err = o.Spec.Selector, e
+	case "daemonset":
+		o, e := apps.DaemonSets(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		chosen, err = o.Spec.Selector, e
+	case "replicaset":
+		o, e := apps.ReplicaSets(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		chosen, err = o.Spec.Selector, e
+	case "job":
+		o, e := batch.Jobs(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		chosen, err = o.Spec.Selector, e
+	case "cronjob":
+		o, e := batch.CronJobs(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		if e == nil {
+			if len(o.Status.Active) == 0 {
+				return nil, fmt.Errorf("the cronjob %s has no job that runs now\nhint: start one: kubectl create job %s-now --from=cronjob/%s -n %s",
+					t.Name, t.Name, t.Name, c.namespace)
+			}
+			return c.selector(ctx, Target{Kind: "job", Name: o.Status.Active[len(o.Status.Active)-1].Name})
+		}
+		err = e
+	case "service":
+		o, e := core.Services(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		if e == nil && len(o.Spec.Selector) == 0 {
+			return nil, fmt.Errorf("the service %s selects no pods\nhint: name the pod or the deployment behind it", t.Name)
+		}
+		chosen, err = &metav1.LabelSelector{MatchLabels: o.Spec.Selector}, e
+	case "rollout":
+		return c.rollout(ctx, t)
+	case "label":
+		parsed, e := labels.Parse(t.Name)
+		if e != nil {
+			return nil, fmt.Errorf("%q is no selector of labels: %w\nhint: write label/app=cart, or several divided by commas", t.Name, e)
+		}
+		return parsed, nil
+	default:
+		return nil, fmt.Errorf("a target has no kind %q\nhint: kinds are %s", t.Kind, strings.Join(Kinds, ", "))
+	}
+	if err != nil {
+		return nil, c.missing(ctx, err, t)
+	}
+	return asSelector(t, chosen)
+}
+
+func asSelector(t Target, chosen *metav1.LabelSelector) (labels.Selector, error) {
+	selector, err := metav1.LabelSelectorAsSelector(chosen)
+	if err != nil {
+		return nil, fmt.Errorf("the selector of %s: %w", t, err)
+	}
+	return selector, nil
+}
+
+// rollout reads the selector of a rollout of Argo, which has its own or another workload's.
+func (c *Cluster) rollout(ctx context.Context, t Target) (labels.Selector, error) {
+	path := "/apis/argoproj.io/v1alpha1/namespaces/" + c.namespace + "/rollouts/" + t.Name
+	raw, err := c.client.CoreV1().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	if err != nil {
+		return nil, c.missing(ctx, err, t)
+	}
+	var o struct {
+		Spec struct {
+			Selector    *metav1.LabelSelector `json:"selector"`
+			WorkloadRef *struct{ Kind, Name string }
+		}
+	}
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", t, err)
+	}
+	if ref := o.Spec.WorkloadRef; o.Spec.Selector == nil && ref != nil {
+		return c.selector(ctx, Target{Kind: strings.ToLower(ref.Kind), Name: ref.Name})
+	}
+	return asSelector(t, o.Spec.Selector)
+}
+
+// resources are the kinds as a Role names them.
+var resources = map[string]string{"cronjob": "cronjobs.batch", "daemonset": "daemonsets.apps", "deployment": "deployments.apps", "job": "jobs.batch", "pod": "pods",
+	"replicaset": "replicasets.apps", "rollout": "rollouts.argoproj.io", "service": "services", "statefulset": "statefulsets.apps"}
+
+// missing explains why a target could not be read; the frequent reason is a wrong namespace or context.
+func (c *Cluster) missing(ctx context.Context, err error, t Target) error {
+	if !apierrors.IsNotFound(err) {
+		return c.explain(err, "read "+t.String(), "get", resources[t.Kind])
+	}
+	hint := fmt.Sprintf("`mirrord ls -n %s` lists targets; -n names another namespace, --context another cluster", c.namespace)
+	if _, nerr := c.client.CoreV1().Namespaces().Get(ctx, c.namespace, metav1.GetOptions{}); apierrors.IsNotFound(nerr) {
+		return fmt.Errorf("there is no namespace %s in %s\nhint: -n names another namespace, --context another cluster", c.namespace, c)
+	}
+	return fmt.Errorf("there is no %s %s in the namespace %s of %s\nhint: %s", t.Kind, t.Name, c.namespace, c, hint)
+}
