@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +31,10 @@ type setting struct {
 }
 
 var settings = []setting{
-	{name: "target", short: "t", key: "target", usage: "what to run in the context of: `dir:PATH`, a pod directory"},
+	{name: "target", short: "t", key: "target", usage: "what to run in the context of: `KIND/NAME` of a cluster, or dir:PATH, a pod directory"},
+	{name: "target-namespace", short: "n", key: "target.namespace", usage: "the `NAMESPACE` of the target, instead of the kubeconfig's"},
+	{name: "context", key: "kube_context", usage: "the `CONTEXT` of the kubeconfig, instead of its current one"},
+	{name: "agent-image", short: "i", key: "agent.image", usage: "the agent's `IMAGE`, as the cluster's nodes know it"},
 	{name: "steal", key: "feature.network.incoming", value: "steal", usage: "connections to the pod's ports go to the program instead of the pod"},
 	{name: "fs-mode", key: "feature.fs.mode", usage: "whose files are read: `MODE` read (the pod's), local, or localwithoverrides"},
 	{name: "override-env-vars-exclude", short: "x", key: "feature.env.exclude", usage: "leave out these variables of the pod: `NAMES` divided by ; with * and ?"},
@@ -44,14 +48,11 @@ var settings = []setting{
 
 	{name: "no-telemetry", key: "telemetry", value: "false"},
 	{name: "accept-invalid-certificates", short: "c", key: "accept_invalid_certificates", value: "true"},
-	{name: "target-namespace", short: "n", key: "target.namespace"},
 	{name: "agent-namespace", short: "a", key: "agent.namespace"},
 	{name: "agent-log-level", short: "l", key: "agent.log_level"},
-	{name: "agent-image", short: "i", key: "agent.image"},
 	{name: "agent-ttl", key: "agent.ttl"},
 	{name: "agent-startup-timeout", key: "agent.startup_timeout"},
 	{name: "ephemeral-container", short: "e", key: "agent.ephemeral", value: "true"},
-	{name: "context", key: "kube_context"},
 	{name: "key", short: "k", key: "key"},
 }
 
@@ -65,7 +66,8 @@ func newExec(ending *run.Ending) *cobra.Command {
 
 The program has the terminal, its signals and its exit status; mirrord writes to standard error only. Failures
 of mirrord itself end with status 125, a program that cannot be executed with 126, one that is not found with 127.`,
-		Example: `  mirrord exec -t dir:./pod -- npm start               the pod's environment, files, names and outgoing connections
+		Example: `  mirrord exec -t deployment/cart -- npm start         the environment, files, names and outgoing connections of a pod of it
+  mirrord exec -t dir:./pod -- npm start               those of a pod directory on this machine
   mirrord exec -t dir:./pod --steal -- npm start       and the connections that come to the pod
   mirrord exec -f -- npm test                          as .mirrord/mirrord.json says
   mirrord exec -t dir:./pod --events log -- npm start  what happened, as JSON lines`,
@@ -126,6 +128,9 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 	for _, w := range warnings {
 		warned = append(warned, events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
 	}
+	if conf.Agent.Image == "" {
+		conf.Agent.Image = agentImage()
+	}
 	return run.Exec(run.Options{
 		Config:   conf,
 		Command:  command,
@@ -137,6 +142,9 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 		Stderr:   os.Stderr,
 	})
 }
+
+// agentImage is the image of the agent that belongs to this program, by the name that `make agent-image` gives it.
+func agentImage() string { return "mirrord-agent:" + cmp.Or(Version, "dev") }
 
 // abandon ends a session that has not begun.
 func abandon(err error, show *progress.Printer, out *os.File) run.Ending {

@@ -42,6 +42,14 @@ var ways = map[string]struct {
 		func(c *config.Config) any { return c.Feature.Network.Outgoing.IgnoreLocalhost }, [4]any{nil, false, true, false}},
 	"feature.network.dns.enabled": {`true`, "false", "false",
 		func(c *config.Config) any { return c.Feature.Network.DNS.Enabled }, [4]any{false, false, true, true}},
+	"kube_context": {`"file"`, "variable", "flag",
+		func(c *config.Config) any { return c.KubeContext }, [4]any{"flag", "variable", "file", ""}},
+	"accept_invalid_certificates": {`false`, "false", "true",
+		func(c *config.Config) any { return c.AcceptInvalid }, [4]any{true, false, false, false}},
+	"agent.image": {`"file"`, "variable", "flag",
+		func(c *config.Config) any { return c.Agent.Image }, [4]any{"flag", "variable", "file", ""}},
+	"agent.startup_timeout": {`1`, "2", "3",
+		func(c *config.Config) any { return c.Agent.Startup }, [4]any{uint16(3), uint16(2), uint16(1), uint16(60)}},
 }
 
 // A flag wins over a variable, a variable over the file, the file over the default: for every key that has a variable or a flag.

@@ -58,7 +58,7 @@ func TestVerifyConfig(t *testing.T) {
 			],"warnings":[],"config":null}`},
 		{"verify-config good.json --output json", 0, `{"valid":true,"file":"good.json","faults":[],"warnings":[{"message":"without effect here: telemetry"}],"config":
 			{"target":{"path":"dir:pod"},"feature":{"env":{"override":{"A":"1"}},"fs":{"mode":"read"},"network":{"incoming":{"mode":"steal","ignore_localhost":false},
-			"outgoing":{"tcp":true,"udp":true,"ignore_localhost":false},"dns":{"enabled":true},"ipv6":true},"hostname":true},"skip_build_tools":true}}`},
+			"outgoing":{"tcp":true,"udp":true,"ignore_localhost":false},"dns":{"enabled":true},"ipv6":true},"hostname":true},"skip_build_tools":true,"agent":{"startup_timeout":60,"communication_timeout":30}}}`},
 	} {
 		got, ending := output(t, strings.Fields(tt.line)...)
 		var want, have any

@@ -23,6 +23,7 @@ import (
 // clear a line on the terminal first.
 const (
 	phaseTarget  = "target"
+	phaseAgent   = "agent"
 	phaseEnv     = "environment"
 	phaseLayer   = "layer"
 	phaseBroker  = "broker"

@@ -21,6 +21,9 @@ import (
 	"mirrord/sip"
 )
 
+// phases runs a step that the user can see, with a message for when it is done.
+type phases func(name string, step func() (message string, err error)) error
+
 // openPod opens the target and serves the layers from it. It needs the agent, so each step is a phase that the user can see.
 func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict, emit func(events.Event)) (_ *pod, err error) {
 	var opened closers
@@ -40,11 +43,8 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 		return err
 	}
 
-	var link *wire.Link
-	if err := phase(phaseTarget, func() (string, error) {
-		link, err = openTarget(ctx, p, &opened)
-		return p.Target.Path, err
-	}); err != nil {
+	link, leave, err := openTarget(ctx, p, phase, emit, &opened)
+	if err != nil {
 		return nil, err
 	}
 	var env []string
@@ -98,7 +98,7 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 		}
 		b, err = broker.Start(o)
 		if err == nil {
-			opened = append(opened, b.Close)
+			opened = append(opened, b.Close, leave)
 		}
 		return "", err
 	}); err != nil {
@@ -126,14 +126,25 @@ func (c *closers) close() error {
 	return errors.Join(errs...)
 }
 
-// openTarget connects to the agent; for a pod directory it runs in this process.
-func openTarget(ctx context.Context, p *plan, opened *closers) (*wire.Link, error) {
+// openTarget connects to the agent of the target. leave tells the agent that it is not needed any more, before the
+// broker closes the link.
+func openTarget(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *wire.Link, leave func() error, err error) {
 	switch p.Target.Kind {
-	case "dir":
-	case "":
-		return nil, errors.New("no target was given\nhint: name one with -t, for example -t dir:./mypod")
+	case "dir", "":
+		err = phase(phaseTarget, func() (string, error) {
+			link, err = openDir(ctx, p, opened)
+			return p.Target.Path, err
+		})
+		return link, func() error { return nil }, err
 	default:
-		return nil, fmt.Errorf("the target %s is not built yet\nhint: use dir:PATH, a pod directory", p.Target.Path)
+		return openCluster(ctx, p, phase, emit, opened)
+	}
+}
+
+// openDir serves a pod directory in this process.
+func openDir(ctx context.Context, p *plan, opened *closers) (*wire.Link, error) {
+	if p.Target.Kind == "" {
+		return nil, errors.New("no target was given\nhint: name one with -t, for example -t deployment/NAME, or -t dir:PATH for a pod directory")
 	}
 	d, err := target.OpenDir(p.Target.Name)
 	if err != nil {

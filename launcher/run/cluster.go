@@ -1,0 +1,84 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"mirrord/agent/wire"
+	"mirrord/launcher/events"
+	"mirrord/launcher/kube"
+)
+
+// crowd is how many containers that were added to a pod are worth a word: Kubernetes lists them for as long as the pod lives.
+const crowd = 10
+
+// openCluster finds the target in the cluster, starts an agent beside it and links to that.
+func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *wire.Link, leave func() error, err error) {
+	var cluster *kube.Cluster
+	var place *kube.Place
+	err = phase(phaseTarget, func() (_ string, err error) {
+		access := kube.Access{Kubeconfig: p.Config.Kubeconfig, Context: p.Config.KubeContext, Namespace: p.Target.Namespace, Insecure: p.Config.AcceptInvalid}
+		if cluster, err = kube.Connect(access); err != nil {
+			return "", err
+		}
+		limited, cancel := context.WithTimeout(ctx, time.Duration(p.Config.Agent.Startup)*time.Second)
+		defer cancel()
+		if place, err = cluster.Resolve(limited, kube.Target{Kind: p.Target.Kind, Name: p.Target.Name, Container: p.Target.Container}); err != nil {
+			return "", err
+		}
+		return place.Name(), nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(place.Passed) > 0 {
+		emit(events.Event{Type: events.Warning, Message: "the container is " + place.Container + ", after the sidecars " + strings.Join(place.Passed, ", "),
+			Hint: "/container/NAME behind the target names another"})
+	}
+	err = phase(phaseAgent, func() (string, error) {
+		agent, err := cluster.StartAgent(ctx, place, kube.AgentOptions{
+			Session: p.Session, Image: p.Config.Agent.Image, Pull: corev1.PullPolicy(p.Config.Agent.PullPolicy),
+			Lease: time.Duration(p.Config.Agent.Communication) * time.Second, Startup: time.Duration(p.Config.Agent.Startup) * time.Second,
+		})
+		if err != nil {
+			return "", err
+		}
+		for _, name := range slices.Sorted(maps.Keys(agent.Lacks)) {
+			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("the agent cannot serve %s: %s", name, agent.Lacks[name])})
+		}
+		if agent.Crowd >= crowd {
+			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
+				Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
+		}
+		link, err = connect(ctx, agent, p.Session)
+		return agent.Name, err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	leave = sync.OnceValue(link.Goodbye)
+	*opened = append(*opened, link.Close, leave)
+	return link, leave, nil
+}
+
+// connect makes the link to a started agent.
+func connect(ctx context.Context, agent *kube.Agent, session string) (*wire.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	requests, bulk, err := agent.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	link, err := wire.NewLink(ctx, requests, bulk, session)
+	if err != nil {
+		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
+	}
+	return link, nil
+}
