@@ -56,6 +56,16 @@ var settings = []setting{
 	{name: "key", short: "k", key: "key"},
 }
 
+// add defines the flag.
+func (s setting) add(flags *pflag.FlagSet) {
+	if s.value != "" {
+		flags.BoolP(s.name, s.short, false, s.usage)
+	} else {
+		flags.StringP(s.name, s.short, "", s.usage)
+	}
+	flags.Lookup(s.name).Hidden = s.usage == ""
+}
+
 func newExec(ending *run.Ending) *cobra.Command {
 	var file, mode, sink string
 	var values bool
@@ -82,12 +92,7 @@ of mirrord itself end with status 125, a program that cannot be executed with 12
 	flags.SetInterspersed(false) // the first word that is no flag is the program; flags behind it are its own
 	flags.SortFlags = false
 	for _, s := range settings {
-		if s.value != "" {
-			flags.BoolP(s.name, s.short, false, s.usage)
-		} else {
-			flags.StringP(s.name, s.short, "", s.usage)
-		}
-		flags.Lookup(s.name).Hidden = s.usage == ""
+		s.add(flags)
 	}
 	flags.StringVarP(&file, "config-file", "f", "", "configuration `FILE` (json, yaml, toml; - is standard input); without a value "+defaultConfig)
 	flags.StringVar(&mode, "progress", "", "`MODE` of messages: auto, plain, json or off (MIRRORD_PROGRESS_MODE)")
@@ -157,6 +162,9 @@ func abandon(err error, show *progress.Printer, out *os.File) run.Ending {
 func overrides(flags *pflag.FlagSet) (all []config.Override) {
 	for _, s := range settings {
 		f := flags.Lookup(s.name)
+		if f == nil {
+			continue // not one of this command's
+		}
 		value := f.Value.String()
 		if s.value != "" && value == "true" {
 			value = s.value

@@ -3,7 +3,6 @@ package kube
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +22,8 @@ type Target struct {
 
 // Kinds are those of targets, as users write them.
 var Kinds = []string{"cronjob", "daemonset", "deployment", "job", "label", "pod", "replicaset", "rollout", "service", "statefulset"}
+
+func joined(words []string) string { return strings.Join(words, ", ") }
 
 func (t Target) String() string { return t.Kind + "/" + t.Name }
 
@@ -90,9 +91,7 @@ func (c *Cluster) pods(ctx context.Context, t Target) ([]corev1.Pod, error) {
 	if err != nil {
 		return nil, c.explain(err, "list the pods of "+t.String(), "list", "pods")
 	}
-	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
-		return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-	}), nil
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return over(&p) }), nil
 }
 
 // selector is which pods are a workload's; nil: none.
@@ -141,7 +140,7 @@ func (c *Cluster) selector(ctx context.Context, t Target) (labels.Selector, erro
 		}
 		return parsed, nil
 	default:
-		return nil, fmt.Errorf("a target has no kind %q\nhint: kinds are %s", t.Kind, strings.Join(Kinds, ", "))
+		return nil, fmt.Errorf("a target has no kind %q\nhint: kinds are %s", t.Kind, joined(Kinds))
 	}
 	if err != nil {
 		return nil, c.missing(ctx, err, t)
@@ -155,28 +154,6 @@ func asSelector(t Target, chosen *metav1.LabelSelector) (labels.Selector, error)
 		return nil, fmt.Errorf("the selector of %s: %w", t, err)
 	}
 	return selector, nil
-}
-
-// rollout reads the selector of a rollout of Argo, which has its own or another workload's.
-func (c *Cluster) rollout(ctx context.Context, t Target) (labels.Selector, error) {
-	path := "/apis/argoproj.io/v1alpha1/namespaces/" + c.namespace + "/rollouts/" + t.Name
-	raw, err := c.client.CoreV1().RESTClient().Get().AbsPath(path).DoRaw(ctx)
-	if err != nil {
-		return nil, c.missing(ctx, err, t)
-	}
-	var o struct {
-		Spec struct {
-			Selector    *metav1.LabelSelector `json:"selector"`
-			WorkloadRef *struct{ Kind, Name string }
-		}
-	}
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", t, err)
-	}
-	if ref := o.Spec.WorkloadRef; o.Spec.Selector == nil && ref != nil {
-		return c.selector(ctx, Target{Kind: strings.ToLower(ref.Kind), Name: ref.Name})
-	}
-	return asSelector(t, o.Spec.Selector)
 }
 
 // resources are the kinds as a Role names them.

@@ -1,0 +1,124 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mirrord/launcher/config"
+	"mirrord/launcher/kube"
+)
+
+// targetLine is a target as ls -o json prints it. Names are stable, new ones may come.
+type targetLine struct {
+	Target     string   `json:"target"`     // as -t of exec takes it
+	Containers []string `json:"containers"` // of the first pod, without sidecars; never null
+	Ports      []int32  `json:"ports"`      // that the pod's specification names; never null
+	Ready      int      `json:"ready"`      // pods in which a session can begin
+	Pods       int      `json:"pods"`
+}
+
+// lsTime limits the requests of ls.
+const lsTime = 30 * time.Second
+
+// clusterSettings are those of exec's flags that say which cluster.
+var clusterSettings = []string{"target-namespace", "context", "accept-invalid-certificates"}
+
+func newList() *cobra.Command {
+	var file, output string
+	var kinds []string
+	c := &cobra.Command{
+		Use:   "ls [-n NAMESPACE] [-t KIND]... [-o json]",
+		Short: "List the targets of a cluster",
+		Long: `List the targets of a namespace that exec -t takes: the kubeconfig's namespace and context, unless flags, variables or the
+configuration file say otherwise. READY are the pods in which a session can begin, of all that the target has.
+
+With -o json it is an object: "namespace", and "targets", each with "target", "containers", "ports", "ready" and "pods".`,
+		Example: `  mirrord ls
+  mirrord ls -n shop -t deployment -t statefulset
+  mirrord ls -o json | jq -r '.targets[] | select(.ready > 0) | .target'`,
+		DisableFlagsInUseLine: true,
+		Args:                  alone,
+		RunE: func(c *cobra.Command, _ []string) error {
+			asJSON, err := wantsJSON(output)
+			if err != nil {
+				return err
+			}
+			for _, kind := range kinds {
+				if err := kube.CheckKind(kind); err != nil {
+					return err
+				}
+			}
+			conf, _, err := config.Load(config.LoadOptions{File: file, Flags: overrides(c.Flags())})
+			if err != nil {
+				return err
+			}
+			cluster, err := kube.Connect(kube.Access{Kubeconfig: conf.Kubeconfig, Context: conf.KubeContext, Namespace: conf.Target.Namespace, Insecure: conf.AcceptInvalid})
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), lsTime)
+			defer cancel()
+			targets, hidden, err := cluster.List(ctx, kinds)
+			if err != nil {
+				return err
+			}
+			if len(hidden) > 0 {
+				fmt.Fprintf(os.Stderr, "warning: without %s, which your user may not list\n", strings.Join(hidden, ", "))
+			}
+			lines := make([]targetLine, len(targets))
+			for i, t := range targets {
+				lines[i] = targetLine{t.Path(), append([]string{}, t.Containers...), append([]int32{}, t.Ports...), t.Ready, t.Pods}
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), struct {
+					Namespace string       `json:"namespace"`
+					Targets   []targetLine `json:"targets"`
+				}{cluster.Namespace(), lines})
+			}
+			return printTargets(c.OutOrStdout(), lines, cluster.Namespace())
+		},
+	}
+	for _, s := range settings {
+		for _, name := range clusterSettings {
+			if s.name == name {
+				s.add(c.Flags())
+			}
+		}
+	}
+	c.Flags().StringArrayVarP(&kinds, "type", "t", nil, "only targets of this `KIND`; may be given several times")
+	c.Flags().StringVarP(&file, "config-file", "f", "", "configuration `FILE`")
+	outputFlag(c, &output)
+	return c
+}
+
+func printTargets(w io.Writer, lines []targetLine, namespace string) error {
+	if len(lines) == 0 {
+		_, err := fmt.Fprintf(w, "the namespace %s has no targets\n", namespace)
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "TARGET\tREADY\tCONTAINERS\tPORTS")
+	for _, l := range lines {
+		ports := make([]string, len(l.Ports))
+		for i, p := range l.Ports {
+			ports[i] = strconv.Itoa(int(p))
+		}
+		fmt.Fprintf(table, "%s\t%d/%d\t%s\t%s\n", l.Target, l.Ready, l.Pods, orDash(l.Containers), orDash(ports))
+	}
+	return table.Flush()
+}
+
+func orDash(words []string) string {
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ",")
+}

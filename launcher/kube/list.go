@@ -1,0 +1,198 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Listed is a target that can be named.
+type Listed struct {
+	Kind, Name string
+	Containers []string // of its first pod, without sidecars and those added for agents; nil: it has no pod
+	Ports      []int32  // that the first pod's specification names, in order
+	Ready      int      // pods that a session can begin in
+	Pods       int
+}
+
+// Path is the target as users write it.
+func (l *Listed) Path() string { return l.Kind + "/" + l.Name }
+
+// List returns the targets of the namespace, of these kinds or all, ordered by kind and name: workloads before the pods. What the user may not list is left out and
+// named in hidden; the error is one that concerns all.
+func (c *Cluster) List(ctx context.Context, kinds []string) (targets []Listed, hidden []string, err error) {
+	pods, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, c.explain(err, "list targets", "list", "pods")
+	}
+	for _, kind := range listed {
+		if len(kinds) > 0 && !slices.Contains(kinds, kind.name) {
+			continue
+		}
+		workloads, err := kind.list(ctx, c)
+		switch {
+		case apierrors.IsForbidden(err):
+			hidden = append(hidden, resources[kind.name])
+			continue
+		case err != nil:
+			return nil, nil, c.explain(err, "list targets", "list", resources[kind.name])
+		}
+		slices.SortFunc(workloads, func(a, b workload) int { return cmp.Compare(a.name, b.name) })
+		for _, w := range workloads {
+			targets = append(targets, w.among(kind.name, pods.Items))
+		}
+	}
+	if len(kinds) == 0 || slices.Contains(kinds, "pod") {
+		for i := range pods.Items {
+			if p := &pods.Items[i]; !over(p) {
+				l := Listed{Kind: "pod", Name: p.Name}
+				l.count(p)
+				targets = append(targets, l)
+			}
+		}
+	}
+	return targets, hidden, nil
+}
+
+// over: the pod's programs have ended or are being ended.
+func over(p *corev1.Pod) bool {
+	return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// workload is something that has pods; jobs says by name which it has in place of a selector.
+type workload struct {
+	name     string
+	selector *metav1.LabelSelector
+	jobs     []string
+}
+
+// among counts the workload's pods.
+func (w *workload) among(kind string, pods []corev1.Pod) Listed {
+	l := Listed{Kind: kind, Name: w.name}
+	selector := labels.Nothing()
+	if s, err := metav1.LabelSelectorAsSelector(w.selector); err == nil {
+		selector = s
+	}
+	for i := range pods {
+		p := &pods[i]
+		if !over(p) && (selector.Matches(labels.Set(p.Labels)) || slices.Contains(w.jobs, p.Labels["job-name"])) {
+			l.count(p)
+		}
+	}
+	return l
+}
+
+// count adds a pod.
+func (l *Listed) count(p *corev1.Pod) {
+	l.Pods++
+	if _, err := placeIn(p, ""); err == nil {
+		l.Ready++
+	}
+	if l.Containers != nil {
+		return
+	}
+	for _, container := range p.Spec.Containers {
+		if !slices.Contains(sidecars, container.Name) {
+			l.Containers = append(l.Containers, container.Name)
+			for _, port := range container.Ports {
+				l.Ports = append(l.Ports, port.ContainerPort)
+			}
+		}
+	}
+	slices.Sort(l.Ports)
+	l.Ports = slices.Compact(l.Ports)
+}
+
+// listed are the kinds of workloads, in the order in which people meet them. A rollout's kind is there only where Argo is.
+var listed = []struct {
+	name string
+	list func(context.Context, *Cluster) ([]workload, error)
+}{
+	{"deployment", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+		}
+		return all, err
+	}},
+	{"rollout", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		rollouts, err := c.rollouts(ctx)
+		for _, o := range rollouts {
+			all = append(all, workload{name: o.Metadata.Name, selector: o.Spec.Selector})
+		}
+		if apierrors.IsNotFound(err) {
+			err = nil
+		}
+		return all, err
+	}},
+	{"statefulset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.AppsV1().StatefulSets(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+		}
+		return all, err
+	}},
+	{"daemonset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.AppsV1().DaemonSets(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+		}
+		return all, err
+	}},
+	{"replicaset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.AppsV1().ReplicaSets(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			if len(o.OwnerReferences) == 0 { // a deployment's are the deployment
+				all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+			}
+		}
+		return all, err
+	}},
+	{"job", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			if o.Status.Active > 0 {
+				all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+			}
+		}
+		return all, err
+	}},
+	{"cronjob", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.BatchV1().CronJobs(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			w := workload{name: o.Name}
+			for _, job := range o.Status.Active {
+				w.jobs = append(w.jobs, job.Name)
+			}
+			all = append(all, w)
+		}
+		return all, err
+	}},
+	{"service", func(ctx context.Context, c *Cluster) (all []workload, err error) {
+		list, err := c.client.CoreV1().Services(c.namespace).List(ctx, metav1.ListOptions{})
+		for _, o := range list.Items {
+			if len(o.Spec.Selector) > 0 {
+				all = append(all, workload{name: o.Name, selector: &metav1.LabelSelector{MatchLabels: o.Spec.Selector}})
+			}
+		}
+		return all, err
+	}},
+}
+
+// CheckKind says whether targets of a kind can be listed.
+func CheckKind(kind string) error {
+	known := []string{"pod"}
+	for _, k := range listed {
+		known = append(known, k.name)
+	}
+	if !slices.Contains(known, kind) {
+		return fmt.Errorf("targets have no kind %q\nhint: kinds are %s", kind, joined(known))
+	}
+	return nil
+}
