@@ -25,6 +25,17 @@ agent-image: # bin/image: the agent for amd64 and arm64, as an OCI layout and a 
 	done
 	cd packaging/image && go run . -o ../../bin/image -ref mirrord-agent:$(or $(VERSION),dev) amd64=../../bin/agent/amd64 arm64=../../bin/agent/arm64
 
+.PHONY: test-images test-cluster
+test-images: # bin/image-test, bin/image-test-user: the program of the pods in tests/cluster
+	for arch in amd64 arm64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/podapp/$$arch ./tests/cluster/podapp || exit; \
+	done
+	cd packaging/image && go run . -o ../../bin/image-test -ref mirrord-test:dev amd64=../../bin/podapp/amd64 arm64=../../bin/podapp/arm64
+	cd packaging/image && go run . -o ../../bin/image-test-user -ref mirrord-test-user:dev -user 4321:4321 amd64=../../bin/podapp/amd64 arm64=../../bin/podapp/arm64
+
+test-cluster: build agent-image test-images # against the cluster of KUBECONFIG, whose nodes must have the images (MIRRORD_TEST_LOAD loads one)
+	tests/cluster/run
+
 ifeq ($(shell uname -s),Darwin)
 DARWIN_CC ?= cc
 layer: layer/lib/libmirrord.dylib

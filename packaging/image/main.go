@@ -1,4 +1,4 @@
-// Command image makes the agent's image: one file in an empty root, for each architecture, as an OCI layout and as a tar of it that containerd, podman and
+// Command image makes an image of one static program in an empty root, for each architecture, as an OCI layout and as a tar of it that containerd, podman and
 // docker can load. The same programs give the same bytes.
 //
 //	go run . -o ../../bin/image -ref mirrord-agent:dev amd64=../../bin/agent/amd64 arm64=../../bin/agent/arm64
@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -25,31 +26,30 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// program is where the agent is in its image.
-const program = "mirrord-agent"
-
 func main() {
-	out := flag.String("o", "", "folder to write to: layout/ and mirrord-agent.tar")
-	ref := flag.String("ref", "mirrord-agent:dev", "the image's name")
+	out := flag.String("o", "", "folder to write to: layout/, and a tar with the image's name")
+	ref := flag.String("ref", "mirrord-agent:dev", "the image's name, which is the program's in it too")
+	user := flag.String("user", "", "as whom the program runs, UID or UID:GID, where nobody says otherwise")
 	flag.Parse()
-	if err := run(*out, *ref, flag.Args()); err != nil {
+	if err := run(*out, *ref, *user, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out, ref string, programs []string) error {
+func run(out, ref, user string, programs []string) error {
 	tag, err := name.NewTag(ref)
 	if err != nil {
 		return err
 	}
 	if out == "" || len(programs) == 0 {
-		return fmt.Errorf("usage: image -o FOLDER [-ref NAME] ARCHITECTURE=PROGRAM...")
+		return fmt.Errorf("usage: image -o FOLDER [-ref NAME] [-user UID] ARCHITECTURE=PROGRAM...")
 	}
+	program := path.Base(tag.RepositoryStr())
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range programs {
-		arch, path, _ := strings.Cut(p, "=")
-		image, err := imageOf(arch, path)
+		arch, file, _ := strings.Cut(p, "=")
+		image, err := imageOf(arch, file, program, user)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
@@ -74,9 +74,9 @@ func run(out, ref string, programs []string) error {
 	return tarOf(folder, filepath.Join(out, program+".tar"))
 }
 
-// imageOf is the image for one architecture. It names no user: an agent is started as its target's.
-func imageOf(arch, path string) (v1.Image, error) {
-	content, err := os.ReadFile(path)
+// imageOf is the image for one architecture.
+func imageOf(arch, from, program, user string) (v1.Image, error) {
+	content, err := os.ReadFile(from)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func imageOf(arch, path string) (v1.Image, error) {
 	}
 	file = file.DeepCopy()
 	file.OS, file.Architecture, file.Created = "linux", arch, v1.Time{Time: time.Unix(0, 0).UTC()}
-	file.Config.Entrypoint = []string{"/" + program}
+	file.Config.Entrypoint, file.Config.User = []string{"/" + program}, user
 	file.History = nil
 	return mutate.ConfigFile(image, file)
 }

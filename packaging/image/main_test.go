@@ -30,7 +30,7 @@ func TestRun(t *testing.T) {
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := run(out, "mirrord-agent:1", programs); err != nil {
+		if err := run(out, "mirrord-agent:1", "7:8", programs); err != nil {
 			t.Fatal(err)
 		}
 		var err error
@@ -68,7 +68,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s has %q", arch, got)
 		}
 		config, err := image.ConfigFile()
-		if err != nil || config.Architecture != arch || strings.Join(config.Config.Entrypoint, " ") != "/mirrord-agent" || config.Config.User != "" {
+		if err != nil || config.Architecture != arch || strings.Join(config.Config.Entrypoint, " ") != "/mirrord-agent" || config.Config.User != "7:8" {
 			t.Errorf("%+v, %v", config, err)
 		}
 	}
@@ -88,7 +88,7 @@ func programOf(t *testing.T, image v1.Image) string {
 	defer content.Close()
 	r := tar.NewReader(content)
 	h, err := r.Next()
-	if err != nil || h.Name != program || h.Mode != 0o555 {
+	if err != nil || h.Name != "mirrord-agent" || h.Mode != 0o555 {
 		t.Fatalf("%+v, %v", h, err)
 	}
 	raw, err := io.ReadAll(r)
@@ -111,7 +111,7 @@ func TestRunFaults(t *testing.T) {
 		{t.TempDir(), "x:1", nil},
 		{t.TempDir(), "x:1", []string{"amd64=/nowhere"}},
 	} {
-		if run(c.out, c.ref, c.programs) == nil {
+		if run(c.out, c.ref, "", c.programs) == nil {
 			t.Errorf("%+v is fine", c)
 		}
 	}

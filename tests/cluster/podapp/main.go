@@ -1,0 +1,47 @@
+// Command podapp is the program in the pods of the tests: a static one in an image that has nothing else. It serves HTTP on PORT (8080), which answers with the
+// pod's name and the GREETING, and echoes on UDP port 7000.
+package main
+
+import (
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+)
+
+func main() {
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8080"
+	}
+	if file := os.Getenv("WRITE"); file != "" {
+		if err := os.WriteFile(file, []byte("written by the pod\n"), 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if os.Getenv("UDP") != "" {
+		packets, err := net.ListenPacket("udp", ":7000")
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			buf := make([]byte, 2048)
+			for {
+				n, from, err := packets.ReadFrom(buf)
+				if err != nil {
+					log.Fatal(err)
+				}
+				packets.WriteTo(append([]byte("echo "), buf[:n]...), from)
+			}
+		}()
+	}
+	host, _ := os.Hostname()
+	log.Fatal(http.ListenAndServe(":"+port, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/unready" {
+			http.Error(w, "never ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintf(w, "%s %s from %s\n", host, os.Getenv("GREETING"), r.RemoteAddr)
+	})))
+}
