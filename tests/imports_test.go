@@ -15,12 +15,13 @@ var rules = []struct {
 	never  []string // import paths and all below them
 	except []string
 }{
-	{folder: "agent", never: []string{"k8s.io/client-go", "fyne.io/fyne", "mirrord/sip", "mirrord/launcher", "mirrord/layer", "mirrord/codesign", "mirrord/app"}},
+	{folder: "agent", never: []string{"k8s.io", "fyne.io/fyne", "mirrord/sip", "mirrord/launcher", "mirrord/layer", "mirrord/codesign", "mirrord/app"}},
 	{folder: "agent/wire", never: []string{"mirrord"}, except: []string{"mirrord/agent/wire"}},
 	{folder: "sip", never: []string{"mirrord", "k8s.io/client-go", "fyne.io/fyne"}, except: []string{"mirrord/sip", "mirrord/codesign"}},
 	{folder: "codesign", never: []string{"mirrord"}, except: []string{"mirrord/codesign"}},
 	{folder: "layer", never: []string{"mirrord"}, except: []string{"mirrord/layer"}},
 	{folder: "launcher", never: []string{"fyne.io/fyne", "mirrord/app"}},
+	{folder: "launcher/kube", never: []string{"mirrord/launcher", "mirrord/sip", "mirrord/layer"}, except: []string{"mirrord/launcher/kube"}},
 	{folder: "launcher/events", never: []string{"mirrord"}, except: []string{"mirrord/launcher/events"}},
 	{folder: "app", never: []string{"mirrord/launcher", "mirrord/agent", "k8s.io/client-go"}, except: []string{"mirrord/launcher/events"}},
 }
