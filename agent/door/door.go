@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,8 @@ const (
 	maxFailures = 5
 	// maxKnocking is how many connections may be without an answer at once; more wait in the listener's queue.
 	maxKnocking = 8
-	// maxHalves is how many links may have one of their connections only.
-	maxHalves = 4
+	// maxHalves is how many links may have one of their connections only; the oldest gives way.
+	maxHalves = 2 * maxKnocking
 )
 
 // Why Run returns without a goodbye.
@@ -58,7 +59,7 @@ func (d *Door) Run(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	running.Go(func() { d.receive(ctx, listener, visitors) })
 
-	halves := make(map[wire.LinkID]visitor)
+	var halves []visitor
 	defer func() {
 		for _, v := range halves {
 			v.conn.Close()
@@ -99,8 +100,8 @@ func (d *Door) Run(ctx context.Context, listener net.Listener) error {
 				}
 				continue
 			}
-			l := join(halves, v)
-			if l == nil {
+			var l *link
+			if l, halves = join(halves, v); l == nil {
 				continue
 			}
 			lease.Stop()
@@ -119,25 +120,23 @@ func (d *Door) Run(ctx context.Context, listener net.Listener) error {
 }
 
 // join returns the link that v completes, or keeps v as its first half.
-func join(halves map[wire.LinkID]visitor, v visitor) *link {
-	other, ok := halves[v.knock.Link]
-	delete(halves, v.knock.Link)
-	switch {
-	case ok && v.knock.Bulk && !other.knock.Bulk:
-		return &link{other.conn, v.conn}
-	case ok && !v.knock.Bulk && other.knock.Bulk:
-		return &link{v.conn, other.conn}
-	case ok:
-		other.conn.Close()
-	case len(halves) == maxHalves:
-		for id, old := range halves {
-			old.conn.Close()
-			delete(halves, id)
-			break
-		}
+func join(halves []visitor, v visitor) (*link, []visitor) {
+	i := slices.IndexFunc(halves, func(h visitor) bool { return h.knock.Link == v.knock.Link })
+	if i < 0 && len(halves) == maxHalves {
+		i = 0
 	}
-	halves[v.knock.Link] = v
-	return nil
+	if i >= 0 {
+		other := halves[i]
+		halves = slices.Delete(halves, i, i+1)
+		if other.knock.Link == v.knock.Link && other.knock.Bulk != v.knock.Bulk {
+			if v.knock.Bulk {
+				return &link{other.conn, v.conn}, halves
+			}
+			return &link{v.conn, other.conn}, halves
+		}
+		other.conn.Close()
+	}
+	return nil, append(halves, v)
 }
 
 // receive reads the knocks of new connections until ctx ends.

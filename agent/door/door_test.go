@@ -71,7 +71,7 @@ func (s *site) dial() net.Conn {
 // knock is one connection of a link.
 func (s *site) knock(token wire.Token, id wire.LinkID, bulk bool) (net.Conn, error) {
 	conn := s.dial()
-	return conn, (&wire.Knock{Token: token, Link: id, Bulk: bulk}).Enter(conn)
+	return conn, (&wire.Knock{Token: token, Link: id, Bulk: bulk}).Enter(s.t.Context(), conn)
 }
 
 // link makes a whole link, whose connections must lead where they should.
@@ -195,6 +195,7 @@ func TestHalves(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait()
 		s.link(false)
 		cancel()
 		if err := <-s.ended; err != nil {

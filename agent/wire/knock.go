@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -51,9 +52,10 @@ func NewLinkID() (id LinkID) {
 }
 
 // Enter knocks and waits to be let in, for KnockTime at most; after an error the connection is closed.
-func (k *Knock) Enter(conn net.Conn) error {
-	late := time.AfterFunc(KnockTime, func() { conn.Close() })
-	defer late.Stop()
+func (k *Knock) Enter(ctx context.Context, conn net.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, KnockTime)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	answer := make([]byte, 1)
 	_, err := conn.Write(k.bytes())
 	if err == nil {

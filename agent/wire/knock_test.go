@@ -15,7 +15,7 @@ func TestKnock(t *testing.T) {
 		sent := &Knock{Token: NewToken(), Link: NewLinkID(), Bulk: bulk}
 		entered := make(chan error, 1)
 		go func() {
-			entered <- sent.Enter(ours)
+			entered <- sent.Enter(t.Context(), ours)
 			ours.Write([]byte("and on"))
 			ours.Close()
 		}()
@@ -42,7 +42,7 @@ func TestKnockRefused(t *testing.T) {
 	} {
 		ours, theirs := net.Pipe()
 		go answer(theirs)
-		if err := new(Knock).Enter(ours); !errors.Is(err, ErrNotAdmitted) {
+		if err := new(Knock).Enter(t.Context(), ours); !errors.Is(err, ErrNotAdmitted) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := ours.Write([]byte("x")); err == nil {

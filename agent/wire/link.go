@@ -24,46 +24,42 @@ const (
 )
 
 // Link is the launcher's end: both sessions to one agent. All methods are safe for concurrent use. Whatever fails because the link is gone
-// wraps ErrLinkLost; one lost session ends the other too.
+// wraps ErrLinkLost; one lost session ends the other too. A link that can be made anew (Redial) is gone only when that fails.
 type Link struct {
-	requests, bulk *Session
-	agent          Hello
-	slots          chan struct{}
-	incoming       chan incoming
-	done           chan struct{}
-	running        sync.WaitGroup
+	session  string
+	redial   *Redial // nil: a lost link is gone
+	agent    Hello   // of the first pair
+	slots    chan struct{}
+	incoming chan incoming
+	done     chan struct{}
+	closing  context.Context // ends with Close
+	close    context.CancelFunc
+	running  sync.WaitGroup
+
+	mu            sync.Mutex
+	pair          *pair         // nil while there is none
+	changed       chan struct{} // closed, and replaced, with every change of pair
+	subscriptions map[*subscription]struct{}
 }
 
 // NewLink says hello on both connections, which it owns from now on, even when it fails. ctx limits the hellos only. session is the launcher's id of
 // this session, any text.
 func NewLink(ctx context.Context, requests, bulk net.Conn, session string) (*Link, error) {
-	l := &Link{slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{})}
-	var err error
-	if l.requests, err = NewSession(requests, true, false); err != nil {
-		return nil, errors.Join(err, requests.Close(), bulk.Close())
+	return NewLasting(ctx, requests, bulk, session, nil)
+}
+
+// NewLasting is NewLink for a link that is made anew when it is lost; redial may be nil.
+func NewLasting(ctx context.Context, requests, bulk net.Conn, session string, redial *Redial) (*Link, error) {
+	l := &Link{session: session, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}),
+		changed: make(chan struct{}), subscriptions: make(map[*subscription]struct{})}
+	l.closing, l.close = context.WithCancel(context.Background())
+	first, err := l.newPair(ctx, requests, bulk)
+	if err != nil {
+		l.close()
+		return nil, err
 	}
-	if l.bulk, err = NewSession(bulk, true, true); err != nil {
-		return nil, errors.Join(err, l.requests.Close(), bulk.Close())
-	}
-	l.running.Go(func() { l.bulk.Serve(MaxRelays, l.accept) })
-	l.running.Go(func() { l.requests.Serve(1, func(s *Stream, _ *Request) { s.Close() }) }) // nothing an agent could ask
-	l.running.Go(func() {
-		select {
-		case <-l.requests.Done():
-		case <-l.bulk.Done():
-		}
-		close(l.done)
-		l.requests.Close()
-		l.bulk.Close()
-	})
-	ctx, cancel := context.WithTimeout(ctx, helloTime)
-	defer cancel()
-	for _, s := range []*Session{l.requests, l.bulk} {
-		if l.agent, err = hello(ctx, s, Hello{Version: Version, Session: session, Bulk: s == l.bulk}); err != nil {
-			l.Close()
-			return nil, err
-		}
-	}
+	l.agent, l.pair = first.agent, first
+	l.running.Go(func() { l.keep(first) })
 	return l, nil
 }
 
@@ -136,7 +132,7 @@ func (l *Link) Open(ctx context.Context, req *Request) (*Reply, io.ReadCloser, e
 	case <-l.done:
 		return nil, nil, ErrLinkLost
 	}
-	reply, stream, err := call(ctx, l.requests, req)
+	reply, stream, err := l.request(ctx, req)
 	if err != nil {
 		if stream != nil {
 			stream.Close()
@@ -174,7 +170,11 @@ func (l *Link) ConnectDatagrams(ctx context.Context, addr netip.AddrPort) (*Repl
 }
 
 func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) {
-	reply, stream, err := call(ctx, l.bulk, req)
+	p, err := l.wait(ctx, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	reply, stream, err := call(ctx, p.bulk, req)
 	if err != nil {
 		if stream != nil {
 			stream.Close()
@@ -190,19 +190,15 @@ func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) 
 // there that could be mirrored. notice is called, from another goroutine, for what the agent says about the subscription later: ENOBUFS when a copy
 // was cut.
 func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice func(*Error)) (io.Closer, error) {
-	_, stream, err := call(ctx, l.requests, &Request{Op: OpSubscribe, Port: port, Steal: steal})
+	s := &subscription{link: l, request: Request{Op: OpSubscribe, Port: port, Steal: steal}, notice: notice}
+	p, err := l.wait(ctx, nil)
 	if err != nil {
-		if stream != nil {
-			stream.Close()
-		}
 		return nil, err
 	}
-	go func() { // ends with the stream
-		for reply := new(Reply); ReadHeader(stream, reply) == nil; reply = new(Reply) {
-			notice(&Error{Errno: reply.Errno, Text: reply.Text})
-		}
-	}()
-	return stream, nil
+	if err := s.begin(ctx, p); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // IncomingConn is a connection to a subscribed port of the target, with both ends' addresses as the target sees them. Accept or Refuse must be
@@ -242,6 +238,8 @@ func (l *Link) accept(stream *Stream, req *Request) {
 	stream.SetAddrs(req.Local, req.Remote)
 	select {
 	case l.incoming <- incoming{req, &IncomingConn{stream}}:
+	case <-stream.life().Done(): // the session has ended too
+		stream.Close()
 	case <-l.done:
 		stream.Close()
 	}
@@ -261,12 +259,12 @@ func (l *Link) Goodbye() error {
 	return nil
 }
 
-// Done is closed when the link is lost or closed.
+// Done is closed when the link is lost for good, or closed.
 func (l *Link) Done() <-chan struct{} { return l.done }
 
 // Close ends both sessions and everything on them, and returns when nothing is left.
 func (l *Link) Close() error {
-	err := errors.Join(l.requests.Close(), l.bulk.Close())
+	l.close()
 	l.running.Wait()
-	return err
+	return nil
 }

@@ -33,7 +33,7 @@ func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
 		dialling.Go(func() {
 			conns[i], errs[i] = a.cluster.forward(ctx, a.place.Pod(), a.port)
 			if errs[i] == nil {
-				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(conns[i])
+				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(ctx, conns[i])
 			}
 		})
 	}

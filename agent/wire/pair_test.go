@@ -1,0 +1,203 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+)
+
+// site is an agent that launchers may come back to: each pair of connections is served anew.
+type site struct {
+	t      *testing.T
+	answer func(*Stream, *Request)
+
+	mu      sync.Mutex
+	refuse  error // of Dial
+	current *fakeAgent
+	dials   int
+	news    []string // what Changed was told
+	told    chan struct{}
+}
+
+func (s *site) dial(context.Context) (requests, bulk net.Conn, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dials++
+	if s.refuse != nil {
+		return nil, nil, s.refuse
+	}
+	requests, theirs := net.Pipe()
+	bulk, theirBulk := net.Pipe()
+	a := &fakeAgent{hello: Reply{Hello: &Hello{Version: Version, Name: "cart"}}, answer: s.answer}
+	a.requests, _ = NewSession(theirs, false, false)
+	a.bulk, _ = NewSession(theirBulk, false, true)
+	handle := func(stream *Stream, req *Request) {
+		if req.Op == OpHello {
+			WriteHeader(stream, &a.hello)
+			stream.Close()
+			return
+		}
+		a.answer(stream, req)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { a.requests.Serve(MaxRequests, handle) })
+	serving.Go(func() { a.bulk.Serve(MaxRelays, handle) })
+	s.t.Cleanup(func() { a.die(); serving.Wait() })
+	s.current = a
+	return requests, bulk, nil
+}
+
+func (s *site) changed(up bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case up:
+		s.news = append(s.news, "up")
+	case err == nil:
+		s.news = append(s.news, "down")
+	default:
+		return // again and again
+	}
+	s.told <- struct{}{}
+}
+
+func (s *site) die() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current.die()
+}
+
+func (s *site) set(refuse error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
+}
+
+func lasting(t *testing.T, patience time.Duration, answer func(*Stream, *Request)) (*Link, *site) {
+	t.Helper()
+	s := &site{t: t, answer: answer, told: make(chan struct{}, 16)}
+	requests, bulk, err := s.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := NewLasting(t.Context(), requests, bulk, "session-1", &Redial{Dial: s.dial, Patience: patience, Changed: s.changed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { link.Close() })
+	return link, s
+}
+
+func reply(s *Stream, r *Reply) {
+	WriteHeader(s, r)
+	s.Close()
+}
+
+// A question that the lost link leaves open is answered on the next one, and so are those that come while there is none.
+func TestRedial(t *testing.T) {
+	first := make(chan struct{})
+	var once sync.Once
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+		silent := false
+		once.Do(func() { silent = true; close(first) })
+		if silent {
+			return
+		}
+		reply(stream, &Reply{Name: "answered"})
+	})
+	answers := make(chan error, 3)
+	question := func() {
+		r, err := link.Do(t.Context(), &Request{Op: OpLookup})
+		if err == nil && r.Name != "answered" {
+			err = errors.New("something else was answered")
+		}
+		answers <- err
+	}
+	go question()
+	<-first
+	s.set(errors.New("no network"))
+	s.die()
+	<-s.told // down
+	go question()
+	go question()
+	s.set(nil)
+	for range cap(answers) {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	<-s.told
+	if s.mu.Lock(); len(s.news) != 2 || s.news[1] != "up" || link.Agent().Name != "cart" {
+		t.Errorf("told %q", s.news)
+	}
+	s.mu.Unlock()
+	select {
+	case <-link.Done():
+		t.Error("done")
+	default:
+	}
+}
+
+func TestRedialSubscriptions(t *testing.T) {
+	subscribed := make(chan uint16, 8)
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+		subscribed <- req.Port
+		WriteHeader(stream, &Reply{}) // and stays open
+	})
+	closed, err := link.Subscribe(t.Context(), 80, true, func(*Error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := link.Subscribe(t.Context(), 82, true, func(*Error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	<-subscribed
+	<-subscribed
+	s.die()
+	if port := <-subscribed; port != 82 {
+		t.Errorf("subscribed to %d again", port)
+	}
+	<-s.told
+	<-s.told
+	if len(subscribed) > 0 {
+		t.Errorf("subscribed to %d too", <-subscribed)
+	}
+	kept.Close()
+}
+
+// A link that nobody answers any more is lost when the agent's lease is over.
+func TestRedialGivesUp(t *testing.T) {
+	link, s := lasting(t, 50*time.Millisecond, nil)
+	s.set(errors.New("no network"))
+	s.die()
+	if _, err := link.Do(t.Context(), &Request{Op: OpEnv}); !errors.Is(err, ErrLinkLost) {
+		t.Error(err)
+	}
+	<-link.Done()
+	if _, _, err := link.AcceptIncoming(); !errors.Is(err, ErrLinkLost) {
+		t.Error(err)
+	}
+}
+
+func TestCloseWhileRedialling(t *testing.T) {
+	link, s := lasting(t, time.Hour, nil)
+	s.set(errors.New("no network"))
+	s.die()
+	<-s.told
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := link.Do(ctx, &Request{Op: OpEnv}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	link.Close()
+	<-link.Done()
+	if _, _, err := link.Connect(t.Context(), netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, ErrLinkLost) {
+		t.Error(err)
+	}
+}
