@@ -57,7 +57,7 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
 				Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
 		}
-		link, err = connect(ctx, agent, p.Session)
+		link, err = connect(ctx, p, agent, emit)
 		return agent.Name, err
 	})
 	if err != nil {
@@ -68,15 +68,24 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 	return link, leave, nil
 }
 
-// connect makes the link to a started agent.
-func connect(ctx context.Context, agent *kube.Agent, session string) (*wire.Link, error) {
+// connect makes the link to a started agent, which is made anew when it is lost, for as long as the agent waits.
+func connect(ctx context.Context, p *plan, agent *kube.Agent, emit func(events.Event)) (*wire.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	requests, bulk, err := agent.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	link, err := wire.NewLink(ctx, requests, bulk, session)
+	redial := &wire.Redial{Dial: agent.Dial, Patience: time.Duration(p.Config.Agent.Communication) * time.Second, Changed: func(up bool, err error) {
+		switch {
+		case up:
+			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is there again"})
+		case err == nil:
+			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is lost, and with it what was under way",
+				Hint: fmt.Sprintf("it is tried again for %d seconds, while the program waits; agent.communication_timeout says how long", p.Config.Agent.Communication)})
+		}
+	}}
+	link, err := wire.NewLasting(ctx, requests, bulk, p.Session, redial)
 	if err != nil {
 		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
 	}
