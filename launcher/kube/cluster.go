@@ -69,7 +69,7 @@ func Connect(access Access) (*Cluster, error) {
 	if c.config, err = loader.ClientConfig(); err != nil {
 		if clientcmd.IsEmptyConfig(err) {
 			return nil, errors.New("there is no kubeconfig, so no cluster is known\n" +
-				"hint: set KUBECONFIG, or make ~/.kube/config as your cluster's provider says; `kubectl get pods` must work")
+				"hint: set KUBECONFIG, or make ~/.kube/config as your cluster's provider says; `kubectl get pods` must work. Without a cluster, -t dir:PATH takes a pod directory")
 		}
 		return nil, fmt.Errorf("the kubeconfig cannot be used: %w\nhint: `kubectl get pods` must work", err)
 	}
