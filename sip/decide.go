@@ -68,7 +68,7 @@ func (k Kind) String() string {
 type Verdict struct {
 	Kind    Kind
 	Path    string   // the file to execute (with Copy: to copy), relative where the request or its PATH are; empty with Fails
-	Asked   string   // of Linux, with Copy: what would be executed without one, from the same place: a script, or the same as Path
+	Asked   string   // with Copy: what would be executed without one: a script or the same as Path, from the same place; of macOS the same as Program
 	Words   []string // of Linux: replace argv[0] when not nil: a file of unknown format is given to /bin/sh, and a copy gets the words of its script
 	Argv    []string // all words of the exec; nil on Linux without Trace, where it is the caller's, with Words
 	Chain   []string // every file on the way, absolute: scripts, then Program

@@ -143,7 +143,7 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice, light bool) {
 			v.outside(why + "; " + refused)
 			return
 		}
-		v.Kind, v.Slice, v.Light = Copy, c.Arch.String(), light
+		v.Kind, v.Slice, v.Light, v.Asked = Copy, c.Arch.String(), light, v.Program
 		v.Reason = why + "; a copy of its " + v.Slice + " slice runs"
 		if sys.Arch == "arm64" && c.Arch.CPU == macho.CPUX86_64 {
 			v.Reason += " under Rosetta"

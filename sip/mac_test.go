@@ -106,6 +106,20 @@ func TestSeen(t *testing.T) {
 	}
 }
 
+// TestCopyIsAsAsked: a program finds what belongs to it beside the path that it was executed by (Python its pyvenv.cfg), which may be a symbolic link.
+func TestCopyIsAsAsked(t *testing.T) {
+	e := For(describe(t, small+`files:
+  /venv/bin/python: {link: /opt/python}
+  /venv/bin/tool: {script: "#!/venv/bin/python\n"}
+  /opt/python: {macho: {slices: [arm64], flags: [runtime]}}
+`))
+	for _, path := range []string{"/venv/bin/python", "bin/python", "/venv/bin/tool"} {
+		if v := e.Decide(Request{Path: path, Cwd: "/venv"}); v.Kind != Copy || v.Asked != "/venv/bin/python" {
+			t.Errorf("%s: %v, asked for as %q", path, v.Kind, v.Asked)
+		}
+	}
+}
+
 func TestWithoutProtectionOfTheSystem(t *testing.T) {
 	off := strings.Replace(small, "rosetta: true", "rosetta: true, sip: false", 1)
 	d := describe(t, off+"files:\n  /bin/ls: {restricted: true, macho: {slices: [x86_64, arm64e], platform_byte: 15}}\n  /x: {macho: {slices: [arm64], flags: [restrict]}}\n  /unsigned: {macho: {slices: [arm64], unsigned: true}}\n")
