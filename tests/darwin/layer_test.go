@@ -168,14 +168,14 @@ func (r result) has(t *testing.T, lines ...string) {
 
 func injected(r sip.Request) sip.Verdict { return sip.Verdict{Kind: sip.Inject, Path: r.Path} }
 
-// layerProgram builds one of layer/, with the headers that the layer itself is built with.
-func layerProgram(t *testing.T, name, arch string) string {
+// layerProgram builds one of layer/, with the headers that the layer itself is built with. The flags are the compiler's.
+func layerProgram(t *testing.T, name, arch string, flags ...string) string {
 	t.Helper()
 	need(t)
 	out := filepath.Join(t.TempDir(), name)
-	command(t, "clang-19", "-fuse-ld=lld", "-target", arch+"-apple-macos12.0", "-std=gnu17", "-O1", "-nostdlibinc", "-isystem", "../../layer/include",
+	command(t, "clang-19", append(flags, "-fuse-ld=lld", "-target", arch+"-apple-macos12.0", "-std=gnu17", "-O1", "-nostdlibinc", "-isystem", "../../layer/include",
 		"-I../../layer/testprog", "-fno-stack-protector", "-nostdlib", "-Wall", "-Wextra", "-Werror", "-Wl,-undefined,dynamic_lookup,-fixup_chains,-adhoc_codesign",
-		"-o", out, "layer/"+name+".c", "../../layer/libSystem.tbd")
+		"-o", out, "layer/"+name+".c", "../../layer/libSystem.tbd")...)
 	return out
 }
 
