@@ -80,7 +80,7 @@ func (b *Broker) decidePatiently(from asker, r *sip.Request) sip.Verdict {
 	if err != nil {
 		return v
 	}
-	r.Args = words[min(1, len(words)):]
+	r.Args = append([]string{}, words[min(1, len(words)):]...) // none at all is an answer, too
 	defer from.keepWaiting()()
 	return b.Decide(*r)
 }
