@@ -159,6 +159,8 @@ struct preference { // of posix_spawnattr_setarchpref_np
 };
 // kernel_exec does what execve does for a program's path: it returns a darwin errno, or not at all.
 int kernel_exec(const char *path, char *const argv[], char *const envp[], const struct preference *preference);
+// search_goes_on says whether execvp and posix_spawnp try the next folder of PATH after a darwin errno (Libc gen/FreeBSD/exec.c).
+bool search_goes_on(int fault);
 bool translated(void); // runs x86_64 on Apple silicon
 
 // ---- shims: what stands for the functions and data of the system's libraries
@@ -247,7 +249,7 @@ static inline int fail(int darwin) {
 
 enum { // darwin's numbers, where the shims themselves answer with one
     D_EPERM = 1, D_ENOENT = 2, D_E2BIG = 7, D_ENOEXEC = 8, D_EBADF = 9, D_ENOMEM = 12, D_EACCES = 13, D_ENOTDIR = 20, D_EINVAL = 22, D_ERANGE = 34,
-    D_EAGAIN = 35, D_ENOTSUP = 45, D_EAFNOSUPPORT = 47, D_ENAMETOOLONG = 63, D_EBADEXEC = 85, D_EBADARCH = 86, D_EDEADLK = 11, D_EBUSY = 16, D_ETIMEDOUT = 60,
+    D_EAGAIN = 35, D_ENOTSUP = 45, D_EAFNOSUPPORT = 47, D_ELOOP = 62, D_ENAMETOOLONG = 63, D_EBADEXEC = 85, D_EBADARCH = 86, D_EDEADLK = 11, D_EBUSY = 16, D_ETIMEDOUT = 60,
     D_ESRCH = 3
 };
 

@@ -33,6 +33,10 @@ static int run(const char *path, char *const argv[], char *const envp[]) { retur
 static long d_execve(const char *path, char *const argv[], char *const envp[]) { return run(path, argv, envp); }
 static long d_execv(const char *path, char *const argv[]) { return run(path, argv, environ); }
 
+bool search_goes_on(int fault) {
+    return fault == D_ENOENT || fault == D_ENOTDIR || fault == D_ELOOP || fault == D_ENAMETOOLONG || fault == D_EACCES;
+}
+
 // search tries a name in the folders of a PATH, as execvP does, and hands what is not executable by itself to the shell.
 static int search(const char *name, const char *folders, char *const argv[], char *const envp[]) {
     bool denied = false;
@@ -53,8 +57,7 @@ static int search(const char *name, const char *folders, char *const argv[], cha
             return run("/bin/sh", words, envp);
         }
         if (darwin_errno == D_EACCES) denied = true;
-        else if (darwin_errno != D_ENOENT && darwin_errno != D_ENOTDIR) return -1;
-        if (strchr(name, '/') != NULL) return -1;
+        if (strchr(name, '/') != NULL || !search_goes_on(darwin_errno)) return -1;
     }
     return fail(denied ? D_EACCES : D_ENOENT);
 }

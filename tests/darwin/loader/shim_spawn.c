@@ -186,6 +186,7 @@ static long d_posix_spawn(int *pid, const char *path, struct actions *const *f, 
 }
 
 static long d_posix_spawnp(int *pid, const char *name, struct actions *const *f, struct attributes *const *a, char *const argv[], char *const envp[]) {
+    if (name[0] == 0) return D_ENOENT;
     if (strchr(name, '/') != NULL) return d_posix_spawn(pid, name, f, a, argv, envp);
     const char *folders = getenv("PATH");
     int fault = D_ENOENT;
@@ -202,7 +203,7 @@ static long d_posix_spawnp(int *pid, const char *name, struct actions *const *f,
             for (size_t i = 1; i <= count; i++) words[i + 1] = argv[i];
             return d_posix_spawn(pid, "/bin/sh", f, a, words, envp);
         }
-        if (result != D_ENOENT && result != D_ENOTDIR && result != D_EACCES) return result;
+        if (!search_goes_on(result)) return result;
         if (result == D_EACCES) fault = D_EACCES;
     }
     return fault;
