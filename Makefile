@@ -6,7 +6,9 @@ CC ?= cc
 LAYER_FLAGS = -std=gnu17 -O2 -fPIC -ftls-model=initial-exec -shared -fvisibility=hidden -fno-delete-null-pointer-checks -Wall -Wextra -Werror -Wno-nonnull-compare \
 	-Wl,-z,now,-z,relro,-z,noexecstack,-s
 # Own headers and stubs in place of Apple's, so that every machine builds the same bytes. macOS 12 is what Go needs; a library for it has chained fixups.
+# No exception passes the layer and Apple's debuggers follow frame pointers, so tables for unwinding would only be read from disk.
 DARWIN_FLAGS = -std=gnu17 -Os -nostdlibinc -isystem layer/include -DMIRRORD_LAYER -fvisibility=hidden -fno-stack-protector -fno-delete-null-pointer-checks \
+	-fno-unwind-tables -fno-asynchronous-unwind-tables \
 	-Wall -Wextra -Werror -dynamiclib -nostdlib -Wl,-install_name,@rpath/libmirrord.dylib,-fixup_chains,-x,-no_data_const
 LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
 FUZZTIME ?= 20s
