@@ -12,45 +12,68 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // ErrNotBuilt says that the launcher was built without its layer (`go build` alone does that).
 var ErrNotBuilt = errors.New("this mirrord was built without its layer library")
 
 // Library returns the bytes of the library for this system, or ErrNotBuilt.
-func Library() ([]byte, error) {
-	data, err := lib.ReadFile("lib/" + fileName)
+func Library() ([]byte, error) { return read(lib, fileName) }
+
+func read(lib fs.FS, name string) ([]byte, error) {
+	data, err := fs.ReadFile(lib, "lib/"+name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotBuilt
 	}
 	return data, err
 }
 
-// Extract makes sure that the library is at <folder>/<hash of its content>/<file name> and returns that path. The folder is created with mode
-// 0700, or 0755 for root, whose children may drop their user and must still be able to load it (ld.so also refuses what root does not
-// own). What is there already is used only if its content is right, so a damaged or planted file is replaced.
-func Extract(folder string) (string, error) {
-	data, err := Library()
-	if err != nil {
-		return "", err
+// Variant is where a variant of the library at path lies, as Extract puts it there; "" is the library itself. The layer knows that rule, too
+// (src/exec_darwin.c).
+func Variant(path, name string) string {
+	if name == "" {
+		return path
+	}
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-" + name + ext
+}
+
+// Extract makes sure that the library is at <folder>/<hash of the content>/<file name>, with its variants beside it, and returns that path. The
+// folder is created with mode 0700, or 0755 for root, whose children may drop their user and must still be able to load it (ld.so also refuses
+// what root does not own). What is there already is used only if its content is right, so a damaged or planted file is replaced.
+func Extract(folder string) (string, error) { return extract(lib, fileName, variants, folder) }
+
+func extract(lib fs.FS, fileName string, variants []string, folder string) (string, error) {
+	sum := sha256.New()
+	files := map[string][]byte{}
+	for _, variant := range append([]string{""}, variants...) {
+		name := Variant(fileName, variant)
+		data, err := read(lib, name)
+		if err != nil {
+			return "", err
+		}
+		sum.Write(data)
+		files[name] = data
 	}
 	folderMode, fileMode := fs.FileMode(0o700), fs.FileMode(0o500)
 	if os.Geteuid() == 0 {
 		folderMode, fileMode = 0o755, 0o555
 	}
-	sum := sha256.Sum256(data)
-	place := filepath.Join(folder, hex.EncodeToString(sum[:8]))
+	place := filepath.Join(folder, hex.EncodeToString(sum.Sum(nil)[:8]))
 	if err := os.MkdirAll(place, folderMode); err != nil {
 		return "", fmt.Errorf("cannot make the folder for the layer library: %w", err)
 	}
-	path := filepath.Join(place, fileName)
-	if isThere(path, data, fileMode) {
-		return path, nil
+	for name, data := range files {
+		path := filepath.Join(place, name)
+		if isThere(path, data, fileMode) {
+			continue
+		}
+		if err := replace(path, data, fileMode); err != nil {
+			return "", fmt.Errorf("cannot write the layer library: %w", err)
+		}
 	}
-	if err := replace(path, data, fileMode); err != nil {
-		return "", fmt.Errorf("cannot write the layer library: %w", err)
-	}
-	return path, nil
+	return filepath.Join(place, fileName), nil
 }
 
 func isThere(path string, data []byte, mode fs.FileMode) bool {

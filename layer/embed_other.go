@@ -7,7 +7,10 @@ import "embed"
 // fileName is the library as the dynamic linker of this system wants it named.
 const fileName = "libmirrord.dylib"
 
-// lib holds the built library; without one, only what says so.
+// variants are for programs that load no plain library (sip.VariantARM64e).
+var variants = []string{"arm64e"}
+
+// lib holds the built libraries; without them, only what says so.
 //
-//go:embed lib/libmirrord.dylib*
+//go:embed lib/libmirrord.dylib* lib/libmirrord-*.dylib*
 var lib embed.FS
