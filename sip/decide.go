@@ -64,6 +64,10 @@ func (k Kind) String() string {
 	return "fails"
 }
 
+// VariantARM64e is the variant of the layer for programs of macOS with pointer authentication: dyld ends them when it is to load a library without
+// (dyld mach_o/GradedArchitectures.cpp). No other program should get it, though native ones would load it.
+const VariantARM64e = "arm64e"
+
 // Verdict answers a Request.
 type Verdict struct {
 	Kind    Kind
@@ -75,6 +79,7 @@ type Verdict struct {
 	Program string   // the last of Chain: the program that really runs
 	Slice   string   // with Copy: the architecture; empty is the whole file
 	Light   bool     // with Copy: only the hooks that follow programs, as in ExecOnly
+	Variant string   // with Inject and ExecOnly: VariantARM64e, or empty for the layer's plain library
 	Skipped bool     // Outside only because the user's lists say so: nothing keeps the layer out of it
 	Reason  string   // why the verdict is what it is, for people; empty where nothing stands in the way
 	Notes   []string // what else the user should know of this program

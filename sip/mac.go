@@ -164,13 +164,13 @@ func (sys System) strategy(v *Verdict, f *file, s *Slice, light bool) {
 		case uncertain:
 			v.Reason = "signed as a part of the system, but not guarded"
 			v.Notes = append(v.Notes, "not certain: it is known to be injected when it has reported, and a warning says so if it does not")
-			if s.Arch.Base() == macho.ARM64e.Base() {
-				v.Notes = append(v.Notes, "it gets the layer's arm64e variant")
-			}
 		case s.Flags&FlagRuntime != 0:
 			v.Reason = "hardened, and entitled to be given libraries"
 		default:
 			v.Reason = "nothing protects it"
+		}
+		if s.Arch.Preview() { // with any other version of the ABI its keys are off, and it loads the plain library
+			v.Variant = VariantARM64e
 		}
 	}
 	if light {

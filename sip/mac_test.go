@@ -66,6 +66,35 @@ func TestMacRules(t *testing.T) {
 	}
 }
 
+// TestVariant: the version of the ABI of the slice that runs decides which library goes into a program. A copy has none of arm64e.
+func TestVariant(t *testing.T) {
+	off := strings.Replace(small, "rosetta: true", "rosetta: true, sip: false", 1)
+	below := strings.Replace(small, "rosetta: true", "rosetta: true, affinity: x86_64", 1)
+	for _, tt := range []struct {
+		name, mac, file string
+		kind            Kind
+		variant         string
+	}{
+		{"of the system, not guarded", small, "macho: {slices: [x86_64, arm64e], platform_byte: 15}", Inject, VariantARM64e},
+		{"of before versions", small, "macho: {slices: [arm64e.old], platform_byte: 15}", Inject, VariantARM64e},
+		{"with its keys off", small, "macho: {slices: [arm64e.v1]}", Inject, ""},
+		{"without pointer authentication", small, "macho: {slices: [arm64], platform_byte: 15}", Inject, ""},
+		{"translated", below, "macho: {slices: [x86_64, arm64e], platform_byte: 15}", Inject, ""},
+		{"guarded", small, "restricted: true, macho: {slices: [x86_64, arm64e], platform_byte: 15}", Copy, ""},
+		{"not guarded any more", off, "restricted: true, macho: {slices: [x86_64, arm64e], platform_byte: 15}", Inject, VariantARM64e},
+		{"killed at its start", small, "macho: {slices: [arm64e]}", Outside, ""},
+	} {
+		v := For(describe(t, tt.mac+"files:\n  /opt/x: {"+tt.file+"}\n")).Decide(Request{Path: "/opt/x", Cwd: "/"})
+		if v.Kind != tt.kind || v.Variant != tt.variant {
+			t.Errorf("%s: %v, variant %q: %s", tt.name, v.Kind, v.Variant, v.Reason)
+		}
+	}
+	d := describe(t, small+"files:\n  /opt/git: {macho: {slices: [arm64e], platform_byte: 15}}\n")
+	if v := For(d).Decide(Request{Path: "/opt/git", Cwd: "/"}); v.Kind != ExecOnly || v.Variant != VariantARM64e {
+		t.Errorf("a build tool: %v, variant %q", v.Kind, v.Variant)
+	}
+}
+
 // TestAffinity: what runs below a translated program is the Intel slice, so it is the one that counts.
 func TestAffinity(t *testing.T) {
 	file := "files:\n  /x: {macho: {slices: [{arch: x86_64, flags: [restrict]}, arm64]}}\n"

@@ -155,7 +155,10 @@ func execReply(r *sip.Request, v sip.Verdict) *frame.ExecReply {
 		return reply
 	}
 	if v.Light || v.Kind == sip.ExecOnly {
-		reply.Flags = frame.ExecLight
+		reply.Flags |= frame.ExecLight
+	}
+	if v.Variant == sip.VariantARM64e {
+		reply.Flags |= frame.ExecARM64e
 	}
 	if v.Path != r.Path {
 		reply.Path = v.Path

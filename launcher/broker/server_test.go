@@ -226,6 +226,7 @@ func TestExec(t *testing.T) {
 		"node":    {Kind: sip.Inject, Path: "/usr/bin/node"},
 		"/bin/go": {Kind: sip.Outside, Path: "/bin/go", Reason: "a Go program"},
 		"/no":     {Kind: sip.Fails},
+		"/signed": {Kind: sip.Inject, Path: "/signed", Variant: sip.VariantARM64e},
 		"script":  {Kind: sip.Inject, Path: "/bin/sh", Words: []string{"/bin/sh", "/x/script"}},
 		"copied": {Kind: sip.Copy, Path: "/cache/ruby", Words: []string{"/bin/ruby", "-w", "./copied"}, Light: true, Chain: []string{"/w/copied", "/bin/ruby"},
 			Edits: []sip.Edit{{Name: "A", Value: "b=c"}}},
@@ -236,7 +237,7 @@ func TestExec(t *testing.T) {
 	})
 	for path, want := range map[string]frame.ExecReply{
 		"node": {Verdict: uint8(sip.Inject), Path: "/usr/bin/node"}, "/bin/go": {Verdict: uint8(sip.Outside)},
-		"/no": {Verdict: uint8(sip.Fails)}, "script": {Verdict: uint8(sip.Inject), Path: "/bin/sh", Skip: 1, Words: []string{"/bin/sh", "/x/script"}},
+		"/no": {Verdict: uint8(sip.Fails)}, "/signed": {Verdict: uint8(sip.Inject), Flags: frame.ExecARM64e}, "script": {Verdict: uint8(sip.Inject), Path: "/bin/sh", Skip: 1, Words: []string{"/bin/sh", "/x/script"}},
 		"copied": {Verdict: uint8(sip.Copy), Flags: frame.ExecLight, Path: "/cache/ruby", Skip: 1, Words: []string{"/bin/ruby", "-w", "./copied"}, Edits: []string{"A=b=c"}},
 	} {
 		var reply frame.ExecReply
@@ -252,7 +253,7 @@ func TestExec(t *testing.T) {
 			t.Errorf("asked (-want +got)\n%s", diff)
 		}
 	}
-	if n, out := len(s.emitted(events.ProcessExec)), s.emitted(events.ProcessOutside); n != 5 || len(out) != 1 ||
+	if n, out := len(s.emitted(events.ProcessExec)), s.emitted(events.ProcessOutside); n != 6 || len(out) != 1 ||
 		out[0].Path != "/bin/go" || out[0].Reason != "a Go program" || out[0].PID != os.Getpid() {
 		t.Errorf("%d execs, outside %+v", n, out)
 	}

@@ -50,6 +50,8 @@ type editLine struct {
 	Name   string `json:"name"`
 	Value  string `json:"value,omitempty"`
 	Effect string `json:"effect"` // "set"; "layer first" and "layer removed" of a list of libraries
+
+	Variant string `json:"variant,omitempty"` // with "layer first": "arm64e" when it is not the layer's plain library
 }
 
 func newSIPExplain(ending *run.Ending) *cobra.Command {
@@ -142,9 +144,9 @@ func explanationOf(sys sip.System, v sip.Verdict) *explanation {
 	if v.Kind == sip.Outside {
 		effect = "layer removed"
 	}
-	x.Environment = append(x.Environment, editLine{Name: libraries, Effect: effect})
+	x.Environment = append(x.Environment, editLine{Name: libraries, Effect: effect, Variant: v.Variant})
 	for _, e := range v.Edits {
-		x.Environment = append(x.Environment, editLine{e.Name, e.Value, "set"})
+		x.Environment = append(x.Environment, editLine{Name: e.Name, Value: e.Value, Effect: "set"})
 	}
 	if v.Next != nil {
 		x.Then = explanationOf(sys, *v.Next)
@@ -225,6 +227,9 @@ func (x *explanation) printHops(w io.Writer) {
 		switch e.Effect {
 		case "layer first":
 			line = e.Name + " begins with the layer"
+			if e.Variant != "" {
+				line += ", its " + e.Variant + " variant"
+			}
 		case "layer removed":
 			line = e.Name + " without the layer"
 		}

@@ -117,7 +117,7 @@ func TestExplainJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got bytes.Buffer
-	for _, command := range []string{"npm start", "/Users/ann/.nvm/bin/npm start", "python3", "./windows.sh"} {
+	for _, command := range []string{"npm start", "/Users/ann/.nvm/bin/npm start", "python3", "git status", "./windows.sh"} {
 		if err := printJSON(&got, explain(sip.For(host), strings.Fields(command))); err != nil {
 			t.Fatal(err)
 		}

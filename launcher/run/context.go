@@ -253,13 +253,9 @@ func compileRules(p *plan, agent wire.Hello, env []string, library string, progr
 	return rules.Compile(in)
 }
 
-// inject adds what the layer needs. Its library comes first, so that its functions are found before those of the user's own libraries.
+// inject adds what the layer needs.
 func inject(env []string, library, socket string) []string {
-	if own := lookup(env, preload); own != "" {
-		library += ":" + own
-	}
-	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, preload+"=") })
-	return append(env, preload+"="+library, EnvBroker+"="+socket)
+	return append(withLibrary(env, library), EnvBroker+"="+socket)
 }
 
 // different tells the variables in which env differs from local, other than by leaving some out.

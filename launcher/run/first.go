@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"mirrord/layer"
 	"mirrord/sip"
 )
 
@@ -22,10 +23,22 @@ func firstExec(command, env []string, library string, v sip.Verdict) (argv, envp
 	if v.Light || v.Kind == sip.ExecOnly {
 		envp = edited(envp, []sip.Edit{{Name: envLight, Value: "1"}})
 	}
-	if v.Kind == sip.Outside && !v.Skipped && strictLoader {
+	switch {
+	case v.Kind == sip.Outside && !v.Skipped && strictLoader:
 		envp = withoutLibrary(envp, library)
+	case v.Variant != "":
+		envp = withLibrary(withoutLibrary(envp, library), layer.Variant(library, v.Variant))
 	}
 	return argv, envp
+}
+
+// withLibrary puts the layer first, so that its functions are found before those of the user's own libraries.
+func withLibrary(env []string, library string) []string {
+	if own := lookup(env, preload); own != "" {
+		library += ":" + own
+	}
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, preload+"=") })
+	return append(env, preload+"="+library)
 }
 
 // withoutLibrary takes the layer out of the list of libraries; the user's own stay.

@@ -21,6 +21,7 @@ func TestFirstExec(t *testing.T) {
 		"edits":            {sip.Verdict{Kind: sip.Copy, Edits: []sip.Edit{{Name: "SDKROOT", Value: "/sdk"}}}, command, append(env[:2:2], "SDKROOT=/sdk")},
 		"a build tool":     {sip.Verdict{Kind: sip.ExecOnly}, command, append(env[:2:2], envLight+"=1")},
 		"a copy of one":    {sip.Verdict{Kind: sip.Copy, Light: true}, command, append(env[:2:2], envLight+"=1")},
+		"of arm64e":        {sip.Verdict{Kind: sip.Inject, Variant: sip.VariantARM64e}, command, []string{"A=b", preload + "=/l/layer-arm64e:/own"}},
 		"outside, if lazy": {sip.Verdict{Kind: sip.Outside}, command, map[bool][]string{false: env, true: {"A=b", preload + "=/own"}}[strictLoader]},
 	} {
 		argv, got := firstExec(command, env, "/l/layer", tt.verdict)

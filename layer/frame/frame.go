@@ -89,8 +89,11 @@ const (
 	ExecAsk    uint8 = 2 // the asker waits for the reply, and does what it says
 )
 
-// ExecLight in ExecReply.Flags: the layer in the program is to follow its children only.
-const ExecLight uint8 = 1
+// Bits of ExecReply.Flags.
+const (
+	ExecLight  uint8 = 1 // the layer in the program is to follow its children only
+	ExecARM64e uint8 = 2 // of macOS: the program loads the layer's arm64e variant, and no other
+)
 
 // Status values of a Lookup or Reverse reply.
 const (

@@ -83,7 +83,7 @@ var golden = []struct {
 		Namelen: 255, Flags: 1024,
 	}},
 	{"exec.reply", Exec, false, 0, StatusOK, &ExecReply{
-		Verdict: 4, Path: "/usr/bin/env", Skip: 2, Words: []string{"env"}, Edits: []string{"SET=by the broker", "GONE", "REPLACED="},
+		Verdict: 4, Flags: ExecARM64e, Path: "/usr/bin/env", Skip: 2, Words: []string{"env"}, Edits: []string{"SET=by the broker", "GONE", "REPLACED="},
 	}},
 	{"datagram.request", Datagram, true, 0, 0, &DatagramRequest{Addr: addr("10.96.0.9:8125")}},
 }

@@ -110,19 +110,33 @@ static int is_edited(const struct answer *a, const char *entry) {
     return 0;
 }
 
-// inserted writes the value of DYLD_INSERT_LIBRARIES: the caller's, with our library first or without it. NULL when nothing is left.
-static char *inserted(struct room *r, const char *list, int with_ours) {
+// The layer is there twice, side by side: a program with pointer authentication loads no library without (dyld mach_o/GradedArchitectures.cpp), and every
+// native one would prefer the library with it. session.library is the plain one once the constructor has been here.
+static const char arm64e_name[] = "-arm64e.dylib";
+static char arm64e_library[PATH_MAX];
+
+static void note_libraries(void) {
+    enum { TAIL = sizeof ".dylib" - 1, NAME = sizeof arm64e_name - 1 };
+    size_t n = strlen(session.library);
+    if (n < NAME || n + NAME >= PATH_MAX) return;
+    if (strcmp(session.library + n - NAME, arm64e_name) == 0) strcpy(session.library + (n -= NAME - TAIL) - TAIL, ".dylib");
+    strcpy(strcpy(arm64e_library, session.library) + n - TAIL, arm64e_name);
+}
+
+static int is_element(const char *path, const char *list, size_t n) { return strncmp(path, list, n) == 0 && path[n] == 0; }
+
+// inserted writes the value of DYLD_INSERT_LIBRARIES: the caller's, with the library of ours first or, when it is NULL, none. NULL when nothing is left.
+static char *inserted(struct room *r, const char *list, const char *ours) {
     char *start = r->at;
-    size_t own = strlen(session.library);
     memcpy(r->at, insert_name, sizeof insert_name - 1);
     char *first = r->at += sizeof insert_name - 1;
-    if (with_ours) {
-        memcpy(r->at, session.library, own);
-        r->at += own;
+    if (ours != NULL) {
+        memcpy(r->at, ours, strlen(ours));
+        r->at += strlen(ours);
     }
     while (list != NULL && *list != 0) {
         size_t n = strcspn(list, ":");
-        if (n > 0 && (n != own || memcmp(list, session.library, n) != 0)) {
+        if (n > 0 && !is_element(session.library, list, n) && !is_element(arm64e_library, list, n)) {
             if (r->at > first) *r->at++ = ':';
             memcpy(r->at, list, n);
             r->at += n;
@@ -134,12 +148,12 @@ static char *inserted(struct room *r, const char *list, int with_ours) {
 }
 
 // environment writes the caller's with our variables put back and the answer's edits.
-static char **environment(struct room *r, char **out, const struct program *p, const struct answer *a, int with_ours) {
+static char **environment(struct room *r, char **out, const struct program *p, const struct answer *a, const char *library) {
     static const char *const ours[] = {insert_name, broker_name, cwd_name, copy_name, light_name};
     char *const *envp = p->envp;
     char **start = out, *entry;
     uint16_t n;
-    if ((entry = inserted(r, variable(envp, insert_name), with_ours)) != NULL) *out++ = entry;
+    if ((entry = inserted(r, variable(envp, insert_name), library)) != NULL) *out++ = entry;
     for (size_t i = 0; envp != NULL && envp[i] != NULL; i++) {
         int dropped = is_edited(a, envp[i]);
         for (size_t j = 0; j < sizeof ours / sizeof *ours; j++) dropped |= value_of(envp[i], ours[j]) != NULL;
@@ -177,7 +191,8 @@ static void prepare(struct program *p) {
     struct frame f = exec_frame(p->memory, (uint32_t)frame, p);
     if (ask_exec(&f, p->argv) != STATUS_OK || !read_answer_of(&f, &a)) a = (struct answer){0};
     // A library that cannot be loaded ends a program before main.
-    int with_ours = a.verdict != VERDICT_OUTSIDE && ORIGINAL(access)(session.library, R_OK) == 0;
+    const char *library = a.flags & EXEC_ARM64E ? arm64e_library : session.library;
+    if (a.verdict == VERDICT_OUTSIDE || ORIGINAL(access)(library, R_OK) != 0) library = NULL;
     char **out = (char **)(p->memory + frame);
     struct room r = {(char *)p->memory + frame + pointers};
     if (a.path_length > 0) {
@@ -195,7 +210,7 @@ static void prepare(struct program *p) {
         *out++ = NULL;
         p->argv = argv;
     }
-    p->envp = environment(&r, out, p, &a, with_ours);
+    p->envp = environment(&r, out, p, &a, library);
 }
 
 static void drop_program(const struct program *p) {

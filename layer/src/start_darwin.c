@@ -28,6 +28,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     prepare_native();
     enter();
     int saved = errno;
-    if (session.active) adopt_spelling(variable(envp, insert_name));
+    if (session.active) {
+        adopt_spelling(variable(envp, insert_name));
+        note_libraries();
+    }
     errno = saved;
 }

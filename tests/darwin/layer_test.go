@@ -290,6 +290,39 @@ func TestLayerLight(t *testing.T) {
 	run(t, x86, s.env, parent, "again", parent, "execve", child).has(t, "hello from the pod")
 }
 
+// Programs with pointer authentication end where the plain library is to be loaded. They get the variant, and what they execute gets the plain one again.
+func TestLayerVariant(t *testing.T) {
+	t.Parallel()
+	apple := signing{notAdhoc: true, cms: true, platform: 15, identifier: "com.apple.test"}
+	plain, parent := layerProgram(t, "show", "arm64"), layerProgram(t, "children", "arm64")
+	child := write(t, filepath.Join(t.TempDir(), "show"), as(t, read(t, plain), arm64e, apple))
+	signed := write(t, filepath.Join(t.TempDir(), "children"), as(t, read(t, parent), arm64e, apple))
+	mac := fmt.Sprintf("mac: {os: \"15.5\", arch: arm64}\nfiles:\n  %s: {file: %s}\n  %s: {file: %s}\n", child, child, plain, plain)
+	host, err := sip.ReadHost(write(t, filepath.Join(t.TempDir(), "mac.yaml"), []byte(mac)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var verdict sip.Verdict
+	s := newSession(t, func(r sip.Request) sip.Verdict {
+		r.Env = nil
+		verdict = sip.For(host).Decide(r)
+		return verdict
+	})
+	variant := strings.TrimSuffix(dylib(t), ".dylib") + "-arm64e.dylib"
+	run(t, arm, s.env, child).says(t, "have 'x86_64,arm64', need 'arm64e'", 134)
+	run(t, arm, append(s.env, "DYLD_INSERT_LIBRARIES="+variant), child).has(t, "hello from the pod")
+	for _, how := range []string{"execve", "posix_spawn", "keep"} {
+		for _, test := range []struct{ parent, own, child, library string }{
+			{parent, dylib(t), child, variant}, {signed, variant, child, variant}, {signed, variant, plain, dylib(t)}, {parent, dylib(t), plain, dylib(t)},
+		} {
+			r := run(t, arm, append(s.env, "DYLD_INSERT_LIBRARIES="+test.own), test.parent, how, test.child)
+			if r.has(t, "hello from the pod", "env DYLD_INSERT_LIBRARIES="+test.library); r.code != 0 {
+				t.Errorf("%s of %s by %s: %+v", how, test.child, test.parent, verdict)
+			}
+		}
+	}
+}
+
 // An x86_64 copy on Apple silicon answers as the native program would, and what it starts runs natively where it can.
 func TestLayerTranslatedCopy(t *testing.T) {
 	t.Parallel()
