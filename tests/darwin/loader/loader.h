@@ -249,8 +249,8 @@ static inline int fail(int darwin) {
 
 enum { // darwin's numbers, where the shims themselves answer with one
     D_EPERM = 1, D_ENOENT = 2, D_E2BIG = 7, D_ENOEXEC = 8, D_EBADF = 9, D_ENOMEM = 12, D_EACCES = 13, D_ENOTDIR = 20, D_EINVAL = 22, D_ERANGE = 34,
-    D_EAGAIN = 35, D_ENOTSUP = 45, D_EAFNOSUPPORT = 47, D_ELOOP = 62, D_ENAMETOOLONG = 63, D_EBADEXEC = 85, D_EBADARCH = 86, D_EDEADLK = 11, D_EBUSY = 16, D_ETIMEDOUT = 60,
-    D_ESRCH = 3
+    D_EAGAIN = 35, D_ENOTSUP = 45, D_EAFNOSUPPORT = 47, D_ELOOP = 62, D_ENAMETOOLONG = 63, D_EBADEXEC = 85, D_EBADARCH = 86, D_EDEADLK = 11, D_EBUSY = 16,
+    D_ETIMEDOUT = 60, D_ESRCH = 3
 };
 
 // Both end the process with 134: die in dyld's words, unmodelled where the model itself is at its end.
