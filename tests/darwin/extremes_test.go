@@ -92,3 +92,22 @@ func TestLayerClosedDescriptors(t *testing.T) {
 		run(t, options, newSession(t, injected).env, layerProgram(t, "extremes", arch), "closed").want(t, "ok\n", 0)
 	})
 }
+
+// Threads are in the hooks at every moment of a fork, and the child uses them. MIRRORD_TEST_FORKS is how often; under qemu it is a hundredth of that, at least ten times.
+func TestLayerForks(t *testing.T) {
+	t.Parallel()
+	forks := 200
+	if text := os.Getenv("MIRRORD_TEST_FORKS"); text != "" {
+		var err error
+		if forks, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forEachArch(t, func(t *testing.T, arch string, options []string) {
+		n := forks
+		if arch == "arm64" {
+			n = max(n/100, 10)
+		}
+		run(t, append(options, "--forked=inserted"), newSession(t, injected).env, layerProgram(t, "forks", arch), strconv.Itoa(n)).want(t, "ok\n", 0)
+	})
+}
