@@ -4,6 +4,7 @@
 
 #include <copyfile.h>
 #include <dlfcn.h>
+#include <dnsinfo.h>
 #include <fts.h>
 #include <ftw.h>
 #include <glob.h>

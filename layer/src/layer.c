@@ -44,6 +44,8 @@
 #include "datagrams.c"
 
 #if defined(__APPLE__)
+#include "nameservers_darwin.c"
+
 #include "copies_darwin.c"
 
 #include "identity_darwin.c"

@@ -85,6 +85,10 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "etc/resolv.conf"), []byte("# of the cluster\nsearch none\nnameserver 10.96.0.10\nnameserver nonsense\n\nnameserver fd00::10\nsearch shop.svc\tsvc \noptions ndots:5\n"))
 	if err := os.Symlink("data/motd", filepath.Join(root, "srv/link")); err != nil {
 		t.Fatal(err)
 	}

@@ -193,8 +193,38 @@ static const char *d_group_from_gid(gid_t gid, int no_name) {
     return no_name ? NULL : (snprintf(number, sizeof number, "%u", gid), number);
 }
 
+// ---- the list of name servers (configd dnsinfo/dnsinfo.h); this one has a single server
+
+struct dns_resolver {
+    const char *domain;
+    int32_t servers_n;
+    const void **servers;
+    uint32_t rest[24];
+} __attribute__((packed, aligned(4)));
+struct dns_list {
+    int32_t resolvers_n;
+    const struct dns_resolver **resolvers;
+    uint32_t rest[14];
+} __attribute__((packed, aligned(4)));
+
+static struct dns_list dns_list;
+
+static const struct dns_list *d_dns_configuration_copy(void) {
+    static const unsigned char server[16] = {16, 2, 0, 0, 192, 0, 2, 53};
+    static const void *servers[] = {server};
+    static struct dns_resolver resolver;
+    static const struct dns_resolver *resolvers[] = {&resolver};
+    resolver = (struct dns_resolver){.servers_n = 1, .servers = servers};
+    dns_list = (struct dns_list){.resolvers_n = 1, .resolvers = resolvers};
+    return &dns_list;
+}
+static void d_dns_configuration_free(const struct dns_list *list) {
+    if (list != &dns_list) abort();
+}
+
 const struct shim name_shims[] = {
     OWN(getaddrinfo), OWN(freeaddrinfo), OWN(gai_strerror), OWN(getnameinfo), OWN(gethostbyname), OWN(gethostbyname2), OWN(gethostbyaddr), OWN(freehostent),
+    OWN(dns_configuration_copy), OWN(dns_configuration_free),
     VARIABLE("h_errno", host_error), OWN_PLAIN(inet_pton), OWN_PLAIN(inet_ntop), SAME_PLAIN(inet_addr), SAME_PLAIN(inet_aton), SAME(inet_ntoa),
     OWN_PLAIN(gethostname), OWN(getifaddrs), OWN(freeifaddrs), SAME(if_nametoindex), SAME(if_indextoname), OWN(getpwuid), OWN(getpwnam), OWN(getpwuid_r),
     OWN(user_from_uid), OWN(group_from_gid), SAME(getgrgid), SAME(getgrnam), SAME(getservbyname), SAME(getservbyport), SAME(getprotobyname), END

@@ -2,6 +2,7 @@
 //
 // Sockets that are to leave this machine are bound to loopback, from where the system itself lets nothing leave: without the hook that is an error at once.
 #include <arpa/inet.h>
+#include <dnsinfo.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -54,6 +55,20 @@ STEP(gethostbyname2) { host(gethostbyname2("inventory", AF_INET)); }
 STEP(gethostbyaddr) {
     struct sockaddr_in at = address("10.96.0.7", 0);
     host(gethostbyaddr(&at.sin_addr, sizeof at.sin_addr, AF_INET));
+}
+STEP(dns_configuration_copy) {
+    dns_config_t *list = dns_configuration_copy();
+    dns_resolver_t *resolver = list->resolver[0];
+    char ip[2][INET6_ADDRSTRLEN] = {""}, search[64] = "";
+    inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)resolver->nameserver[0])->sin_addr, ip[0], sizeof ip[0]);
+    if (resolver->n_nameserver > 1) inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)resolver->nameserver[1])->sin6_addr, ip[1], sizeof ip[1]);
+    for (int i = 0; i < resolver->n_search; i++) strcat(strcat(search, " "), resolver->search[i]);
+    say("%d: %s %s, search%s", list->n_resolver * resolver->n_nameserver, ip[0], ip[1], search);
+    dns_configuration_free(list);
+}
+STEP(dns_configuration_free) { // the original ends a program that gives it what is not its own
+    dns_configuration_free(dns_configuration_copy());
+    result(0);
 }
 STEP(gethostname) {
     char name[256] = "";
