@@ -12,5 +12,5 @@ var variants = []string{"arm64e"}
 
 // lib holds the built libraries; without them, only what says so.
 //
-//go:embed lib/libmirrord.dylib* lib/libmirrord-*.dylib*
+//go:embed lib/libmirrord*.dylib*
 var lib embed.FS
