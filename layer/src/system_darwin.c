@@ -43,8 +43,10 @@ int names_own_program(const char *path) {
 }
 
 const char *own_program(char path[PATH_MAX]) {
-    uint32_t size = PATH_MAX;
-    if (ORIGINAL(_NSGetExecutablePath)(path, &size) != 0) path[0] = 0;
+    static char own[PATH_MAX]; // set by the constructor's hello: that of a forked child may make plain system calls only
+    uint32_t size = sizeof own;
+    if (own[0] == 0 && ORIGINAL(_NSGetExecutablePath)(own, &size) != 0) own[0] = 0;
+    strcpy(path, own);
     char **argv = *_NSGetArgv();
     return argv != NULL ? argv[0] : NULL;
 }

@@ -106,11 +106,14 @@ func TestLayerBadAnswers(t *testing.T) {
 		s := newSession(t, func(sip.Request) sip.Verdict {
 			return sip.Verdict{Kind: sip.Copy, Path: other, Argv: []string{"other", "x"}, Edits: []sip.Edit{{Name: "A", Value: "2"}}}
 		})
-		var full []byte // what the broker says of every exec
+		var mu sync.Mutex
+		var full []byte // what the broker says of every exec; guarded by mu
 		exec := func(name, first string, answer func(c *net.UnixConn, reply []byte)) {
 			t.Helper()
 			variable := between(t, s, func(c *net.UnixConn, reply []byte) {
+				mu.Lock()
 				full = reply
+				mu.Unlock()
 				answer(c, reply)
 			})
 			for _, how := range []string{"execve", "posix_spawn"} {
@@ -128,7 +131,10 @@ func TestLayerBadAnswers(t *testing.T) {
 
 		exec("the answer", "other", func(c *net.UnixConn, reply []byte) { c.Write(reply) })
 		step := map[string]int{"x86_64": 1, "arm64": 16}[arch] // qemu takes its time
-		for n := 0; n < len(full)-frame.HeaderSize; n += step {
+		mu.Lock()
+		whole := full
+		mu.Unlock()
+		for n := 0; n < len(whole)-frame.HeaderSize; n += step {
 			exec(fmt.Sprintf("%d bytes of it", n), "show", func(c *net.UnixConn, reply []byte) { say(c, reply[frame.HeaderSize:][:n]) })
 		}
 		exec("nothing", "show", func(*net.UnixConn, []byte) {})

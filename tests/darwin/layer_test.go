@@ -2,6 +2,7 @@ package darwin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"mirrord/agent/serve"
@@ -60,20 +62,23 @@ func dylib(t *testing.T) string {
 }
 
 // newSession serves a pod with these files until the test ends; decide says what becomes of what its programs execute.
-func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
+func freePort(t *testing.T) string {
 	t.Helper()
-	library := dylib(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{port: free.Addr().String(), listens: make(chan struct{})}
-	free.Close()
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
+	t.Helper()
+	library := dylib(t)
+	s := &session{listens: make(chan struct{})}
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "the service") }))
 	t.Cleanup(service.Close)
 	pod, temp := t.TempDir(), t.TempDir()
-	write(t, filepath.Join(pod, "pod.yaml"), fmt.Appendf(nil, "name: cart-7d9f\nhosts: {inventory: 10.96.0.7}\nroutes: {\"10.96.0.7:80\": %q, \"udp://10.96.0.7:8125\": %q}\nports: {8080: {listen: %q}}\n",
-		strings.TrimPrefix(service.URL, "http://"), echo(t), s.port))
 	root := filepath.Join(pod, "rootfs")
 	for name, text := range map[string]string{"motd": "hello from the pod\n", "a.txt": "a\n", "b.txt": "b\n", "c.log": "c\n", "empty": "", "sub/deep": "deep\n"} {
 		path := filepath.Join(root, "srv/data", name)
@@ -93,14 +98,26 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 		t.Fatal(err)
 	}
 
-	d, err := target.OpenDir(pod)
-	if err != nil {
-		t.Fatal(err)
-	}
+	describe := "name: cart-7d9f\nhosts: {inventory: 10.96.0.7}\nroutes: {\"10.96.0.7:80\": %q, \"udp://10.96.0.7:8125\": %q}\nports: {8080: {listen: %q}}\n"
+	there, back := strings.TrimPrefix(service.URL, "http://"), echo(t)
 	ctx, stop := context.WithCancel(context.Background())
-	requests, bulk, done, err := serve.Dir(ctx, d)
-	if err != nil {
-		t.Fatal(err)
+	var d *target.Dir
+	var requests, bulk net.Conn
+	var done <-chan struct{}
+	for { // a port that was free a moment ago may be another session's now
+		s.port = freePort(t)
+		write(t, filepath.Join(pod, "pod.yaml"), fmt.Appendf(nil, describe, there, back, s.port))
+		var err error
+		if d, err = target.OpenDir(pod); err != nil {
+			t.Fatal(err)
+		}
+		if requests, bulk, done, err = serve.Dir(ctx, d); err == nil {
+			break
+		}
+		d.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		stop()
