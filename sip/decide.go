@@ -276,6 +276,16 @@ func (e *Engine) decide(r Request, path string) Verdict {
 	}
 }
 
+// EnvCopy tells the layer in a copy what it is to believe that it runs: the copy's path, "/", the original's, "//", the path that was asked for.
+const EnvCopy = "MIRRORD_COPY"
+
+// Copied is a Copy's verdict that can be executed: path is the copy, original the file that it was made of, both without symbolic links.
+func (v Verdict) Copied(path, original string) Verdict {
+	v.Path = path
+	v.Edits = append(v.Edits, Edit{Name: EnvCopy, Value: path + "/" + original + "//" + v.Asked})
+	return v
+}
+
 // Uncopied is a Copy's verdict when there can be no copy; why is for people. The program then runs as it is.
 func (v Verdict) Uncopied(why string) Verdict {
 	reason, _, _ := strings.Cut(v.Reason, "; a copy ")

@@ -14,9 +14,6 @@ import (
 	"mirrord/sip/copies"
 )
 
-// EnvCopy tells the layer in a copy what it is to believe that it runs: the copy's path, "/", the original's, "//", the path that was asked for.
-const EnvCopy = "MIRRORD_COPY"
-
 // copier makes the copies that run in programs' places. It is safe for concurrent use.
 type copier struct {
 	store func() (*copies.Store, error) // opened when the first copy is needed
@@ -47,9 +44,7 @@ func (c *copier) substitute(v sip.Verdict, caller *sip.Creds) sip.Verdict {
 	if err != nil {
 		return v.Uncopied(firstLine(err))
 	}
-	v.Path = path
-	v.Edits = append(v.Edits, sip.Edit{Name: EnvCopy, Value: path + "/" + original + "//" + v.Asked})
-	return v
+	return v.Copied(path, original)
 }
 
 // copyOf gives a copy that the caller can execute.

@@ -153,11 +153,11 @@ func (m *mac) broker(ctx context.Context, s *stage) (*broker.Broker, error) {
 	engine := sip.New()
 	b, err := broker.Start(broker.Options{Link: link, Rules: table, Config: config.Default(), TempDir: m.dir, Paths: true, Emit: func(events.Event) {}, Decide: func(r sip.Request) sip.Verdict {
 		v := engine.Decide(r)
-		if v.Path, v.Err = store.Copy(v.Program, v.Slice); v.Err != nil {
-			return sip.Verdict{Kind: sip.Fails, Err: v.Err}
+		path, err := store.Copy(v.Program, v.Slice)
+		if err != nil {
+			return sip.Verdict{Kind: sip.Fails, Err: err}
 		}
-		v.Edits = append(v.Edits, sip.Edit{Name: "MIRRORD_COPY", Value: v.Path + "/" + v.Program + "//" + v.Asked})
-		return v
+		return v.Copied(path, v.Program)
 	}})
 	if err != nil {
 		return nil, err

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"mirrord/launcher/events"
-	launcher "mirrord/launcher/run"
 	"mirrord/sip"
 	"mirrord/sip/copies"
 )
@@ -53,8 +52,7 @@ func (m *mac) decide(r sip.Request) sip.Verdict {
 	if err != nil {
 		return v.Uncopied(err.Error())
 	}
-	v.Path, v.Edits = path, append(v.Edits, sip.Edit{Name: launcher.EnvCopy, Value: path + "/" + original + "//" + v.Asked})
-	return v
+	return v.Copied(path, original)
 }
 
 // uncopied has what is protected executed as it is: whether it takes the layer is the loader's word.

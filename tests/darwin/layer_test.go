@@ -266,7 +266,7 @@ func TestLayerCopy(t *testing.T) {
 				return sip.Verdict{Kind: sip.Fails, AskArgv: true}
 			}
 			return sip.Verdict{Kind: sip.Copy, Path: copied, Argv: append([]string{"other", "-u"}, r.Args...), Edits: []sip.Edit{
-				{Name: "MIRRORD_COPY", Value: copied + "/" + original + "//" + link}, {Name: "TELL", Value: "1"}, {Name: "A", Value: "2"},
+				{Name: sip.EnvCopy, Value: copied + "/" + original + "//" + link}, {Name: "TELL", Value: "1"}, {Name: "A", Value: "2"},
 			}}
 		})
 		for _, how := range []string{"execve", "posix_spawn", "preferred"} {
@@ -359,13 +359,13 @@ func TestLayerTranslatedCopy(t *testing.T) {
 		if copied == "" {
 			return injected(r)
 		}
-		return sip.Verdict{Kind: sip.Copy, Path: copied, Edits: []sip.Edit{{Name: "MIRRORD_COPY", Value: copied + "/" + r.Path + "//" + r.Path}, {Name: "TELL", Value: "1"}}}
+		return sip.Verdict{Kind: sip.Copy, Path: copied, Edits: []sip.Edit{{Name: sip.EnvCopy, Value: copied + "/" + r.Path + "//" + r.Path}, {Name: "TELL", Value: "1"}}}
 	})
 	// A native program executes the copy of a translated one, which executes a universal one.
 	native := layerProgram(t, "children", "arm64")
 	for _, how := range []string{"execv", "posix_spawn", "fork"} {
 		run(t, arm, s.env, native, how, original).has(t, "hello from the pod", "machine arm64 arm64 0")
-		r := run(t, arm, append(s.env, "MIRRORD_COPY="+copies[children]+"/"+children+"//"+children, "TELL=1"), copies[children], how, universal)
+		r := run(t, arm, append(s.env, sip.EnvCopy+"="+copies[children]+"/"+children+"//"+children, "TELL=1"), copies[children], how, universal)
 		r.has(t, "hello from the pod")
 		if strings.Contains(r.out, "machine x86_64") {
 			t.Errorf("%s: a universal program was translated\n%s", how, r.out)
