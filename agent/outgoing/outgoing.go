@@ -28,17 +28,26 @@ func Connect(ctx context.Context, t target.Target, stream *wire.Stream, req *wir
 		}
 		return nil
 	}
-	watched, stop := stream.Watch(ctx)
-	dial, cancel := context.WithTimeout(watched, dialTime)
-	conn, err := t.Dial(dial, req.Addr)
-	cancel()
-	stop()
+	conn, err := dial(ctx, stream, func(ctx context.Context) (wire.Conn, error) { return t.Dial(ctx, req.Addr) })
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { wire.Refuse(conn) })()
 	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
-	reply := &wire.Reply{Local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), Remote: req.Addr}
+	return relay(ctx, stream, conn, &wire.Reply{Local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), Remote: req.Addr})
+}
+
+// dial has connect try for dialTime, or until the launcher closes the stream.
+func dial(ctx context.Context, stream *wire.Stream, connect func(context.Context) (wire.Conn, error)) (wire.Conn, error) {
+	watched, stop := stream.Watch(ctx)
+	defer stop()
+	limited, cancel := context.WithTimeout(watched, dialTime)
+	defer cancel()
+	return connect(limited)
+}
+
+// relay sends the reply and carries bytes until both directions are done, or ctx ends. It owns conn.
+func relay(ctx context.Context, stream *wire.Stream, conn wire.Conn, reply *wire.Reply) error {
+	defer context.AfterFunc(ctx, func() { wire.Refuse(conn) })()
 	if wire.WriteHeader(stream, reply) != nil {
 		return wire.Refuse(conn)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"mirrord/agent/files"
@@ -155,6 +156,14 @@ func (p *Pod) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPC
 		return nil, err
 	}
 	return conn.(*net.UDPConn), nil
+}
+
+// DialUnix connects as the target's program would: what its file system has at the path, or the pod's network under the abstract name.
+func (p *Pod) DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, error) {
+	if reason := p.lacks["files"]; reason != "" && !strings.HasPrefix(name, "@") {
+		return nil, fmt.Errorf("%s: %s: %w", name, reason, syscall.EACCES)
+	}
+	return target.DialUnix(ctx, new(net.Dialer).DialContext, p.root, name, wait)
 }
 
 // IsNameServer is false: the pod has real ones.

@@ -98,6 +98,8 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 		err = errNoHello
 	case req.Op == wire.OpConnect && req.Datagram:
 		err = outgoing.Datagrams(ctx, s.target, stream, req)
+	case req.Op == wire.OpConnect && req.Path != "":
+		err = outgoing.Unix(ctx, s.target, stream, req)
 	case req.Op == wire.OpConnect:
 		err = outgoing.Connect(ctx, s.target, stream, req)
 	default:

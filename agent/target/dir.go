@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -140,6 +141,21 @@ func (d *Dir) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPC
 		return nil, err
 	}
 	return conn.(*net.UDPConn), nil
+}
+
+// DialUnix follows the routes, which lead to sockets of this machine. A path without one is rootfs's; an abstract name without one nobody has.
+func (d *Dir) DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, error) {
+	dial := new(net.Dialer).DialContext
+	if to, ok := d.pod.unixRoutes[name]; ok {
+		if !strings.HasPrefix(to, "@") && !filepath.IsAbs(to) {
+			to = filepath.Join(d.path, to)
+		}
+		return dialUnix(ctx, dial, to, wait)
+	}
+	if strings.HasPrefix(name, "@") {
+		return nil, fmt.Errorf("pod.yaml has no route to %q: %w", name, syscall.ECONNREFUSED)
+	}
+	return DialUnix(ctx, dial, d.root, name, wait)
 }
 
 // follow returns where an address of the pod's network really is.

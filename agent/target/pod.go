@@ -3,6 +3,7 @@ package target
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type pod struct {
 	hosts          map[string][]netip.Addr
 	named          map[netip.Addr]bool // the addresses of hosts
 	routes         map[route]netip.AddrPort
+	unixRoutes     map[string]string // a path or @name of the pod → one of this machine, or a path relative to the pod directory
 	ports          map[uint16]portSpec
 	unserved       map[uint16]Fault // ports without an app, and what is wrong with mirroring them
 	latency        time.Duration
@@ -51,12 +53,13 @@ func parsePod(raw []byte, dirName string) (*pod, []Fault) {
 		return nil, []Fault{*wrong}
 	}
 	p := &podParser{pod: &pod{
-		env:      make(map[string]string),
-		hosts:    make(map[string][]netip.Addr),
-		named:    make(map[netip.Addr]bool),
-		routes:   make(map[route]netip.AddrPort),
-		ports:    make(map[uint16]portSpec),
-		unserved: make(map[uint16]Fault),
+		env:        make(map[string]string),
+		hosts:      make(map[string][]netip.Addr),
+		named:      make(map[netip.Addr]bool),
+		routes:     make(map[route]netip.AddrPort),
+		unixRoutes: make(map[string]string),
+		ports:      make(map[uint16]portSpec),
+		unserved:   make(map[uint16]Fault),
 	}}
 	keys := map[string]func(ast.Node){
 		"name":     func(n ast.Node) { p.pod.name = p.hostname(n, "name") },
@@ -209,8 +212,12 @@ func (p *podParser) route(key, value ast.Node, name string) {
 	if before, after, ok := strings.Cut(name, "://"); ok {
 		network, rest = before, after
 	}
+	if network == "unix" {
+		p.unixRoute(key, value, name, rest)
+		return
+	}
 	if network != "tcp" && network != "udp" {
-		p.fault(key, "a route is for tcp:// or udp://", "the route %q: unknown network %q", name, network)
+		p.fault(key, "a route is for tcp://, udp:// or unix://", "the route %q: unknown network %q", name, network)
 		return
 	}
 	from, ok := parseAddrPort(rest)
@@ -227,6 +234,23 @@ func (p *podParser) route(key, value ast.Node, name string) {
 		return
 	}
 	p.pod.routes[r] = to
+}
+
+func (p *podParser) unixRoute(key, value ast.Node, name, from string) {
+	to, ok := text(value)
+	switch {
+	case !isSocketName(from) || strings.HasPrefix(from, "/") && path.Clean(from) != from:
+		p.fault(key, "such as unix:///run/app.sock, or unix://@name for an abstract one", "the route %q: %q is not the path of a Unix socket", name, from)
+	case !ok || to == "" || to == "@" || strings.Contains(to, "\x00"):
+		p.fault(value, "such as /run/app.sock, @name, or a path relative to the pod directory", "the route %s: %s is not the path of a Unix socket", name, shown(value))
+	default:
+		p.pod.unixRoutes[from] = to
+	}
+}
+
+// isSocketName accepts an absolute path and an abstract name.
+func isSocketName(s string) bool {
+	return (strings.HasPrefix(s, "/") || strings.HasPrefix(s, "@")) && len(s) > 1 && !strings.Contains(s, "\x00")
 }
 
 func (p *podParser) ports(n ast.Node) {

@@ -40,6 +40,8 @@ routes:
   "tcp://10.96.0.7:81": "127.0.0.1:18082"
   "udp://10.96.0.10:53": "127.0.0.1:15353"
   "[fd00::9]:5432": "[::1]:15432"
+  "unix:///run/db.sock": run/db.sock
+  "unix://@abstract": "@here"
 ports:
   8080: {listen: "127.0.0.1:18080", app: "127.0.0.1:18090"}
   9090:
@@ -62,6 +64,7 @@ func TestParsePod(t *testing.T) {
 			{"udp", ap("10.96.0.10:53")}:  ap("127.0.0.1:15353"),
 			{"tcp", ap("[fd00::9]:5432")}: ap("[::1]:15432"),
 		},
+		unixRoutes: map[string]string{"/run/db.sock": "run/db.sock", "@abstract": "@here"},
 		ports: map[uint16]portSpec{
 			8080: {listen: ap("127.0.0.1:18080"), app: ap("127.0.0.1:18090")},
 			9090: {listen: ap("127.0.0.1:0")},
@@ -72,7 +75,7 @@ func TestParsePod(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	want.unserved = map[uint16]Fault{9090: {Line: 28, Column: 3, Message: "port 9090 has no app, so there is nothing to mirror",
+	want.unserved = map[uint16]Fault{9090: {Line: 30, Column: 3, Message: "port 9090 has no app, so there is nothing to mirror",
 		Hint: "name the pod's own program as app, take the connections with --steal, or leave the port out with feature.network.incoming.ignore_ports"}}
 	opts := cmp.Options{cmp.AllowUnexported(pod{}, route{}, portSpec{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })}
@@ -118,6 +121,12 @@ func TestParsePodFaults(t *testing.T) {
 				`4:3: the route "icmp://10.0.0.1:1": unknown network "icmp"` + "\n" +
 				"5:15: the route 10.0.0.2:1: nobody can be reached at port 0\n" +
 				`7:3: the route "tcp://10.0.0.3:1" is there twice`},
+		{"routes of Unix sockets", "routes:\n  unix://run/x: /x\n  unix:///run/../x: /x\n  unix://@: /x\n  unix:///a: \"\"\n  unix:///b: [x]\n",
+			`2:3: the route "unix://run/x": "run/x" is not the path of a Unix socket` + "\n" +
+				`3:3: the route "unix:///run/../x": "/run/../x" is not the path of a Unix socket` + "\n" +
+				`4:3: the route "unix://@": "@" is not the path of a Unix socket` + "\n" +
+				`5:14: the route unix:///a: "" is not the path of a Unix socket` + "\n" +
+				"6:14: the route unix:///b: a list is not the path of a Unix socket"},
 		{"ports", "ports:\n  0: {}\n  70000: {}\n  http: {}\n  80: 8080\n  81: {}\n  82: {listen: 1.2.3}\n  83: {listen: 127.0.0.1:83, apps: x}\n" +
 			"  84: {listen: 127.0.0.1:84, app: 127.0.0.1:84}\n  85: {listen: 127.0.0.1:84}\n  86: {listen: 127.0.0.1:86, app: 127.0.0.1:0}\n",
 			`2:3: "0" is not a port` + "\n" + `3:3: "70000" is not a port` + "\n" + `4:3: "http" is not a port` + "\n" +

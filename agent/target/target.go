@@ -30,6 +30,9 @@ type Target interface {
 	Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error)
 	// DialDatagrams makes a UDP socket of the target's that is connected to the address. Errors carry the errno.
 	DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error)
+	// DialUnix connects to a stream socket by its path as the target sees it, or by "@" and its abstract name. With wait it waits for room in the
+	// listener's queue until ctx ends. Errors carry the errno.
+	DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, error)
 	// IsNameServer says that at this address of network ("tcp", "udp") the agent itself answers as the target's name server, so that it is not dialled.
 	IsNameServer(network string, addr netip.AddrPort) bool
 	// Steal offers every new connection to the target's port to take, until the Closer is closed. Connections that take does not want go to the

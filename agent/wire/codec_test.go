@@ -46,6 +46,7 @@ var headers = []struct {
 	{"reverse", &Request{Op: OpReverse, Addr: netip.MustParseAddrPort("10.96.0.9:0")}},
 	{"connect", &Request{Op: OpConnect, Addr: netip.MustParseAddrPort("[fd00::9]:443")}},
 	{"connect-datagram", &Request{Op: OpConnect, Addr: netip.MustParseAddrPort("10.96.0.9:53"), Datagram: true}},
+	{"connect-unix", &Request{Op: OpConnect, Path: "@a\x00\xff", NoWait: true}},
 	{"connect-reply", &Reply{Local: netip.MustParseAddrPort("10.0.0.1:40000"), Remote: netip.MustParseAddrPort("10.96.0.9:80")}},
 	{"error-reply", &Reply{Errno: "ECONNREFUSED", Text: "nobody listens"}},
 	{"subscribe", &Request{Op: OpSubscribe, Port: 8080, Steal: true}},

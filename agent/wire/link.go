@@ -169,6 +169,13 @@ func (l *Link) ConnectDatagrams(ctx context.Context, addr netip.AddrPort) (*Repl
 	return l.connect(ctx, &Request{Op: OpConnect, Addr: addr, Datagram: true})
 }
 
+// ConnectUnix connects to a stream socket of the target by its path, or by "@" and its abstract name. With wait it waits for room in the listener's queue.
+// Errors are Do's.
+func (l *Link) ConnectUnix(ctx context.Context, name string, wait bool) (Conn, error) {
+	_, conn, err := l.connect(ctx, &Request{Op: OpConnect, Path: name, NoWait: !wait})
+	return conn, err
+}
+
 func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) {
 	p, err := l.wait(ctx, nil)
 	if err != nil {

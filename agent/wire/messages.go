@@ -31,7 +31,7 @@ const (
 	OpRealpath  Op = 7  // → Reply.Path
 	OpLookup    Op = 8  // Request.Name, Request.Family → Reply.Addrs, Reply.Name (canonical)
 	OpReverse   Op = 9  // Request.Addr → Reply.Name
-	OpConnect   Op = 10 // bulk session: Request.Addr, Datagram → Reply.Local, Reply.Remote; then the stream is the connection, or carries datagrams
+	OpConnect   Op = 10 // bulk session: Request.Addr, Datagram → Reply.Local, Reply.Remote, or Request.Path, NoWait; then the stream is the connection, or carries datagrams
 	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open; further replies are notices
 	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
@@ -42,7 +42,7 @@ const (
 // Request is the header that opens a stream. Fields that an operation does not name are zero.
 type Request struct {
 	Op       Op             `cbor:"1,keyasint"`
-	Path     string         `cbor:"2,keyasint,omitempty"` // absolute path inside the target
+	Path     string         `cbor:"2,keyasint,omitempty"` // absolute path inside the target; OpConnect: of a Unix socket, or "@" and an abstract name
 	NoFollow bool           `cbor:"3,keyasint,omitempty"` // OpStat: lstat; OpOpen: O_NOFOLLOW
 	Dir      bool           `cbor:"4,keyasint,omitempty"` // OpOpen: O_DIRECTORY
 	Mode     uint32         `cbor:"5,keyasint,omitempty"` // OpAccess: R_OK 4, W_OK 2, X_OK 1
@@ -57,6 +57,7 @@ type Request struct {
 	Hello    *Hello         `cbor:"14,keyasint,omitempty"` // OpHello only
 	Stream   uint32         `cbor:"15,keyasint,omitempty"` // OpReset: yamux's id of the stream
 	Datagram bool           `cbor:"16,keyasint,omitempty"` // OpConnect: a UDP socket; each datagram then is u16 length, bytes (see Datagram)
+	NoWait   bool           `cbor:"17,keyasint,omitempty"` // OpConnect with Path: EAGAIN when the listener's queue is full
 	Stats    bool           `cbor:"20,keyasint,omitempty"` // OpOpen: the entries of a directory come with their metadata
 }
 

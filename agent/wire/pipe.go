@@ -23,6 +23,12 @@ type Watched interface {
 	Saw(p []byte, err error)
 }
 
+// Receiver is a Conn that a Pipe has read its descriptor in a way of its own. Receive must not block: EAGAIN says that there is nothing yet.
+type Receiver interface {
+	Conn
+	Receive(fd int, p []byte) (int, error)
+}
+
 // Pipe relays between a and b until both directions are done, then closes both. The end of one direction is passed on while the other goes on, for
 // hours if need be. A connection that breaks resets the other, so that nobody takes a cut transfer for a whole one. An idle connection holds no buffer.
 func Pipe(a, b Conn) { pipe(a, b, drainTime) }
@@ -86,6 +92,10 @@ func oneWay(dst, src Conn, drain time.Duration) bool {
 
 // readable waits until src has something, then reads it into a buffer from pipeBuffers, which is the caller's if n > 0 and nil otherwise.
 func readable(src Conn) (buf *[pipeBuffer]byte, n int, err error) {
+	receive := syscall.Read
+	if r, ok := src.(Receiver); ok {
+		receive = r.Receive
+	}
 	system, ok := src.(syscall.Conn)
 	if !ok {
 		if _, err := src.Read(nil); err != nil {
@@ -101,7 +111,7 @@ func readable(src Conn) (buf *[pipeBuffer]byte, n int, err error) {
 		werr := raw.Read(func(fd uintptr) bool {
 			buf = pipeBuffers.Get().(*[pipeBuffer]byte)
 			for {
-				if n, err = syscall.Read(int(fd), buf[:]); err != syscall.EINTR {
+				if n, err = receive(int(fd), buf[:]); err != syscall.EINTR {
 					break
 				}
 			}
