@@ -25,6 +25,7 @@ type Input struct {
 	LocalCerts                                 bool // the pod has no certificates of authorities
 	AskBind                                    bool // some ports are bound elsewhere than they were asked for
 	UDP, NoIPv6                                bool
+	UnixStreams                                []string // the user's patterns of Unix sockets
 
 	Hostname string       // the pod's, at most MaxHostname bytes; empty when it stays this machine's
 	RelayNet netip.Prefix // IPv4: the addresses of the broker's relay sockets; the zero value matches none
@@ -54,15 +55,26 @@ func Compile(in Input) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	page = appendAutomata(page, offAutomata, automata)
+	streams, err := compileList(in.UnixStreams, 1, maxStreams)
+	if err != nil {
+		return nil, fmt.Errorf("unix_streams: %w", err)
+	}
+	page = appendAutomata(page, offStreams, streams)
+	binary.LittleEndian.PutUint32(page[offSize:], uint32(len(page)))
+	return page, nil
+}
+
+// appendAutomata notes where each begins in the list at offset list.
+func appendAutomata(page []byte, list int, automata []*automaton) []byte {
 	for i, a := range automata {
 		for len(page)%8 != 0 {
 			page = append(page, 0)
 		}
-		binary.LittleEndian.PutUint32(page[offAutomata+4*i:], uint32(len(page)))
+		binary.LittleEndian.PutUint32(page[list+4*i:], uint32(len(page)))
 		page = a.append(page)
 	}
-	binary.LittleEndian.PutUint32(page[offSize:], uint32(len(page)))
-	return page, nil
+	return page
 }
 
 // modes holds, by class, what reading and writing does. A write to a remote path is asked of the broker where it may have to be refused
@@ -84,7 +96,7 @@ func (in Input) flags() uint32 {
 	for flag, on := range map[uint32]bool{
 		flagFiles: in.Mode != "local", flagNames: in.Names, flagOutgoing: in.Outgoing, flagIncoming: in.Incoming,
 		flagHostname: in.Hostname != "", flagIgnoreLocalhost: in.IgnoreLocalhost, flagAskBind: in.AskBind,
-		flagUDP: in.UDP, flagNoIPv6: in.NoIPv6,
+		flagUDP: in.UDP, flagNoIPv6: in.NoIPv6, flagUnix: len(in.UnixStreams) > 0,
 		flagRelative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
 	} {
 		if on {

@@ -9,12 +9,14 @@
 //	  32  actions u8[16][2]: per class what a read and a write do
 //	  64  offsets of the automata u32[8], the first 0 ends them
 //	  96  live_local u32: counts the paths of the pod that were written to and became this machine's
+//	 100  offsets of the automata for Unix sockets u32[4], the first 0 ends them
 //	 128  hostname char[256], NUL-terminated
 //	 512  live_ports[256] {actual u16, requested u16}
 //	4096  the automata, each 8-aligned: states u32, classes u32, class u8[256] (of each byte), accept u32[states], next u16[states*classes]
 //
 // A path, absolute and normalised, goes through every automaton from state 0. The accept words of the final states and bit 7, together,
-// are the classes of the path, and its lowest class decides. The live fields belong to the broker, which changes them during the session.
+// are the classes of the path, and its lowest class decides. A Unix socket is the pod's when one of the automata for them accepts its path, or "@" and its
+// abstract name; what cannot stand there as it is (zeros) is "@" too. The live fields belong to the broker, which changes them during the session.
 package rules
 
 import (
@@ -42,6 +44,8 @@ const (
 	offActions     = 32
 	offAutomata    = 64
 	maxAutomata    = 8
+	offStreams     = 100
+	maxStreams     = 4
 	offHostname    = 128
 	automatonFixed = 8 + 256 // bytes of an automaton before accept
 )
@@ -58,6 +62,7 @@ const (
 	flagUDP                         // connected UDP sockets are the pod's
 	flagNoIPv6                      // there is no IPv6
 	flagRelative                    // the user's patterns may reach below folders of this machine: relative paths are looked at there too
+	flagUnix                        // some Unix sockets are the pod's
 )
 
 // class is why a path is whose it is. Lower ones win.
@@ -110,13 +115,15 @@ func Parse(b []byte) (File, error) {
 			return nil, fmt.Errorf("%w: unknown %v", ErrMalformed, Action(a))
 		}
 	}
-	for i := range maxAutomata {
-		offset := binary.LittleEndian.Uint32(b[offAutomata+4*i:])
-		if offset == 0 {
-			break
-		}
-		if err := checkAutomaton(b, uint64(offset)); err != nil {
-			return nil, fmt.Errorf("%w: automaton %d: %s", ErrMalformed, i, err)
+	for _, list := range []struct{ at, max int }{{offAutomata, maxAutomata}, {offStreams, maxStreams}} {
+		for i := range list.max {
+			offset := binary.LittleEndian.Uint32(b[list.at+4*i:])
+			if offset == 0 {
+				break
+			}
+			if err := checkAutomaton(b, uint64(offset)); err != nil {
+				return nil, fmt.Errorf("%w: automaton %d at %d: %s", ErrMalformed, i, list.at, err)
+			}
 		}
 	}
 	return File(b), nil
@@ -150,19 +157,29 @@ func (f File) Classify(path string, write bool) Action {
 	if binary.LittleEndian.Uint32(f[offFlags:])&flagFiles == 0 {
 		return Local
 	}
-	mask := uint32(1) << modeDefault
-	for i := range maxAutomata {
-		offset := binary.LittleEndian.Uint32(f[offAutomata+4*i:])
-		if offset == 0 {
-			break
-		}
-		mask |= walk(f[offset:], path)
-	}
+	mask := uint32(1)<<modeDefault | f.accepted(offAutomata, maxAutomata, path)
 	at := offActions + 2*(bits.TrailingZeros32(mask)%16)
 	if write {
 		at++
 	}
 	return Action(f[at])
+}
+
+// Stream says whether a Unix socket is the pod's, by its path, absolute and normalised, or "@" and its abstract name, as the layer does.
+func (f File) Stream(name string) bool {
+	return binary.LittleEndian.Uint32(f[offFlags:])&flagUnix != 0 && f.accepted(offStreams, maxStreams, name) != 0
+}
+
+// accepted joins the accept words of the automata in a list.
+func (f File) accepted(list, most int, path string) (mask uint32) {
+	for i := range most {
+		offset := binary.LittleEndian.Uint32(f[list+4*i:])
+		if offset == 0 {
+			break
+		}
+		mask |= walk(f[offset:], path)
+	}
+	return mask
 }
 
 // walk returns the accept word of the state that path leads to.

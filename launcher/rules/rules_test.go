@@ -173,6 +173,24 @@ func TestModes(t *testing.T) {
 	}
 }
 
+func TestStreams(t *testing.T) {
+	f := compile(t, Input{Mode: "local", UnixStreams: []string{`^/var/run/docker\.sock$`, "/pg/", "^@shop"}})
+	for name, want := range map[string]bool{
+		"/var/run/docker.sock": true, "/VAR/run/Docker.sock": true, "/var/run/docker.sock.1": false, "/tmp/pg/.s.PGSQL.5432": true, "@shop/db": true,
+		"/srv/@shop": false, "/run/x": false, "": false,
+	} {
+		if got := f.Stream(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if got := f.Classify("/tmp/pg/x", false); got != Local {
+		t.Errorf("as a file: %v", got)
+	}
+	if compile(t, developer).Stream("/run/x") {
+		t.Error("without patterns every socket is local")
+	}
+}
+
 // The C code reads the same bytes by its own structure.
 func TestLayout(t *testing.T) {
 	in := developer
@@ -213,6 +231,7 @@ func TestBadInput(t *testing.T) {
 		{Input{Mode: "read", RelayNet: netip.MustParsePrefix("::1/128")}, "is not IPv4"},
 		{Input{Mode: "read", Local: []string{"a", "(b"}}, `local: the pattern "(b", column 1: missing closing )`},
 		{Input{Mode: "local", NotFound: []string{"x(?=y)"}}, `not_found: the pattern "x(?=y)", column 2: look-ahead is not supported`},
+		{Input{Mode: "local", UnixStreams: []string{"(b"}}, `unix_streams: the pattern "(b", column 1: missing closing )`},
 		{Input{Mode: "read", LocalDirs: manyDirs()}, "too long together"},
 	} {
 		if _, err := Compile(test.in); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -241,6 +260,7 @@ func TestParseRefuses(t *testing.T) {
 		"size":              func(b []byte) []byte { return b[:len(b)-1] },
 		"action":            func(b []byte) []byte { b[offActions] = 3; return b },
 		"offset past end":   u32(offAutomata, uint32(len(good))&^7),
+		"streams past end":  u32(offStreams, uint32(len(good))&^7),
 		"offset odd":        u32(offAutomata, PageSize+4),
 		"offset in page":    u32(offAutomata, 8),
 		"no states":         u32(PageSize, 0),
@@ -260,9 +280,11 @@ func FuzzParse(f *testing.F) {
 	good := compile(f, developer)
 	f.Add([]byte(good), "/etc/hosts")
 	f.Add([]byte(compile(f, Input{Mode: "local"})), "/x")
+	f.Add([]byte(compile(f, Input{Mode: "local", UnixStreams: []string{"^/run/"}})), "/run/x")
 	f.Fuzz(func(t *testing.T, b []byte, path string) {
 		if file, err := Parse(b); err == nil {
 			file.Classify(path, true)
+			file.Stream(path)
 		}
 	})
 }
