@@ -48,16 +48,20 @@ func readGolden(t *testing.T) map[string][]byte {
 	return frames
 }
 
-// remoteRules is a rules file for which every path, name and connection is the pod's.
+// remoteRules is a rules file for which every path, name, connection and Unix socket is the pod's.
 func remoteRules(t *testing.T) *os.File {
 	fd, err := unix.MemfdCreate("rules", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := make([]byte, 4096)
+	page := make([]byte, 4096+8+256+4+2)
 	copy(page, "MIRRORD\x01")
 	binary.LittleEndian.PutUint32(page[8:], uint32(len(page)))
-	binary.LittleEndian.PutUint32(page[12:], 1|2|4|128)
+	binary.LittleEndian.PutUint32(page[12:], 1|2|4|128|1024)
+	binary.LittleEndian.PutUint32(page[100:], 4096) // an automaton of one state, which accepts every Unix socket
+	binary.LittleEndian.PutUint32(page[4096:], 1)
+	binary.LittleEndian.PutUint32(page[4096+4:], 1)
+	binary.LittleEndian.PutUint32(page[4096+8+256:], 1)
 	page[32+2*7], page[32+2*7+1] = 1, 1
 	file := os.NewFile(uintptr(fd), "rules")
 	if _, err := file.Write(page); err != nil {
@@ -150,12 +154,19 @@ func TestGoldenFrames(t *testing.T) {
 		frame.Access: frames["access.reply.eacces"], frame.Readlink: frames["readlink.reply"], frame.Realpath: frames["realpath.reply"],
 		frame.Change: frames["change.reply.erofs"], frame.Lookup: frames["lookup.reply"], frame.Reverse: frames["reverse.reply"],
 		frame.Connect: frames["connect.reply.econnrefused"], frame.Statfs: frames["statfs.reply"], frame.Exec: frames["exec.reply"],
+		frame.Unix: frames["unix.reply"],
 	}, steps: slices.Concat(frames["exec.wait.reply"], frames["exec.wait.reply"], frames["exec.argv.reply"])}
 	name := fmt.Sprintf("mirrord-golden-%d", os.Getpid())
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + name, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What the answer about a Unix socket names.
+	relay, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@mirrord-0123-9", Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer relay.Close()
 	rules := remoteRules(t)
 	defer rules.Close()
 	served := make(chan error, 1)
@@ -185,6 +196,7 @@ rename -1 30
 getaddrinfo 0 10.96.0.9 fd00::9 db.svc
 getnameinfo 0 db.internal
 connect -1 111
+connect 0 0
 KEPT=1
 SET=by the broker
 REPLACED=
@@ -198,6 +210,7 @@ REPLACED=
 		frame.Realpath: "realpath.request", frame.Change: "change.request", frame.Lookup: "lookup.request",
 		frame.Reverse: "reverse.request", frame.Connect: "connect.request", frame.Datagram: "datagram.request",
 		frame.Statfs: "statfs.request", frame.Exec: "exec.ask.request", frame.Argv: "argv.request",
+		frame.Unix: "unix.request",
 	} {
 		if diff := cmp.Diff(hex.EncodeToString(frames[line][frame.HeaderSize:]), hex.EncodeToString(broker.requests[kind])); diff != "" {
 			t.Errorf("%s (-golden +sent):\n%s", line, diff)

@@ -50,6 +50,11 @@ func (m *ConnectRequest) fields(c *codec) {
 	c.addr(&m.Addr)
 }
 
+func (m *UnixRequest) fields(c *codec) {
+	c.u8(&m.Flags)
+	c.str(&m.Name)
+}
+
 func (m *ConnectedRequest) fields(c *codec) {
 	c.u64(&m.Attempt)
 	c.addr(&m.Local)

@@ -60,7 +60,9 @@ const (
 	Exec      Kind = 16 // a program is about to be executed; with ExecAsk: how?
 	Datagram  Kind = 17 // one way: a datagram of an unconnected socket leaves from this machine
 	Argv      Kind = 18 // the words of the program that the same connection has asked about, after StatusArgv
+	Unix      Kind = 19 // an outgoing connection to a Unix socket
 	Statfs    Kind = 20 // statfs, statvfs
+	UnixPeer  Kind = 21 // relay of a Unix reply → the name that was asked for
 )
 
 // OneWay tells the kinds that have no reply.
@@ -122,7 +124,7 @@ const (
 const (
 	ConnectNonblock uint8 = 1 // the socket is non-blocking: answer without waiting for the pod
 	ConnectV6Only   uint8 = 2 // the socket cannot reach an IPv4 address: relay on ::1
-	ConnectDatagram uint8 = 4 // a UDP socket
+	ConnectDatagram uint8 = 4 // a UDP socket; of a Unix socket: none of bytes (SOCK_STREAM)
 	ConnectNever    uint8 = 8 // with ConnectDatagram: the socket stays unconnected, and Relay takes what any such socket sends to the address
 )
 
@@ -167,7 +169,7 @@ type (
 		Mode uint32
 		Path string
 	}
-	// PathRequest is Readlink, Realpath and Statfs.
+	// PathRequest is Readlink, Realpath, Statfs and UnixPeer.
 	PathRequest struct{ Path string }
 	// ChangeRequest: Other is rename's and link's second path, else empty.
 	ChangeRequest struct {
@@ -185,6 +187,11 @@ type (
 	ConnectRequest struct {
 		Flags uint8
 		Addr  netip.AddrPort
+	}
+	// UnixRequest: Flags are ConnectNonblock and ConnectDatagram. Name is an absolute path, or "@" and an abstract name, which may hold any bytes.
+	UnixRequest struct {
+		Flags uint8
+		Name  string
 	}
 	// ConnectedRequest is one way.
 	ConnectedRequest struct {
@@ -234,7 +241,7 @@ type (
 	StatfsReply struct {
 		Type, Bsize, Frsize, Blocks, Bfree, Bavail, Files, Ffree, Fsid, Namelen, Flags uint64
 	}
-	// PathReply answers Readlink and Realpath.
+	// PathReply answers Readlink, Realpath, UnixPeer and Unix: connect to the socket of this machine at Path, which is a name as in the variable MIRRORD_BROKER.
 	PathReply struct{ Path string }
 	// LookupReply: Addrs carry port 0; Canonical may be empty.
 	LookupReply struct {

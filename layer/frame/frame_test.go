@@ -85,6 +85,11 @@ var golden = []struct {
 	{"exec.reply", Exec, false, 0, StatusOK, &ExecReply{
 		Verdict: 4, Flags: ExecARM64e, Path: "/usr/bin/env", Skip: 2, Words: []string{"env"}, Edits: []string{"SET=by the broker", "GONE", "REPLACED="},
 	}},
+	{"unix.request", Unix, true, 0, 0, &UnixRequest{Flags: ConnectNonblock, Name: "@shop\x00db"}},
+	{"unix.reply", Unix, false, 0, StatusOK, &PathReply{Path: "mirrord-0123-9"}},
+	{"unix.reply.enoent", Unix, false, 0, 2, nil},
+	{"unixpeer.request", UnixPeer, true, 0, 0, &PathRequest{Path: "mirrord-0123-9"}},
+	{"unixpeer.reply", UnixPeer, false, 0, StatusOK, &PathReply{Path: "/run/db.sock"}},
 	{"datagram.request", Datagram, true, 0, 0, &DatagramRequest{Addr: addr("10.96.0.9:8125")}},
 }
 

@@ -24,7 +24,9 @@ enum frame_kind {
     FRAME_EXEC = 16,
     FRAME_DATAGRAM = 17,
     FRAME_ARGV = 18,
+    FRAME_UNIX = 19,
     FRAME_STATFS = 20,
+    FRAME_UNIX_PEER = 21,
 };
 
 enum frame_change {

@@ -39,6 +39,8 @@
 
 #include "names.c"
 
+#include "streams.c"
+
 #include "sockets.c"
 
 #include "datagrams.c"

@@ -111,7 +111,8 @@ struct rules {
     uint8_t actions[16][2];
     uint32_t automata[8];
     _Atomic uint32_t live_local; // how many paths of the pod were written to, and are this machine's now
-    uint8_t reserved1[28];
+    uint32_t streams[4];         // automata for Unix sockets
+    uint8_t reserved1[12];
     char hostname[256];
     uint8_t reserved2[128];
     struct {
@@ -130,6 +131,7 @@ enum {
     RULE_UDP = 128,
     RULE_NO_IPV6 = 256,
     RULE_RELATIVE = 512,
+    RULE_UNIX = 1024,
 };
 
 // rules returns the session's rules, fetching them at the first call. NULL when the process is in no session. When the broker cannot be
@@ -140,6 +142,8 @@ extern const struct rules severed;
 enum action { ACTION_LOCAL = 0, ACTION_REMOTE = 1, ACTION_MISSING = 2 };
 // classify says whose the absolute path is. Made without leaving the process.
 enum action classify(const struct rules *r, const char *path, int writing);
+// is_pod_stream says whether the Unix socket is the pod's: an absolute path, or '@' and an abstract name with '@' in the place of zeros.
+int is_pod_stream(const struct rules *r, const char *name);
 // clean writes path without empty, "." and ".." elements to out; 0 if it is too long. Symbolic links are not looked at.
 int clean(const char *path, char out[PATH_MAX]);
 

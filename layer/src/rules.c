@@ -118,3 +118,15 @@ enum action classify(const struct rules *r, const char *path, int writing) {
     for (int i = 0; i < 8 && r->automata[i] != 0; i++) mask |= walk(r, r->automata[i], path);
     return (enum action)r->actions[__builtin_ctz(mask)][writing != 0];
 }
+
+int is_pod_stream(const struct rules *r, const char *name) {
+    if (!(r->flags & RULE_UNIX)) return 0;
+    char cleaned[PATH_MAX];
+    if (name[0] == '/' && unlikely(needs_cleaning(name))) {
+        if (!clean(name, cleaned)) return 0;
+        name = cleaned;
+    }
+    uint32_t mask = 0;
+    for (unsigned i = 0; i < sizeof r->streams / sizeof *r->streams && r->streams[i] != 0; i++) mask |= walk(r, r->streams[i], name);
+    return mask != 0;
+}

@@ -191,7 +191,8 @@ static int leads_elsewhere(int fd, const struct sockaddr *addr, socklen_t length
 
 EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t length) {
     struct frame_addr to;
-    int udp;
+    int udp, result;
+    if (connects_stream(fd, addr, length, &result)) return result;
     if (!leads_elsewhere(fd, addr, length, &to, &udp)) return ORIGINAL(connect)(fd, addr, length);
     return connect_elsewhere(fd, addr, length, &to, udp);
 }
@@ -398,7 +399,7 @@ static void correct_end(int fd, int want_peer, struct sockaddr *out, socklen_t r
 EXPORT int getpeername(int fd, struct sockaddr *restrict addr, socklen_t *restrict length) {
     socklen_t room = length != NULL ? *length : 0;
     int result = ORIGINAL(getpeername)(fd, addr, length);
-    if (result == 0) correct_end(fd, 1, addr, room, length);
+    if (result == 0 && !correct_stream_peer(fd, addr, room, length)) correct_end(fd, 1, addr, room, length);
     return result;
 }
 

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -58,6 +60,12 @@ int main(void) {
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(8080)};
     inet_pton(AF_INET6, "fd00::7", &v6.sin6_addr);
     result = connect(fd, (struct sockaddr *)&v6, sizeof v6);
+    printf("connect %d %d\n", result, errno);
+
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0shop\0db"};
+    errno = 0;
+    result = connect(fd, (struct sockaddr *)&un, offsetof(struct sockaddr_un, sun_path) + 8);
     printf("connect %d %d\n", result, errno);
 
     // Only the report counts: there may be no way to this address.
