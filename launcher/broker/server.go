@@ -68,6 +68,7 @@ type Broker struct {
 	names     nameTable
 	relays    relays
 	flows     flows
+	streams   streams
 	exchanges exchanges
 	leaving   leaving
 	queries   chan struct{} // holds one for each query that is being answered here
@@ -92,7 +93,7 @@ var frameTimeout = 10 * time.Second
 // Start opens the socket and serves until Close.
 func Start(o Options) (*Broker, error) {
 	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{},
-		queries: make(chan struct{}, maxQueries)}
+		queries: make(chan struct{}, maxQueries), streams: newStreams()}
 	b.Paths = b.Paths || onlyPaths
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.spare, _ = os.Open(os.DevNull)
@@ -168,7 +169,7 @@ const maxSocketPath = 103
 func (b *Broker) listenPath() (*net.UnixListener, error) {
 	const pattern = "mirrord-*"
 	dir := b.TempDir
-	if len(filepath.Join(dir, pattern, "s"))+len("4294967295") > maxSocketPath {
+	if len(filepath.Join(dir, pattern, "s"))+len("4294967295")+maxStreamSuffix > maxSocketPath {
 		dir = "/tmp"
 	}
 	var err error
@@ -189,6 +190,7 @@ func (b *Broker) Drain(limit time.Duration) {
 	defer cancel()
 	b.flows.drain(ctx)
 	b.relays.drain(ctx)
+	b.streams.drain(ctx)
 }
 
 // Close ends the link, every connection and every goroutine of the broker. It may be called more than once.
@@ -512,6 +514,10 @@ func (b *Broker) dispatch(from asker, kind frame.Kind, fields []byte) (answer, e
 		return handle(fields, b.reverse)
 	case frame.Connect:
 		return handle(fields, func(m *frame.ConnectRequest) answer { return b.connectFrom(from, m) })
+	case frame.Unix:
+		return handle(fields, func(m *frame.UnixRequest) answer { return b.connectUnix(from, m) })
+	case frame.UnixPeer:
+		return handle(fields, b.unixPeer)
 	case frame.Connected:
 		return handle(fields, b.connected)
 	case frame.Endpoint:

@@ -62,7 +62,7 @@ var docs = map[string]string{
 	"feature.network.outgoing.filter":           "which connections are made from the pod: `remote` or `local`, not both",
 	"feature.network.outgoing.filter.remote":    "these are made from the pod, all others from this machine: [tcp://|udp://]HOST-OR-ADDRESS[/BITS][:PORT]",
 	"feature.network.outgoing.filter.local":     "these are made from this machine, all others from the pod; written as in `remote`",
-	"feature.network.outgoing.unix_streams":     "patterns of Unix sockets to connect to in the pod",
+	"feature.network.outgoing.unix_streams":     "patterns of Unix sockets to connect to in the pod: of paths, and of abstract names behind `@`",
 
 	"feature.network.dns":               "resolve names in the pod; false resolves them on this machine",
 	"feature.network.dns.enabled":       "resolve names in the pod",

@@ -105,6 +105,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{`feature: {network: {incoming: {ports: [80, 70000]}}}`, "1:44: field `feature.network.incoming.ports` must be ports, whole numbers from 1 to 65535, not 70000"},
 		{`feature: {network: {incoming: {ports: 0}}}`, "not 0"},
 		{`feature: {network: {incoming: {ports: 1, ignore_ports: 2}}}`, "cannot be combined with `feature.network.incoming.ports` (m.yaml:1:32)"},
+		{`feature: {network: {outgoing: {unix_streams: ["^/run/", "(x"]}}}`, "1:57: field `feature.network.outgoing.unix_streams` has the pattern \"(x\": column 1"},
 		{`feature: {network: {outgoing: {filter: {local: a, remote: b}}}}`, "field `feature.network.outgoing.filter.local` cannot be combined"},
 		{`feature: {network: {dns: {filter: {local: a, remote: b}}}}`, "field `feature.network.dns.filter.local` cannot be combined"},
 		{`feature: {network: {dns: {filter: {local: "udp://a"}}}}`, "has the entry \"udp://a\": a name has no protocol"},

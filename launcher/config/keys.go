@@ -71,7 +71,7 @@ var keys = slices.Concat([]key{
 	{path: "feature.network.outgoing.filter"},
 	{path: "feature.network.outgoing.filter.remote", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.Outgoing.Filter.Remote })},
 	{path: "feature.network.outgoing.filter.local", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.Outgoing.Filter.Local })},
-	{path: "feature.network.outgoing.unix_streams", class: unbuilt, fine: "[]", hint: "unix sockets stay on this machine"},
+	{path: "feature.network.outgoing.unix_streams", set: patternsKey(func(c *Config) *[]string { return &c.Feature.Network.Outgoing.UnixStreams })},
 	{path: "feature.network.dns", set: boolKey(dnsEnabled)},
 	{path: "feature.network.dns.enabled", set: boolKey(dnsEnabled), variable: "MIRRORD_REMOTE_DNS"},
 	{path: "feature.network.dns.filter"},

@@ -60,6 +60,7 @@ feature:
       udp: false
       ignore_localhost: true
       filter: {local: ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}
+      unix_streams: ^/run/
     dns: {enabled: true}
   hostname: false
 `
@@ -88,6 +89,7 @@ ignore_localhost = true
 udp = false
 ignore_localhost = true
 filter.local = ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]
+unix_streams = ["^/run/"]
 `
 
 const everythingJSON = `{
@@ -99,7 +101,7 @@ const everythingJSON = `{
 		"fs": {"mode": "localwithoverrides", "read_only": ["^\/app/"], "local": ["\\.log$", "^/srv"], "not_found": [], "mapping": {"^/home/(\\w+)/conf": "/etc/app/$1"}},
 		"network": {
 			"incoming": {"mode": "steal", "ports": [80, 8080], "port_mapping": [[3000, 80]], "listen_ports": [[80, 8000], [81, 8001]], "ignore_localhost": true},
-			"outgoing": {"udp": false, "ignore_localhost": true, "filter": {"local": ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}},
+			"outgoing": {"udp": false, "ignore_localhost": true, "filter": {"local": ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}, "unix_streams": ["^/run/"]},
 			"dns": null
 		},
 		"hostname": false

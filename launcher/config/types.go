@@ -94,6 +94,9 @@ type Outgoing struct {
 	UDP             bool   `json:"udp"` // connected sockets; name servers belong to DNS
 	IgnoreLocalhost bool   `json:"ignore_localhost"`
 	Filter          Filter `json:"filter,omitzero"`
+
+	// Patterns as those of FS, on absolute paths and on "@" and abstract names: stream sockets that are connected to in the pod. All others are this machine's.
+	UnixStreams []string `json:"unix_streams,omitempty"`
 }
 
 // DNS is name resolution.

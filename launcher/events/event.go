@@ -25,8 +25,8 @@ const (
 	File           Type = "file"              // op, path, errno
 	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
 	Name           Type = "name"              // name, errno; addresses only with values
-	Connect        Type = "connect"           // address, name, protocol, errno
-	OutgoingLocal  Type = "outgoing.local"    // address, name, protocol: it did not go to the pod; once per address
+	Connect        Type = "connect"           // address, name, protocol, errno; path of a Unix socket
+	OutgoingLocal  Type = "outgoing.local"    // address, name, protocol; path of a Unix socket: it did not go to the pod; once for each
 	Listen         Type = "listen"            // port, actual_port, pod_port
 	Incoming       Type = "incoming"          // port, peer
 	SessionEnded   Type = "session.ended"     // status or signal, remaining, succeeded, failed
@@ -59,7 +59,7 @@ type Event struct {
 	Reason     string    `json:"reason,omitempty"`
 	Name       string    `json:"name,omitempty"`
 	Address    string    `json:"address,omitempty"`
-	Protocol   string    `json:"protocol,omitempty"` // udp; absent for TCP
+	Protocol   string    `json:"protocol,omitempty"` // udp, unix; absent for TCP
 	Peer       string    `json:"peer,omitempty"`
 	Port       int       `json:"port,omitempty"`
 	ActualPort int       `json:"actual_port,omitempty"`

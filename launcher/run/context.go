@@ -234,7 +234,7 @@ func compileRules(p *plan, agent wire.Hello, env []string, library string, progr
 		LocalCerts:      !slices.Contains(agent.Capabilities, "certs"),
 		AskBind:         len(f.Network.Incoming.ListenPorts) > 0,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
-		UDP:             f.Network.Outgoing.UDP, NoIPv6: !f.Network.IPv6,
+		UDP:             f.Network.Outgoing.UDP, NoIPv6: !f.Network.IPv6, UnixStreams: f.Network.Outgoing.UnixStreams,
 	}
 	if f.Hostname {
 		in.Hostname = agent.Hostname
