@@ -94,11 +94,16 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(root, "etc/resolv.conf"), []byte("# of the cluster\nsearch none\nnameserver 10.96.0.10\nnameserver nonsense\n\nnameserver fd00::10\nsearch shop.svc\tsvc \noptions ndots:5\n"))
+	sockets, err := net.Listen("unix", filepath.Join(pod, "web.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go service.Config.Serve(sockets) // until the service is closed
 	if err := os.Symlink("data/motd", filepath.Join(root, "srv/link")); err != nil {
 		t.Fatal(err)
 	}
 
-	describe := "name: cart-7d9f\nhosts: {inventory: 10.96.0.7}\nroutes: {\"10.96.0.7:80\": %q, \"udp://10.96.0.7:8125\": %q}\nports: {8080: {listen: %q}}\n"
+	describe := "name: cart-7d9f\nhosts: {inventory: 10.96.0.7}\nroutes: {\"10.96.0.7:80\": %q, \"udp://10.96.0.7:8125\": %q, \"unix:///run/web.sock\": web.sock}\nports: {8080: {listen: %q}}\n"
 	there, back := strings.TrimPrefix(service.URL, "http://"), echo(t)
 	ctx, stop := context.WithCancel(context.Background())
 	var d *target.Dir
@@ -129,7 +134,7 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 		t.Fatal(err)
 	}
 	table, err := rules.Compile(rules.Input{Mode: string(config.FSRead), Home: temp, Cwd: temp, ProjectRoot: temp, TempDir: os.TempDir(), Hostname: "cart-7d9f",
-		Names: true, Outgoing: true, Incoming: true, UDP: true})
+		Names: true, Outgoing: true, Incoming: true, UDP: true, UnixStreams: []string{"^/run/"}})
 	if err != nil {
 		t.Fatal(err)
 	}

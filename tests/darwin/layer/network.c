@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/sysctl.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 
 static int is_inventory(const struct hostent *h) {
@@ -122,6 +123,24 @@ static void datagrams(void) {
     close(fd);
 }
 
+// A Unix socket of the pod; its peer is what was asked for. Another is this machine's.
+static void streams(void) {
+    struct sockaddr_un to = {.sun_len = sizeof to, .sun_family = AF_UNIX, .sun_path = "/run/web.sock"}, none = {.sun_family = AF_UNIX, .sun_path = "/run/none.sock"}, peer;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(connect(fd, (struct sockaddr *)&none, sizeof none) < 0 && errno == ENOENT, "no such socket");
+    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "connect");
+    socklen_t length = sizeof peer;
+    CHECK(getpeername(fd, (struct sockaddr *)&peer, &length) == 0 && peer.sun_family == AF_UNIX && peer.sun_len == length &&
+              strcmp(peer.sun_path, to.sun_path) == 0,
+          "the peer is %s, %u bytes", peer.sun_path, length);
+    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno == EISCONN, "a second connect");
+    char answer[4096] = {0};
+    CHECK(write(fd, "GET / HTTP/1.0\r\n\r\n", 18) == 18, "the request");
+    for (size_t used = 0, n; (n = (size_t)read(fd, answer + used, sizeof answer - 1 - used)) > 0 && n != (size_t)-1;) used += n;
+    CHECK(strstr(answer, "the service") != NULL, "%s", answer);
+    close(fd);
+}
+
 // A listener: the pod's port 8080 comes here, and accept tells who connects there.
 static void listener(void) {
     struct sockaddr_in at = {.sin_len = sizeof at, .sin_family = AF_INET, .sin_port = htons(8080)}, peer;
@@ -144,6 +163,7 @@ int main(int argc, char **argv) {
     (void)argv;
     names();
     connections();
+    streams();
     datagrams();
     if (argc > 1) listener();
     puts("ok");
