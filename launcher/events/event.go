@@ -11,7 +11,7 @@ type Type string
 const (
 	SessionStarted Type = "session.started" // session, target, command
 	Environment    Type = "environment"     // names; values only with values
-	Phase          Type = "phase"           // phase, state (started, done, failed), message
+	Phase          Type = "phase"           // phase, state (started, done, failed), message, milliseconds
 	Warning        Type = "warning"         // message, hint
 	Failed         Type = "error"           // message, hint
 	ProcessStarted Type = "process.started" // the first program: pid, path, verdict, reason; arguments only with values
@@ -48,8 +48,9 @@ type Event struct {
 	Session    string    `json:"session,omitempty"`
 	Target     string    `json:"target,omitempty"`
 	Command    []string  `json:"command,omitempty"`
-	Phase      string    `json:"phase,omitempty"` // target, environment, layer, broker, program
+	Phase      string    `json:"phase,omitempty"` // target, agent, link, environment, layer, decision, broker, program
 	State      string    `json:"state,omitempty"`
+	Took       float64   `json:"milliseconds,omitempty"` // the phase; of the program's start: all of the session so far
 	Op         string    `json:"op,omitempty"`
 	PID        int       `json:"pid,omitempty"`
 	PPID       int       `json:"ppid,omitempty"`

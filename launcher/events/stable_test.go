@@ -30,7 +30,7 @@ var (
 // samples are the types with everything that they may have. What is in the golden file is a promise to those who read events.
 var samples = []Event{
 	{Type: SessionStarted, Session: "7a5e91a49bd67ef5", Target: "dir:pod", Command: []string{"npm", "start"}},
-	{Type: Phase, Phase: "target", State: "done", Message: "dir:pod"},
+	{Type: Phase, Phase: "target", State: "done", Message: "dir:pod", Took: 1.5},
 	{Type: Environment, Names: []string{"DB_HOST"}, Values: map[string]string{"DB_HOST": "db.internal"}},
 	{Type: Warning, Message: "it is odd", Hint: "look"},
 	{Type: Failed, Message: "it broke", Hint: "mend it"},

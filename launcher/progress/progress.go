@@ -4,7 +4,7 @@
 //
 //   - Nothing is ever printed on standard output: it is the program's.
 //   - Until the program starts there is at most one line, which rewrites itself on a terminal and is absent elsewhere.
-//   - When all is ready, one line says what the program gets.
+//   - When all is ready, one line says what the program gets, and where the time went if that was long.
 //   - While the program runs we are silent, except for what the user cannot do without now: a warning, a port that is another one here, the
 //     program itself running outside.
 //   - When it has ended, one line says how much of the pod it used, if anything, and what went differently from what a user may expect is
@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mirrord/launcher/events"
@@ -65,6 +66,8 @@ type Printer struct {
 	terminal bool // w is one: a line may rewrite itself
 	line     bool // there is such a line now
 	running  bool
+	phases   []string // that are under way, the oldest first
+	slow     []string // phases with their seconds
 	warned   map[string]bool
 	lost     map[string]bool // programs
 	outside  list
@@ -117,21 +120,52 @@ func (p *Printer) Show(ev events.Event) {
 
 func (p *Printer) phase(ev events.Event) {
 	ready := ev.Phase == "program" && ev.State == "started"
+	p.note(ev)
 	switch {
 	case ready:
 		p.running = true
-		p.say("ready: "+ev.Message, "")
+		p.say("ready"+p.after(ev.Took)+": "+ev.Message, "")
 	case p.mode == Plain && ev.State != "started":
 		text := ev.Phase + ": " + ev.State
 		if ev.Message != "" {
 			text += " (" + ev.Message + ")"
 		}
 		p.say(text, "")
-	case p.mode == Auto && p.terminal && ev.State == "started" && !p.running:
+	case p.mode == Auto && p.terminal && len(p.phases) > 0 && !p.running:
 		p.clear()
 		p.line = true
-		_, _ = fmt.Fprintf(p.w, "mirrord: %s…", ev.Phase)
+		_, _ = fmt.Fprintf(p.w, "mirrord: %s…", p.phases[0])
 	}
+}
+
+// patience is what nobody wonders about, in milliseconds; of a start that took longer the phases are told that took noticeable.
+const (
+	patience   = 1000
+	noticeable = 100
+)
+
+// note keeps count of the phases.
+func (p *Printer) note(ev events.Event) {
+	if ev.State == "started" {
+		p.phases = append(p.phases, ev.Phase)
+		return
+	}
+	p.phases = slices.DeleteFunc(p.phases, func(name string) bool { return name == ev.Phase })
+	if ev.Took >= noticeable {
+		p.slow = append(p.slow, fmt.Sprintf("%s %.1f", ev.Phase, ev.Took/1000))
+	}
+}
+
+// after tells how long a start took, in milliseconds, and what of it, if that is worth a word.
+func (p *Printer) after(took float64) string {
+	if took < patience {
+		return ""
+	}
+	text := fmt.Sprintf(" in %.1f s", took/1000)
+	if len(p.slow) > 0 {
+		text += " (" + strings.Join(p.slow, ", ") + ")"
+	}
+	return text
 }
 
 func (p *Printer) warning(ev events.Event) {

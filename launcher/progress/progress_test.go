@@ -69,6 +69,28 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// The line names what has run longest of what runs side by side, and a slow start says where its time went.
+func TestSlowStart(t *testing.T) {
+	start := []events.Event{
+		{Type: events.Phase, Phase: "layer", State: "started"},
+		{Type: events.Phase, Phase: "target", State: "started"},
+		{Type: events.Phase, Phase: "layer", State: "done", Took: 1},
+		{Type: events.Phase, Phase: "target", State: "done", Took: 130},
+		{Type: events.Phase, Phase: "agent", State: "started"},
+		{Type: events.Phase, Phase: "agent", State: "done", Took: 1770},
+		{Type: events.Phase, Phase: "program", State: "started", Took: 1999, Message: "all"},
+	}
+	const clear = "\r\x1b[K"
+	want := "mirrord: layer…" + clear + "mirrord: layer…" + clear + "mirrord: target…" + clear + "mirrord: agent…" + clear + "mirrord: ready in 2.0 s (target 0.1, agent 1.8): all\n"
+	if diff := cmp.Diff(want, show(Auto, true, start)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	start[len(start)-1].Took = 999
+	if got := show(Auto, false, start); got != "mirrord: ready: all\n" {
+		t.Errorf("a quick one: %q", got)
+	}
+}
+
 func TestJSONIsEventsOnly(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(show(JSON, true, session), "\n"), "\n")
 	if len(lines) != len(session) {

@@ -22,12 +22,14 @@ import (
 // Phases and states of events.Phase. The program phase starts when everything is ready; the broker then waits for outer, which may have to
 // clear a line on the terminal first.
 const (
-	phaseTarget  = "target"
-	phaseAgent   = "agent"
-	phaseEnv     = "environment"
-	phaseLayer   = "layer"
-	phaseBroker  = "broker"
-	phaseProgram = "program"
+	phaseTarget   = "target"
+	phaseAgent    = "agent"
+	phaseLink     = "link"
+	phaseEnv      = "environment"
+	phaseLayer    = "layer"
+	phaseDecision = "decision"
+	phaseBroker   = "broker"
+	phaseProgram  = "program"
 
 	stateStarted = "started"
 	stateDone    = "done"
@@ -78,6 +80,7 @@ type brokerProcess struct {
 	plans   plans
 	record  record
 	counts  counts
+	began   time.Time       // the session
 	program int             // pid; 0 before the start and after the end
 	first   events.Event    // its process.started
 	lost    bool            // it was reported that it never said hello
@@ -204,6 +207,7 @@ func (b *brokerProcess) closeEvents() {
 
 // session is everything from the plan to the end.
 func (b *brokerProcess) session(open opener) {
+	b.began = time.Now()
 	started := events.Event{Type: events.SessionStarted, Session: b.plan.Session, Target: b.plan.Target.Path, Command: b.plan.Command}
 	if !b.plan.Values {
 		started.Command = started.Command[:1] // arguments may be secrets
@@ -246,14 +250,22 @@ func (b *brokerProcess) register() {
 	}
 }
 
-// openPod sets up the pod's context, which may take long, unless outer is gone first.
+// openPod sets up the pod's context, which may take long, unless outer is gone first. Meanwhile it is decided about the program.
 func (b *brokerProcess) openPod(open opener) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
+		decided := make(chan struct{})
+		go func() {
+			defer close(decided)
+			b.foresee()
+		}()
 		var err error
 		b.pod, err = open(ctx, &b.plan, b.decide, b.emit)
+		if err == nil {
+			<-decided
+		}
 		done <- err
 	}()
 	select {
@@ -267,6 +279,18 @@ func (b *brokerProcess) openPod(open opener) error {
 	case <-time.After(patience): // the end of this process ends what is left
 	}
 	return errOuterGone
+}
+
+// foresee decides about the program before the pod's environment is known, so that the copy, where there has to be one, is made by then.
+func (b *brokerProcess) foresee() {
+	_ = newPhases(b.emit)(phaseDecision, func() (string, error) { // it is decided again, and that counts
+		env, _ := config.Compose(os.Environ(), nil, b.plan.Config)
+		v := b.engine.Decide(firstRequest(&b.plan, env))
+		if v.Kind == sip.Copy {
+			v = b.copier.substitute(v, nil)
+		}
+		return v.Kind.String(), nil
+	})
 }
 
 var errOuterGone = errors.New("the outer process is gone")
@@ -289,7 +313,7 @@ func (b *brokerProcess) start() error {
 	if v.Kind == sip.Fails {
 		return programError(command[0], v.Err)
 	}
-	b.emit(events.Event{Type: events.Phase, Phase: phaseProgram, State: stateStarted, Message: b.pod.summary})
+	b.emit(events.Event{Type: events.Phase, Phase: phaseProgram, State: stateStarted, Message: b.pod.summary, Took: milliseconds(time.Since(b.began))})
 	for ready := false; !ready; {
 		o, ok := <-b.orders
 		if !ok {

@@ -42,8 +42,9 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 		emit(events.Event{Type: events.Warning, Message: "the container is " + place.Container + ", after the sidecars " + strings.Join(place.Passed, ", "),
 			Hint: "/container/NAME behind the target names another"})
 	}
-	err = phase(phaseAgent, func() (string, error) {
-		agent, err := cluster.StartAgent(ctx, place, kube.AgentOptions{
+	var agent *kube.Agent
+	err = phase(phaseAgent, func() (_ string, err error) {
+		agent, err = cluster.StartAgent(ctx, place, kube.AgentOptions{
 			Session: p.Session, Image: p.Config.Agent.Image, Pull: corev1.PullPolicy(p.Config.Agent.PullPolicy),
 			Lease: time.Duration(p.Config.Agent.Communication) * time.Second, Startup: time.Duration(p.Config.Agent.Startup) * time.Second,
 		})
@@ -57,10 +58,15 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
 				Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
 		}
-		link, err = connect(ctx, p, agent, emit)
-		return agent.Name, err
+		return agent.Name, nil
 	})
 	if err != nil {
+		return nil, nil, err
+	}
+	if err = phase(phaseLink, func() (_ string, err error) {
+		link, err = connect(ctx, p, agent, emit)
+		return "", err
+	}); err != nil {
 		return nil, nil, err
 	}
 	leave = sync.OnceValue(link.Goodbye)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mirrord/agent/serve"
@@ -21,10 +22,7 @@ import (
 	"mirrord/sip"
 )
 
-// phases runs a step that the user can see, with a message for when it is done.
-type phases func(name string, step func() (message string, err error)) error
-
-// openPod opens the target and serves the layers from it. It needs the agent, so each step is a phase that the user can see.
+// openPod opens the target and serves the layers from it. Each step is a phase that the user can see; what needs no agent is done while that starts.
 func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict, emit func(events.Event)) (_ *pod, err error) {
 	var opened closers
 	defer func() {
@@ -32,18 +30,26 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 			_ = opened.close()
 		}
 	}()
-	phase := func(name string, step func() (message string, err error)) error {
-		emit(events.Event{Type: events.Phase, Phase: name, State: stateStarted})
-		message, err := step()
-		ev := events.Event{Type: events.Phase, Phase: name, State: stateDone, Message: message}
-		if err != nil {
-			ev.State, ev.Message = stateFailed, firstLine(err)
+	phase := newPhases(emit)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var library string
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() {
+		if err := phase(phaseLayer, func() (_ string, err error) {
+			library, err = extractLayer()
+			return "", err
+		}); err != nil {
+			cancel(err)
 		}
-		emit(ev)
-		return err
-	}
+	})
 
 	link, leave, err := openTarget(ctx, p, phase, emit, &opened)
+	beside.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,13 +74,6 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 			emit(changed)
 		}
 		return variables(fromPod), nil
-	}); err != nil {
-		return nil, err
-	}
-	var library string
-	if err := phase(phaseLayer, func() (string, error) {
-		library, err = extractLayer()
-		return "", err
 	}); err != nil {
 		return nil, err
 	}
