@@ -28,6 +28,9 @@ func main() {
 			report.User = &wire.User{UID: wrong.UID, GID: wrong.GID}
 		}
 		wire.WriteReport(os.Stdout, report)
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		announce(ctx, os.Stdout, report)
 		os.Exit(1)
 	}
 }
@@ -50,14 +53,18 @@ func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	port := listener.Addr().(*net.TCPAddr).Port
-	if err := wire.WriteReport(os.Stdout, wire.Report{Port: uint16(port), Lacks: target.Lacks()}); err != nil {
+	report := wire.Report{Port: uint16(port), Lacks: target.Lacks()}
+	if err := wire.WriteReport(os.Stdout, report); err != nil {
 		listener.Close()
 		return err
 	}
+	unheard, heard := context.WithCancel(ctx)
+	defer heard()
+	go announce(unheard, os.Stdout, report)
 	d := door.Door{Hash: start.TokenHash, Lease: start.Lease, Serve: func(ctx context.Context, requests, bulk net.Conn) error {
 		return serve.Serve(ctx, requests, bulk, target)
 	}}
-	if err := d.Run(ctx, listener); err != nil {
+	if err := d.Run(ctx, greeter{listener, heard}); err != nil {
 		return fmt.Errorf("the agent ends: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -52,11 +53,14 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	})
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
-	for _, s := range []*Session{p.requests, p.bulk} {
-		if p.agent, err = hello(ctx, s, Hello{Version: Version, Session: l.session, Bulk: s == p.bulk}); err != nil {
-			p.close()
-			return nil, err
-		}
+	var greeting sync.WaitGroup
+	var bulkErr error
+	greeting.Go(func() { _, bulkErr = hello(ctx, p.bulk, Hello{Version: Version, Session: l.session, Bulk: true}) })
+	p.agent, err = hello(ctx, p.requests, Hello{Version: Version, Session: l.session})
+	greeting.Wait()
+	if err = cmp.Or(err, bulkErr); err != nil {
+		p.close()
+		return nil, err
 	}
 	return p, nil
 }

@@ -1,12 +1,10 @@
 package kube
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +35,7 @@ type Agent struct {
 	place   *Place
 	port    uint16
 	token   wire.Token
+	ahead   *ahead // nil: used, or none
 }
 
 // StartAgent adds an agent's container to the target's pod, as a user of the target's kind, and waits until it listens.
@@ -61,7 +60,7 @@ func (c *Cluster) StartAgent(ctx context.Context, place *Place, o AgentOptions) 
 var errSlow = errors.New("the agent took too long")
 
 // tryAgent starts one agent and returns what it reports.
-func (c *Cluster) tryAgent(ctx context.Context, place *Place, o AgentOptions, name string, security *corev1.SecurityContext) (*Agent, wire.Report, error) {
+func (c *Cluster) tryAgent(ctx context.Context, place *Place, o AgentOptions, name string, security *corev1.SecurityContext) (_ *Agent, report wire.Report, err error) {
 	a := &Agent{Name: name, cluster: c, place: place, token: wire.NewToken()}
 	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease}
 	pod, err := c.addContainer(ctx, place, corev1.EphemeralContainer{
@@ -75,10 +74,13 @@ func (c *Cluster) tryAgent(ctx context.Context, place *Place, o AgentOptions, na
 		return nil, wire.Report{}, err
 	}
 	a.Crowd = len(pod.Spec.EphemeralContainers)
-	if err := c.awaitContainer(ctx, pod, name, o.Image); err != nil {
-		return nil, wire.Report{}, err
-	}
-	report, err := c.readReport(ctx, place, name)
+	a.ahead = c.dialAhead(ctx, pod.Name)
+	defer func() {
+		if err != nil || report.Error != "" {
+			a.ahead.close()
+		}
+	}()
+	report, err = c.awaitReport(ctx, pod, name, o.Image)
 	if err != nil {
 		return nil, wire.Report{}, err
 	}
@@ -173,28 +175,4 @@ func begun(pod *corev1.Pod, name, image string) (bool, error) {
 		return false, fmt.Errorf("the node %s cannot start the agent: %s, %s", pod.Spec.NodeName, w.Reason, w.Message)
 	}
 	return false, nil
-}
-
-// maxLog bounds how much of an agent's log is read for its report, in bytes.
-const maxLog = 1 << 20
-
-// readReport reads the agent's log until its report.
-func (c *Cluster) readReport(ctx context.Context, place *Place, name string) (wire.Report, error) {
-	log, err := c.client.CoreV1().Pods(c.namespace).GetLogs(place.Pod(), &corev1.PodLogOptions{Container: name, Follow: true}).Stream(ctx)
-	if err != nil {
-		return wire.Report{}, c.explain(slow(ctx, err), "read the agent's log", "get", "pods/log")
-	}
-	defer log.Close()
-	last := ""
-	for lines := bufio.NewScanner(io.LimitReader(log, maxLog)); lines.Scan(); {
-		if report, ok := wire.ParseReport(lines.Bytes()); ok {
-			return report, nil
-		}
-		last = lines.Text()
-	}
-	if err := ctx.Err(); err != nil {
-		return wire.Report{}, c.explain(slow(ctx, err), "read the agent's log", "get", "pods/log")
-	}
-	return wire.Report{}, fmt.Errorf("the agent ended without a report; the last line of its log: %q\nhint: `kubectl logs %s -c %s -n %s` shows all of it",
-		last, place.Pod(), name, c.namespace)
 }

@@ -25,13 +25,14 @@ import (
 
 // Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost.
 func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
-	id := wire.NewLinkID()
+	id, ahead := wire.NewLinkID(), a.ahead
+	a.ahead = nil
 	var conns [2]net.Conn
 	var errs [2]error
 	var dialling sync.WaitGroup
 	for i := range conns {
 		dialling.Go(func() {
-			conns[i], errs[i] = a.cluster.forward(ctx, a.place.Pod(), a.port)
+			conns[i], errs[i] = a.cluster.forward(ctx, ahead.take(i), a.place.Pod(), a.port)
 			if errs[i] == nil {
 				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(ctx, conns[i])
 			}
@@ -49,8 +50,28 @@ func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
 	return conns[0], conns[1], nil
 }
 
-// forward connects to a port of a pod's loopback through the API server.
-func (c *Cluster) forward(ctx context.Context, pod string, port uint16) (net.Conn, error) {
+// forward connects to a port of a pod's loopback through the API server, over a connection that was made for that, or a new one for nil.
+func (c *Cluster) forward(ctx context.Context, conn httpstream.Connection, pod string, port uint16) (net.Conn, error) {
+	if conn != nil {
+		if stream, err := newForwarded(conn, port); err == nil {
+			return stream, nil
+		}
+		conn.Close() // it was lost meanwhile
+	}
+	conn, err := c.dial(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := newForwarded(conn, port)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("cannot forward port %d of the pod %s: %w", port, pod, err)
+	}
+	return stream, nil
+}
+
+// dial connects to the API server for forwards to a pod; which port that will be is said later.
+func (c *Cluster) dial(ctx context.Context, pod string) (httpstream.Connection, error) {
 	dialer, err := c.forwarder(pod)
 	if err != nil {
 		return nil, fmt.Errorf("cannot forward a port of the pod %s: %w", pod, err)
@@ -69,12 +90,7 @@ func (c *Cluster) forward(ctx context.Context, pod string, port uint16) (net.Con
 		if r.err != nil {
 			return nil, c.explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
 		}
-		stream, err := newForwarded(r.conn, port)
-		if err != nil {
-			r.conn.Close()
-			return nil, fmt.Errorf("cannot forward port %d of the pod %s: %w", port, pod, err)
-		}
-		return stream, nil
+		return r.conn, nil
 	case <-ctx.Done():
 		go func() { // Dial knows no context
 			if r := <-dialled; r.err == nil {
@@ -82,6 +98,42 @@ func (c *Cluster) forward(ctx context.Context, pod string, port uint16) (net.Con
 			}
 		}()
 		return nil, c.explain(slow(ctx, ctx.Err()), "forward a port of the pod "+pod, "create", "pods/portforward")
+	}
+}
+
+// ahead are the connections for a link's two forwards, dialled while the agent's port is not known yet. Each is taken once, or all are closed.
+type ahead [2]<-chan httpstream.Connection
+
+func (c *Cluster) dialAhead(ctx context.Context, pod string) *ahead {
+	all := new(ahead)
+	for i := range all {
+		dialled := make(chan httpstream.Connection, 1)
+		all[i] = dialled
+		go func() { // ends with ctx
+			defer close(dialled)
+			if conn, err := c.dial(ctx, pod); err == nil { // whoever needs it meets the error again
+				dialled <- conn
+			}
+		}()
+	}
+	return all
+}
+
+// take waits for one; nil: there is none.
+func (a *ahead) take(i int) httpstream.Connection {
+	if a == nil {
+		return nil
+	}
+	return <-a[i]
+}
+
+func (a *ahead) close() {
+	for i := range a {
+		go func() {
+			if conn := a.take(i); conn != nil {
+				conn.Close()
+			}
+		}()
 	}
 }
 
