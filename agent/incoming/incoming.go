@@ -12,8 +12,16 @@ import (
 	"mirrord/agent/wire"
 )
 
-// answerTime limits how long the launcher may think about a connection before the target's own program gets it.
-const answerTime = 10 * time.Second
+// Variables for tests.
+var (
+	// answerTime limits how long the launcher may think about a connection before the target's own program gets it.
+	answerTime = 10 * time.Second
+	// beat is how often the launcher is asked for a sign of life.
+	beat = 500 * time.Millisecond
+)
+
+// patience is for how many beats a launcher may be silent: then it is offered nothing, and what it was offered is taken back, until it is heard of again.
+const patience = 2
 
 // drainTime limits how long what came before a connection broke is still sent to its mirror.
 const drainTime = 5 * time.Second
@@ -23,9 +31,12 @@ type subscription struct {
 	ctx    context.Context // the link's
 	bulk   *wire.Session
 	port   uint16
-	mu     sync.Mutex // closed guards relays.Add against Wait
-	closed bool
 	relays sync.WaitGroup // and connections that the launcher thinks about: it may have accepted before it unsubscribed
+
+	mu      sync.Mutex
+	closed  bool            // guards relays.Add against Wait
+	heard   context.Context // while the launcher is heard of
+	silence context.CancelFunc
 
 	writing sync.Mutex
 	stream  *wire.Stream
@@ -33,10 +44,12 @@ type subscription struct {
 }
 
 // Subscribe answers OpSubscribe on the stream, of the session for requests, and offers the port's connections (or copies) on the bulk session until
-// the launcher closes the stream or ctx ends. It returns when no relay is left, so that connections outlive their subscription but not the link. An
+// the launcher closes the stream or ctx ends. Only a launcher that answers is offered connections. It returns when no relay is left, so that connections outlive their subscription but not the link. An
 // error is one that was not answered yet; it carries an errno.
-func Subscribe(ctx context.Context, t target.Target, bulk *wire.Session, stream *wire.Stream, req *wire.Request) error {
+func Subscribe(ctx context.Context, t target.Target, requests, bulk *wire.Session, stream *wire.Stream, req *wire.Request) error {
 	s := &subscription{ctx: ctx, bulk: bulk, port: req.Port, stream: stream}
+	s.listen(true)
+	defer s.listen(false) // when nothing is on offer any more
 	defer s.relays.Wait()
 	s.writing.Lock() // a notice comes after the reply
 	var taken io.Closer
@@ -53,6 +66,11 @@ func Subscribe(ctx context.Context, t target.Target, bulk *wire.Session, stream 
 	err = wire.WriteHeader(stream, &wire.Reply{})
 	s.writing.Unlock()
 	if err == nil {
+		watched, stop := context.WithCancel(ctx)
+		defer stop()
+		if req.Steal {
+			s.relays.Go(func() { wire.Pulse(watched, beat, patience, s.listen, requests, bulk) })
+		}
 		defer context.AfterFunc(ctx, func() { stream.SetReadDeadline(time.Unix(1, 0)) })()
 		io.Copy(io.Discard, stream)
 	}
@@ -61,6 +79,19 @@ func Subscribe(ctx context.Context, t target.Target, bulk *wire.Session, stream 
 	s.closed = true
 	s.mu.Unlock()
 	return nil
+}
+
+// listen notes whether the launcher is heard of.
+func (s *subscription) listen(heard bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silence != nil {
+		s.silence()
+	}
+	s.heard, s.silence = context.WithCancel(s.ctx)
+	if !heard {
+		s.silence()
+	}
 }
 
 // begin counts a connection, unless the subscription is over.
@@ -158,7 +189,10 @@ func (s *subscription) notice(err error) {
 
 // offer asks the launcher to take a connection, and returns the stream that carries it, or nil.
 func (s *subscription) offer(in target.Incoming) *wire.Stream {
-	ctx, cancel := context.WithTimeout(s.ctx, answerTime)
+	s.mu.Lock()
+	heard := s.heard
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(heard, answerTime)
 	defer cancel()
 	stream, err := s.bulk.Open(ctx)
 	if err != nil {

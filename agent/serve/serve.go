@@ -138,7 +138,7 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 		time.AfterFunc(hangUpTime, func() { s.requests.Close() })
 		return &wire.Reply{}, nil
 	case wire.OpSubscribe:
-		return nil, incoming.Subscribe(ctx, s.target, s.bulk, stream, req)
+		return nil, incoming.Subscribe(ctx, s.target, s.requests, s.bulk, stream, req)
 	default:
 		return nil, errUnknown(req.Op)
 	}

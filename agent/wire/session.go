@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,7 +62,10 @@ func SessionConfig() *yamux.Config {
 // that can be reset. All methods are safe for concurrent use.
 type Session struct {
 	mux            *yamux.Session
+	wire           *joiner
 	header, linger time.Duration // headerTime, lingerTime; tests are less patient
+
+	pinging atomic.Bool // a ping is unanswered
 
 	alive context.Context // of a bulk session: ends with it
 	die   context.CancelFunc
@@ -82,11 +86,12 @@ func NewSession(conn net.Conn, client, bulk bool) (*Session, error) {
 	if !bulk {
 		settings.MaxStreamWindowSize = fileWindow
 	}
-	mux, err := start(&joiner{Conn: conn}, settings)
+	wire := &joiner{Conn: conn}
+	mux, err := start(wire, settings)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{mux: mux, header: headerTime, linger: lingerTime}
+	s := &Session{mux: mux, wire: wire, header: headerTime, linger: lingerTime}
 	if bulk {
 		s.relays = make(map[uint32]*Stream)
 		s.alive, s.die = context.WithCancel(context.Background())
@@ -276,6 +281,15 @@ type joiner struct {
 	net.Conn
 	frame [headerSize + joinSize]byte // a header whose body is the next write, and room for that
 	held  bool
+	reads atomic.Uint64 // those that brought something
+}
+
+func (j *joiner) Read(p []byte) (int, error) {
+	n, err := j.Conn.Read(p)
+	if n > 0 {
+		j.reads.Add(1)
+	}
+	return n, err
 }
 
 const headerSize = 12 // of a yamux frame

@@ -1,0 +1,165 @@
+package incoming
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"mirrord/agent/target"
+	"mirrord/agent/wire"
+)
+
+// network is one that can be cut without a word.
+type network struct {
+	mu   sync.Mutex
+	open chan struct{} // closed while it is
+}
+
+func newNetwork() *network {
+	n := &network{open: make(chan struct{})}
+	close(n.open)
+	return n
+}
+
+func (n *network) cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open = make(chan struct{})
+}
+
+func (n *network) mend() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.open)
+}
+
+func (n *network) pipe() (near, far net.Conn) {
+	near, far = net.Pipe()
+	return conn{near, n}, conn{far, n}
+}
+
+type conn struct {
+	net.Conn
+	network *network
+}
+
+func (c conn) Write(p []byte) (int, error) {
+	c.network.mu.Lock()
+	open := c.network.open
+	c.network.mu.Unlock()
+	<-open
+	return c.Conn.Write(p)
+}
+
+// one is a target with one port.
+type one struct {
+	target.Target
+	taker chan func(target.Incoming) bool
+}
+
+func (o one) Steal(_ uint16, take func(target.Incoming) bool) (io.Closer, error) {
+	o.taker <- take
+	return io.NopCloser(nil), nil
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A launcher that falls silent loses what it was offered, is offered nothing, and gets connections again when it is back.
+func TestSilence(t *testing.T) {
+	answerTime, beat = time.Hour, 20*time.Millisecond
+	wires := newNetwork()
+	start := func(bulk bool) (launcher, agent *wire.Session) {
+		near, far := wires.pipe()
+		launcher, err := wire.NewSession(near, true, bulk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if agent, err = wire.NewSession(far, false, bulk); err != nil {
+			t.Fatal(err)
+		}
+		return launcher, agent
+	}
+	requests, agentRequests := start(false)
+	bulk, agentBulk := start(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	pod := one{taker: make(chan func(target.Incoming) bool, 1)}
+	var running sync.WaitGroup
+	running.Go(func() {
+		agentRequests.Serve(8, func(s *wire.Stream, req *wire.Request) {
+			if err := Subscribe(ctx, pod, agentRequests, agentBulk, s, req); err != nil {
+				t.Error(err)
+			}
+			s.Close()
+		})
+	})
+	running.Go(func() { agentBulk.Serve(8, func(s *wire.Stream, _ *wire.Request) { s.Close() }) })
+	running.Go(func() { requests.Serve(8, func(s *wire.Stream, _ *wire.Request) { s.Close() }) })
+	offered := make(chan *wire.Stream, 8)
+	running.Go(func() { bulk.Serve(8, func(s *wire.Stream, _ *wire.Request) { offered <- s }) })
+	subscription, err := requests.Open(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire.WriteHeader(subscription, &wire.Request{Op: wire.OpSubscribe, Port: 80, Steal: true})
+	take := <-pod.taker
+	taken := make(chan bool, 1)
+	offer := func() {
+		running.Go(func() {
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			ok := take(target.Incoming{Conn: halves{ours}})
+			taken <- ok
+			if ok {
+				theirs.Read(make([]byte, 1)) // until it is closed
+			}
+		})
+	}
+	accepts := func(when string) {
+		t.Helper()
+		offer()
+		stream := <-offered
+		wire.WriteHeader(stream, &wire.Reply{})
+		if !<-taken {
+			t.Errorf("%s: the launcher's is not taken", when)
+		}
+		stream.Close()
+	}
+	accepts("at first")
+	offer()
+	<-offered // and thinks about it
+	wires.cut()
+	if <-taken {
+		t.Error("taken by nobody")
+	}
+	if offer(); <-taken {
+		t.Error("taken by a silent launcher")
+	}
+	wires.mend()
+	// What it was offered before is over, what comes now is its own as soon as it was heard of.
+	for heard := false; !heard; {
+		offer()
+		select {
+		case stream := <-offered:
+			wire.WriteHeader(stream, &wire.Reply{})
+			heard = <-taken
+			stream.Close()
+		case <-taken:
+		}
+	}
+
+	cancel()
+	for _, s := range []*wire.Session{requests, bulk, agentRequests, agentBulk} {
+		s.Close()
+	}
+	running.Wait()
+}
+
+// halves is a connection that ends whole.
+type halves struct{ net.Conn }
+
+func (h halves) CloseWrite() error { return h.Close() }
