@@ -198,14 +198,24 @@ func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) 
 // was cut.
 func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice func(*Error)) (io.Closer, error) {
 	s := &subscription{link: l, request: Request{Op: OpSubscribe, Port: port, Steal: steal}, notice: notice}
-	p, err := l.wait(ctx, nil)
-	if err != nil {
-		return nil, err
+	// It is known before it is begun, so that a link which is made anew meanwhile has it too.
+	l.mu.Lock()
+	l.subscriptions[s] = struct{}{}
+	l.mu.Unlock()
+	var p *pair
+	for {
+		var err error
+		if p, err = l.wait(ctx, p); err == nil {
+			err = s.begin(ctx, p)
+		}
+		switch {
+		case err == nil:
+			return s, nil
+		case p == nil || l.redial == nil || !errors.Is(err, ErrLinkLost):
+			s.Close()
+			return nil, err
+		}
 	}
-	if err := s.begin(ctx, p); err != nil {
-		return nil, err
-	}
-	return s, nil
 }
 
 // IncomingConn is a connection to a subscribed port of the target, with both ends' addresses as the target sees them. Accept or Refuse must be

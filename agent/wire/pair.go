@@ -11,14 +11,35 @@ import (
 
 // Redial is how a lost link is made anew. While that is tried, calls wait; what was under way on the old link is lost, except questions, which are asked again.
 type Redial struct {
-	Dial     func(ctx context.Context) (requests, bulk net.Conn, err error)
-	Patience time.Duration // how long it is tried: the agent's lease
-	// Changed is told that the link was lost, with why it could not be made anew so far (nil at first), and that it is there again. It may be nil.
-	Changed func(up bool, err error)
+	Dial     func(ctx context.Context) (requests, bulk net.Conn, err error) // an error that wraps ErrGone is the last
+	Patience time.Duration                                                  // how long it is tried: the agent's lease
+	// Changed is told what becomes of the link; err is why it was given up. It may be nil, and is called by one goroutine.
+	Changed func(change Change, err error)
 }
+
+// ErrGone says that an agent is not there any more, so that nobody need try to reach it.
+var ErrGone = errors.New("the agent is gone")
+
+// Change is what becomes of a link.
+type Change int
+
+// A link is lost, then back or given up.
+const (
+	Lost Change = iota
+	Back
+	GivenUp
+)
 
 // redialPause is between two attempts.
 const redialPause = 250 * time.Millisecond
+
+// dialTime limits one attempt: a network that is there again is not noticed by one that began without it.
+const dialTime = 10 * time.Second
+
+// A link is lost when the agent was not heard of for so many beats: who is connected to it waits in vain for as long.
+var linkBeat = time.Second // tests are less patient
+
+const linkPatience = 5
 
 // pair is the two sessions of a link, until one of them is lost.
 type pair struct {
@@ -43,9 +64,17 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	p.serving.Go(func() { p.bulk.Serve(MaxRelays, l.accept) })
 	p.serving.Go(func() { p.requests.Serve(1, func(s *Stream, _ *Request) { s.Close() }) }) // nothing an agent could ask
 	p.serving.Go(func() {
+		Pulse(lost, linkBeat, linkPatience, func(heard bool) {
+			if !heard {
+				lose()
+			}
+		}, p.requests, p.bulk)
+	})
+	p.serving.Go(func() {
 		select {
 		case <-p.requests.Done():
 		case <-p.bulk.Done():
+		case <-lost.Done():
 		}
 		lose()
 		p.requests.Close()
@@ -54,11 +83,11 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
 	var greeting sync.WaitGroup
-	var bulkErr error
-	greeting.Go(func() { _, bulkErr = hello(ctx, p.bulk, Hello{Version: Version, Session: l.session, Bulk: true}) })
-	p.agent, err = hello(ctx, p.requests, Hello{Version: Version, Session: l.session})
+	var requestsErr error
+	greeting.Go(func() { _, requestsErr = hello(ctx, p.requests, Hello{Version: Version, Session: l.session}) })
+	p.agent, err = hello(ctx, p.bulk, Hello{Version: Version, Session: l.session, Bulk: true})
 	greeting.Wait()
-	if err = cmp.Or(err, bulkErr); err != nil {
+	if err = cmp.Or(requestsErr, err); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -109,29 +138,43 @@ func (l *Link) put(p *pair) {
 func (l *Link) again() *pair {
 	ctx, cancel := context.WithTimeout(l.closing, l.redial.Patience)
 	defer cancel()
-	tell := func(up bool, err error) {
+	tell := func(change Change, err error) {
 		if l.redial.Changed != nil && l.closing.Err() == nil {
-			l.redial.Changed(up, err)
+			l.redial.Changed(change, err)
 		}
 	}
-	tell(false, nil)
+	tell(Lost, nil)
 	for {
-		requests, bulk, err := l.redial.Dial(ctx)
+		p, err := l.attempt(ctx)
 		if err == nil {
-			var p *pair
-			if p, err = l.newPair(ctx, requests, bulk); err == nil {
-				l.resubscribe(ctx, p)
-				tell(true, nil)
-				return p
+			tell(Back, nil)
+			return p
+		}
+		if !errors.Is(err, ErrGone) {
+			select {
+			case <-time.After(redialPause):
+				continue
+			case <-ctx.Done():
 			}
 		}
-		tell(false, err)
-		select {
-		case <-time.After(redialPause):
-		case <-ctx.Done():
-			return nil
-		}
+		tell(GivenUp, err)
+		return nil
 	}
+}
+
+// attempt makes a new pair once.
+func (l *Link) attempt(ctx context.Context) (*pair, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	requests, bulk, err := l.redial.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.newPair(ctx, requests, bulk)
+	if err == nil {
+		l.resubscribe(ctx, p)
+	}
+	return p, err
 }
 
 // wait returns the link's pair as soon as there is one other than old.
@@ -172,13 +215,21 @@ type subscription struct {
 	request Request
 	notice  func(*Error)
 
+	beginning sync.Mutex
+	on        *pair // that it was begun on; guarded by beginning
+
 	mu     sync.Mutex
-	stream *Stream
+	stream *Stream // nil at first
 	closed bool
 }
 
-// begin subscribes on a pair.
+// begin subscribes on a pair, unless that is done.
 func (s *subscription) begin(ctx context.Context, p *pair) error {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if s.on == p {
+		return nil
+	}
 	_, stream, err := call(ctx, p.requests, &s.request)
 	if err != nil {
 		if stream != nil {
@@ -186,6 +237,7 @@ func (s *subscription) begin(ctx context.Context, p *pair) error {
 		}
 		return err
 	}
+	s.on = p
 	s.mu.Lock()
 	s.stream = stream
 	closed := s.closed
@@ -193,9 +245,6 @@ func (s *subscription) begin(ctx context.Context, p *pair) error {
 	if closed { // meanwhile
 		return stream.Close()
 	}
-	s.link.mu.Lock()
-	s.link.subscriptions[s] = struct{}{}
-	s.link.mu.Unlock()
 	go func() { // ends with the stream
 		for reply := new(Reply); ReadHeader(stream, reply) == nil; reply = new(Reply) {
 			s.notice(&Error{Errno: reply.Errno, Text: reply.Text})
@@ -212,6 +261,9 @@ func (s *subscription) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.stream == nil {
+		return nil
+	}
 	return s.stream.Close()
 }
 

@@ -3,8 +3,10 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ type site struct {
 
 	mu      sync.Mutex
 	refuse  error // of Dial
+	shut    bool  // what launchers send is lost
 	current *fakeAgent
 	dials   int
 	news    []string // what Changed was told
@@ -51,16 +54,12 @@ func (s *site) dial(context.Context) (requests, bulk net.Conn, err error) {
 	return requests, bulk, nil
 }
 
-func (s *site) changed(up bool, err error) {
+func (s *site) changed(change Change, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case up:
-		s.news = append(s.news, "up")
-	case err == nil:
-		s.news = append(s.news, "down")
-	default:
-		return // again and again
+	s.news = append(s.news, map[Change]string{Lost: "down", Back: "up", GivenUp: "over"}[change])
+	if (change == GivenUp) != (err != nil) {
+		s.t.Errorf("%s: %v", s.news, err)
 	}
 	s.told <- struct{}{}
 }
@@ -199,5 +198,99 @@ func TestCloseWhileRedialling(t *testing.T) {
 	<-link.Done()
 	if _, _, err := link.Connect(t.Context(), netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, ErrLinkLost) {
 		t.Error(err)
+	}
+}
+
+// valve is the way of one connection, which can be shut without a word.
+type valve struct {
+	net.Conn
+	site *site
+}
+
+func (v valve) Write(p []byte) (int, error) {
+	v.site.mu.Lock()
+	shut := v.site.shut
+	v.site.mu.Unlock()
+	if shut {
+		return len(p), nil // gone
+	}
+	return v.Conn.Write(p)
+}
+
+// A link whose network says nothing any more is lost within seconds, and what was asked meanwhile is answered on the next one.
+func TestSilentLink(t *testing.T) {
+	linkBeat = 20 * time.Millisecond
+	defer func() { linkBeat = time.Second }()
+	s := &site{t: t, answer: func(stream *Stream, _ *Request) { reply(stream, &Reply{}) }, told: make(chan struct{}, 16)}
+	dial := func(ctx context.Context) (requests, bulk net.Conn, err error) {
+		requests, bulk, err = s.dial(ctx)
+		return valve{requests, s}, valve{bulk, s}, err
+	}
+	requests, bulk, _ := dial(t.Context())
+	link, err := NewLasting(t.Context(), requests, bulk, "session-1", &Redial{Dial: dial, Patience: time.Minute, Changed: s.changed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.shut = true
+	s.mu.Unlock()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := link.Do(t.Context(), &Request{Op: OpEnv})
+		answered <- err
+	}()
+	<-s.told
+	s.mu.Lock()
+	s.shut = false
+	s.mu.Unlock()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	link.Close()
+}
+
+// Who begins to listen while the link is down has its connections when it is there again, and who ends meanwhile does not.
+func TestSubscribeWhileDown(t *testing.T) {
+	subscribed := make(chan uint16, 8)
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+		subscribed <- req.Port
+		WriteHeader(stream, &Reply{}) // and stays open
+	})
+	early, err := link.Subscribe(t.Context(), 80, true, func(*Error) {})
+	if err != nil || <-subscribed != 80 {
+		t.Fatal(err)
+	}
+	s.set(errors.New("no network"))
+	s.die()
+	<-s.told
+	begun := make(chan error, 1)
+	go func() {
+		_, err := link.Subscribe(t.Context(), 81, true, func(*Error) {})
+		begun <- err
+	}()
+	early.Close()
+	s.set(nil)
+	if err := <-begun; err != nil {
+		t.Error(err)
+	}
+	if port := <-subscribed; port != 81 {
+		t.Errorf("subscribed to %d", port)
+	}
+	<-s.told
+	if len(subscribed) > 0 {
+		t.Errorf("subscribed to %d as well", <-subscribed)
+	}
+}
+
+// An agent that is gone is not looked for until its lease ends.
+func TestAgentGone(t *testing.T) {
+	link, s := lasting(t, time.Hour, nil)
+	s.set(fmt.Errorf("%w: its pod was deleted", ErrGone))
+	s.die()
+	<-link.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := strings.Join(s.news, " "); got != "down over" {
+		t.Errorf("told %q", got)
 	}
 }

@@ -15,10 +15,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	constants "k8s.io/apimachinery/pkg/util/portforward"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/client-go/transport/websocket"
 	"k8s.io/streaming/pkg/httpstream"
+	spdystream "k8s.io/streaming/pkg/httpstream/spdy"
 
 	"mirrord/agent/wire"
 )
@@ -72,7 +77,7 @@ func (c *Cluster) forward(ctx context.Context, conn httpstream.Connection, pod s
 
 // dial connects to the API server for forwards to a pod; which port that will be is said later.
 func (c *Cluster) dial(ctx context.Context, pod string) (httpstream.Connection, error) {
-	dialer, err := c.forwarder(pod)
+	dialer, err := c.forwarder(ctx, pod)
 	if err != nil {
 		return nil, fmt.Errorf("cannot forward a port of the pod %s: %w", pod, err)
 	}
@@ -87,12 +92,20 @@ func (c *Cluster) dial(ctx context.Context, pod string) (httpstream.Connection, 
 	}()
 	select {
 	case r := <-dialled:
+		var refused *httpstream.UpgradeFailureError
+		if errors.As(r.err, &refused) {
+			r.err = refused.Cause // which it does not unwrap to
+		}
 		if r.err != nil {
-			return nil, c.explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
+			err := c.explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
+			if apierrors.IsNotFound(r.err) {
+				err = fmt.Errorf("%w: %w", wire.ErrGone, err)
+			}
+			return nil, err
 		}
 		return r.conn, nil
 	case <-ctx.Done():
-		go func() { // Dial knows no context
+		go func() { // the old way of dialling knows no context
 			if r := <-dialled; r.err == nil {
 				r.conn.Close()
 			}
@@ -138,20 +151,58 @@ func (a *ahead) close() {
 }
 
 // forwarder dials by WebSocket, which passes more proxies, and by SPDY where the API server (before 1.31), or a proxy, knows only that.
-func (c *Cluster) forwarder(pod string) (httpstream.Dialer, error) {
+func (c *Cluster) forwarder(ctx context.Context, pod string) (httpstream.Dialer, error) {
 	target := requestURL(c.client, c.namespace, pod)
 	transport, upgrader, err := spdy.RoundTripperFor(c.config)
 	if err != nil {
 		return nil, err
 	}
 	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	modern, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, c.config)
-	if err != nil {
-		return nil, err
-	}
-	return portforward.NewFallbackDialerForStreaming(modern, old, func(err error) bool {
+	return portforward.NewFallbackDialerForStreaming(webSocket{ctx, c.config, target}, old, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
+}
+
+// webSocket dials a WebSocket that carries SPDY, as portforward's own dialer does, and keeps the network connection below for closing.
+type webSocket struct {
+	ctx    context.Context // of the handshake
+	config *rest.Config
+	target *url.URL
+}
+
+func (d webSocket) Dial(protocols ...string) (httpstream.Connection, string, error) {
+	transport, holder, err := websocket.RoundTripperFor(d.config)
+	if err != nil {
+		return nil, "", err
+	}
+	request, err := http.NewRequestWithContext(d.ctx, http.MethodGet, d.target.String(), nil)
+	if err != nil {
+		return nil, "", err
+	}
+	var tunnelled []string
+	for _, p := range protocols {
+		tunnelled = append(tunnelled, constants.WebsocketsSPDYTunnelingPrefix+p)
+	}
+	socket, err := websocket.Negotiate(transport, holder, request, tunnelled...)
+	if err != nil {
+		return nil, "", err
+	}
+	tunnel, err := spdystream.NewClientConnectionWithPings(portforward.NewTunnelingConnection("client", socket), portforward.PingPeriod)
+	if err != nil {
+		socket.Close()
+		return nil, "", err
+	}
+	return tunnelling{tunnel, socket.NetConn()}, strings.TrimPrefix(socket.Subprotocol(), constants.WebsocketsSPDYTunnelingPrefix), nil
+}
+
+// tunnelling is closed from below: a farewell would wait for as long as a stalled network takes nothing.
+type tunnelling struct {
+	httpstream.Connection
+	below io.Closer
+}
+
+func (t tunnelling) Close() error {
+	return errors.Join(t.below.Close(), t.Connection.Close())
 }
 
 func requestURL(client kubernetes.Interface, namespace, pod string) *url.URL {
@@ -210,7 +261,7 @@ func (f *forwarded) Read(p []byte) (int, error) {
 }
 
 func (f *forwarded) Close() error {
-	return errors.Join(f.Stream.Reset(), f.conn.Close())
+	return f.conn.Close() // and with it the stream
 }
 
 func (f *forwarded) LocalAddr() net.Addr  { return forwardedAddr(0) }
