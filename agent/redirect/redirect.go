@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // Network is a network namespace: Do runs f on a thread that is in it.
@@ -34,8 +33,8 @@ type engine interface {
 	remove(port uint16) error
 	// original says what an accepted connection was.
 	original(c *net.TCPConn) (Origin, error)
-	// exempt prepares a TCP socket, with SO_REUSEADDR and not yet bound, that is about to connect to o.Local, the address of the namespace's own program: it
-	// binds the socket to that address, with any port, and has the connection directed here no more. release is called when the connection has ended.
+	// exempt has a TCP socket that is bound to an address of the namespace, and is about to connect to its own program at o.Local, directed here no more.
+	// release is called when the connection has ended. syscall.EADDRINUSE asks for a socket with another port.
 	exempt(fd int, o Origin) (release func(), err error)
 	close() error
 }
@@ -51,6 +50,7 @@ type sharing interface {
 type Redirect struct {
 	network Network
 	engine  engine
+	diag    *diag
 }
 
 // Open prepares the redirection with the first engine that works here. The error says what each of them lacks.
@@ -59,7 +59,11 @@ func Open(n Network) (*Redirect, error) {
 	for _, open := range engines {
 		e, err := open(n)
 		if err == nil {
-			return &Redirect{network: n, engine: e}, nil
+			d, err := openDiag(n)
+			if err != nil {
+				return nil, errors.Join(err, e.close())
+			}
+			return &Redirect{network: n, engine: e, diag: d}, nil
 		}
 		errs = append(errs, err)
 	}
@@ -67,7 +71,7 @@ func Open(n Network) (*Redirect, error) {
 }
 
 // Close ends what is left. Listeners are closed before.
-func (r *Redirect) Close() error { return r.engine.close() }
+func (r *Redirect) Close() error { return errors.Join(r.engine.close(), r.diag.close()) }
 
 // Shared says whether other processes may redirect the same ports at the same time.
 func (r *Redirect) Shared() bool {
@@ -105,28 +109,6 @@ func (r *Redirect) Listen(port uint16) (*Listener, error) {
 	return l, nil
 }
 
-// listen opens a listener for both families, or for IPv4 where there is no IPv6. Its own address does not matter.
-func listen() (*net.TCPListener, error) {
-	var dual net.ListenConfig
-	// The kernel directs connections to no listener of MPTCP.
-	dual.SetMultipathTCP(false)
-	single := dual
-	dual.Control = func(_, _ string, raw syscall.RawConn) (err error) {
-		if cerr := raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 0) }); cerr != nil {
-			return cerr
-		}
-		return err
-	}
-	l, err := dual.Listen(context.Background(), "tcp6", "[::]:0")
-	if err != nil {
-		l, err = single.Listen(context.Background(), "tcp4", "0.0.0.0:0")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return l.(*net.TCPListener), nil
-}
-
 // Accept returns the next connection. After Close it returns those that had begun, then net.ErrClosed.
 func (l *Listener) Accept() (*net.TCPConn, Origin, error) {
 	for {
@@ -149,17 +131,13 @@ func (l *Listener) Close() error { return l.close() }
 
 func (l *Listener) drain() error {
 	err := l.redirect.engine.remove(l.port)
-	l.redirect.network.Do(func() error { return settle(l.listener, l.port) })
-	return errors.Join(err, l.listener.Close())
+	return errors.Join(err, settle(l.redirect.network, l.listener, l.port), l.listener.Close())
 }
-
-// settleTime limits how long a handshake may take that had begun before the redirection ended: the ends of lost ones are repeated after 1 and 3 s.
-const settleTime = 5 * time.Second
 
 // Conn is a connection to a program of the namespace.
 type Conn struct {
 	*net.TCPConn
-	release func()
+	release func() // once
 }
 
 // Close closes the connection.
@@ -167,4 +145,63 @@ func (c *Conn) Close() error {
 	err := c.TCPConn.Close()
 	c.release()
 	return err
+}
+
+// dialTries bounds how many source ports are tried.
+const dialTries = 64
+
+// Dial connects to the namespace's own program, past the redirection: to the address that the connection was for, and from the same address. Thus a
+// program that trusts its loopback does not trust strangers. Errors carry the errno.
+func (r *Redirect) Dial(ctx context.Context, o Origin) (*Conn, error) {
+	var err error
+	for try := range dialTries {
+		var c *Conn
+		if c, err = r.dial(ctx, o, try); err == nil {
+			return c, nil
+		}
+		// The port's last connection may still be in TIME_WAIT.
+		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func (r *Redirect) dial(ctx context.Context, o Origin, try int) (*Conn, error) {
+	release := func() {}
+	var conn net.Conn
+	// As the client's own: no keepalive that nobody asked for.
+	dialer := net.Dialer{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if cerr := raw.Control(func(fd uintptr) {
+			release() // net tries more than once
+			release = func() {}
+			if err = bind(int(fd), o.Local.Addr(), try); err != nil {
+				return
+			}
+			var exempted func()
+			if exempted, err = r.engine.exempt(int(fd), o); err == nil {
+				release = exempted
+			}
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	err := r.network.Do(func() (err error) { conn, err = dialer.DialContext(ctx, "tcp", o.Local.String()); return })
+	if err != nil {
+		release()
+		return nil, err
+	}
+	c := conn.(*net.TCPConn)
+	local, remote := addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())
+	id := cookie(c)
+	return &Conn{c, sync.OnceFunc(func() {
+		r.diag.forget(local, remote, id)
+		release()
+	})}, nil
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

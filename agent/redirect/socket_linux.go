@@ -1,0 +1,171 @@
+package redirect
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var engines = []func(Network) (engine, error){openSkLookup}
+
+// listen opens a listener for both families, or for IPv4 where there is no IPv6. Its own address does not matter.
+func listen() (*net.TCPListener, error) {
+	dual := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	var single net.ListenConfig
+	// The kernel directs connections to no listener of MPTCP.
+	dual.SetMultipathTCP(false)
+	single.SetMultipathTCP(false)
+	l, err := dual.Listen(context.Background(), "tcp6", "[::]:0")
+	if err != nil {
+		l, err = single.Listen(context.Background(), "tcp4", "0.0.0.0:0")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
+// bind gives a socket the address, and a port that is free, or, where none is, at a later try one that may be free to connect again.
+func bind(fd int, addr netip.Addr, try int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	port := 0
+	if try > 0 {
+		low, high := localPorts()
+		port = low + rand.IntN(high-low+1)
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(addr, uint16(port)))))
+}
+
+// localPorts is the range of ports that the kernel gives to sockets.
+func localPorts() (low, high int) {
+	raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if n, _ := fmt.Sscan(string(raw), &low, &high); err != nil || n < 2 || low < 1 || high < low || high > 65535 {
+		return 32768, 60999 // the kernel's default
+	}
+	return low, high
+}
+
+func sockaddr(ap netip.AddrPort) unix.Sockaddr {
+	addr := ap.Addr().Unmap()
+	if addr.Is4() {
+		return &unix.SockaddrInet4{Addr: addr.As4(), Port: int(ap.Port())}
+	}
+	sa := &unix.SockaddrInet6{Addr: addr.As16(), Port: int(ap.Port())}
+	if zone := addr.Zone(); zone != "" {
+		if i, err := net.InterfaceByName(zone); err == nil {
+			sa.ZoneId = uint32(i.Index)
+		} else if n, err := strconv.Atoi(zone); err == nil {
+			sa.ZoneId = uint32(n)
+		}
+	}
+	return sa
+}
+
+// settleTime limits how long a handshake may take that had begun before the redirection ended: what got lost of it is sent again after 1 and 3 s.
+const settleTime = 5 * time.Second
+
+// settle waits until nothing is under way to a listener that gets no new connections.
+func settle(n Network, l *net.TCPListener, port uint16) error {
+	grace()
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	own := uint16(l.Addr().(*net.TCPAddr).Port)
+	var begun map[handshake]bool
+	for deadline := time.Now().Add(settleTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		now := make(map[handshake]bool)
+		if err := n.Do(func() error { return handshakes(now, port, own) }); err != nil {
+			return err
+		}
+		if begun == nil {
+			begun = now // later ones are not ours
+		}
+		for h := range begun {
+			if !now[h] {
+				delete(begun, h)
+			}
+		}
+		if len(begun) == 0 {
+			break
+		}
+	}
+	grace() // a connection whose handshake has ended is on its way into the queue
+	for {
+		var info *unix.TCPInfo
+		if cerr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); cerr != nil {
+			return cerr
+		}
+		if err != nil || info.Unacked == 0 { // of a listener: the length of its queue (tcp(7) does not say; tcp_get_info does)
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// grace waits until every packet that the kernel was working on is dealt with.
+func grace() {
+	const global = 1 // MEMBARRIER_CMD_GLOBAL of linux/membarrier.h, which is an RCU grace period
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0); errno != 0 {
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// handshake is what /proc/net/tcp tells of one: its two addresses.
+type handshake struct{ local, remote string }
+
+// handshakes adds those to the ports that are under way in this thread's namespace.
+func handshakes(found map[handshake]bool, ports ...uint16) error {
+	for _, name := range []string{"tcp", "tcp6"} {
+		file, err := os.Open("/proc/thread-self/net/" + name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // no IPv6
+		}
+		if err != nil {
+			return err
+		}
+		err = parseHandshakes(file, found, ports)
+		file.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseHandshakes reads a table of /proc/net: a number, the addresses in hexadecimal, the state…
+func parseHandshakes(r io.Reader, found map[handshake]bool, ports []uint16) error {
+	const synReceived = "03"
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || fields[3] != synReceived {
+			continue
+		}
+		for _, port := range ports {
+			if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+				found[handshake{fields[1], fields[2]}] = true
+			}
+		}
+	}
+	return lines.Err()
+}
