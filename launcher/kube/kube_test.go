@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -51,7 +52,14 @@ func clusterWith(objects ...runtime.Object) *Cluster {
 func TestResolve(t *testing.T) {
 	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "cart"}}
 	meta := metav1.ObjectMeta{Name: "cart", Namespace: "shop"}
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "cart-1", Namespace: "shop"}, Spec: batchv1.JobSpec{Selector: selector}}
+	scheduled := meta
+	scheduled.UID = "u"
+	jobOf := func(name, uid string, active int32, age time.Duration, selector *metav1.LabelSelector) *batchv1.Job {
+		yes := true
+		return &batchv1.Job{Spec: batchv1.JobSpec{Selector: selector}, Status: batchv1.JobStatus{Active: active}, ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: "shop", CreationTimestamp: metav1.NewTime(time.Now().Add(-age)), OwnerReferences: []metav1.OwnerReference{{UID: types.UID(uid), Controller: &yes}}}}
+	}
+	others := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "others"}}
 	c := clusterWith(
 		runningPod("young", time.Minute, "app"), runningPod("old", time.Hour, "istio-proxy", "app"),
 		change(runningPod("older", 2*time.Hour, "app"), func(p *corev1.Pod) { p.Status.ContainerStatuses[0].Ready = false }),
@@ -64,7 +72,8 @@ func TestResolve(t *testing.T) {
 		&appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector}},
 		&appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector}},
 		&appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: selector}},
-		&batchv1.CronJob{ObjectMeta: meta, Status: batchv1.CronJobStatus{Active: []corev1.ObjectReference{{Name: "gone"}, {Name: "cart-1"}}}}, job,
+		&batchv1.CronJob{ObjectMeta: scheduled}, jobOf("cart", "u", 1, time.Hour, selector), jobOf("cart-older", "u", 1, 2*time.Hour, others),
+		jobOf("cart-done", "u", 0, time.Minute, others), jobOf("cart-other", "another", 1, time.Minute, others),
 		&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: selector.MatchLabels}},
 	)
 	for target, want := range map[Target]string{
@@ -74,7 +83,7 @@ func TestResolve(t *testing.T) {
 		{"statefulset", "cart", ""}:   "pod/old/container/app app-id [istio-proxy]",
 		{"daemonset", "cart", ""}:     "pod/old/container/app app-id [istio-proxy]",
 		{"replicaset", "cart", ""}:    "pod/old/container/app app-id [istio-proxy]",
-		{"job", "cart-1", ""}:         "pod/old/container/app app-id [istio-proxy]",
+		{"job", "cart", ""}:           "pod/old/container/app app-id [istio-proxy]",
 		{"cronjob", "cart", ""}:       "pod/old/container/app app-id [istio-proxy]",
 		{"service", "cart", ""}:       "pod/old/container/app app-id [istio-proxy]",
 		{"label", "app=cart", ""}:     "pod/old/container/app app-id [istio-proxy]",

@@ -65,23 +65,28 @@ func over(p *corev1.Pod) bool {
 	return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
-// workload is something that has pods; jobs says by name which it has in place of a selector.
+// workload is something that has pods: those that the selector matches (nil: none), and those of the jobs, by name.
 type workload struct {
 	name     string
-	selector *metav1.LabelSelector
+	selector labels.Selector
 	jobs     []string
+}
+
+// selecting is a selector of the API as one; what makes none selects nothing.
+func selecting(s *metav1.LabelSelector) labels.Selector {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return selector
 }
 
 // among counts the workload's pods.
 func (w *workload) among(kind string, pods []corev1.Pod) Listed {
 	l := Listed{Kind: kind, Name: w.name}
-	selector := labels.Nothing()
-	if s, err := metav1.LabelSelectorAsSelector(w.selector); err == nil {
-		selector = s
-	}
 	for i := range pods {
 		p := &pods[i]
-		if !over(p) && (selector.Matches(labels.Set(p.Labels)) || slices.Contains(w.jobs, p.Labels["job-name"])) {
+		if !over(p) && (w.selector != nil && w.selector.Matches(labels.Set(p.Labels)) || slices.Contains(w.jobs, p.Labels["job-name"])) {
 			l.count(p)
 		}
 	}
@@ -117,14 +122,18 @@ var listed = []struct {
 	{"deployment", func(ctx context.Context, c *Cluster) (all []workload, err error) {
 		list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
-			all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+			all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 		}
 		return all, err
 	}},
 	{"rollout", func(ctx context.Context, c *Cluster) (all []workload, err error) {
 		rollouts, err := c.rollouts(ctx)
 		for _, o := range rollouts {
-			all = append(all, workload{name: o.Metadata.Name, selector: o.Spec.Selector})
+			selector, err := c.rolloutSelector(ctx, &o)
+			if err != nil {
+				selector = labels.Nothing() // it stands for a workload that is not there, or may not be read
+			}
+			all = append(all, workload{name: o.Metadata.Name, selector: selector})
 		}
 		if apierrors.IsNotFound(err) {
 			err = nil
@@ -134,14 +143,14 @@ var listed = []struct {
 	{"statefulset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
 		list, err := c.client.AppsV1().StatefulSets(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
-			all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+			all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 		}
 		return all, err
 	}},
 	{"daemonset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
 		list, err := c.client.AppsV1().DaemonSets(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
-			all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+			all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 		}
 		return all, err
 	}},
@@ -149,7 +158,7 @@ var listed = []struct {
 		list, err := c.client.AppsV1().ReplicaSets(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			if len(o.OwnerReferences) == 0 { // a deployment's are the deployment
-				all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+				all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 			}
 		}
 		return all, err
@@ -158,17 +167,24 @@ var listed = []struct {
 		list, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			if o.Status.Active > 0 {
-				all = append(all, workload{name: o.Name, selector: o.Spec.Selector})
+				all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 			}
 		}
 		return all, err
 	}},
 	{"cronjob", func(ctx context.Context, c *Cluster) (all []workload, err error) {
 		list, err := c.client.BatchV1().CronJobs(c.namespace).List(ctx, metav1.ListOptions{})
-		for _, o := range list.Items {
+		if err != nil || len(list.Items) == 0 {
+			return nil, err
+		}
+		jobs, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
+		for i := range list.Items {
+			o := &list.Items[i]
 			w := workload{name: o.Name}
-			for _, job := range o.Status.Active {
-				w.jobs = append(w.jobs, job.Name)
+			for j := range jobs.Items {
+				if metav1.IsControlledBy(&jobs.Items[j], o) {
+					w.jobs = append(w.jobs, jobs.Items[j].Name)
+				}
 			}
 			all = append(all, w)
 		}
@@ -178,7 +194,7 @@ var listed = []struct {
 		list, err := c.client.CoreV1().Services(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			if len(o.Spec.Selector) > 0 {
-				all = append(all, workload{name: o.Name, selector: &metav1.LabelSelector{MatchLabels: o.Spec.Selector}})
+				all = append(all, workload{name: o.Name, selector: labels.SelectorFromSet(o.Spec.Selector)})
 			}
 		}
 		return all, err

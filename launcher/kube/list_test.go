@@ -28,6 +28,9 @@ func TestList(t *testing.T) {
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name, Namespace: "shop"} }
 	owned := meta("cart-5f")
 	owned.OwnerReferences = []metav1.OwnerReference{{Kind: "Deployment", Name: "cart"}}
+	scheduled, ofSchedule, yes := meta("night"), meta("night-1"), true
+	scheduled.UID = "u"
+	ofSchedule.OwnerReferences = []metav1.OwnerReference{{UID: "u", Controller: &yes}}
 	c := clusterWith(
 		change(runningPod("a", 0, "istio-proxy", "app", "db"), func(p *corev1.Pod) {
 			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 15001}}
@@ -40,8 +43,8 @@ func TestList(t *testing.T) {
 		&appsv1.Deployment{ObjectMeta: meta("cart"), Spec: appsv1.DeploymentSpec{Selector: selector}},
 		&appsv1.Deployment{ObjectMeta: meta("aside"), Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "x"}}}},
 		&appsv1.ReplicaSet{ObjectMeta: owned, Spec: appsv1.ReplicaSetSpec{Selector: selector}},
-		&batchv1.CronJob{ObjectMeta: meta("night"), Status: batchv1.CronJobStatus{Active: []corev1.ObjectReference{{Name: "night-1"}}}},
-		&batchv1.Job{ObjectMeta: meta("night-1"), Spec: batchv1.JobSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"job-name": "night-1"}}}, Status: batchv1.JobStatus{Active: 1}},
+		&batchv1.CronJob{ObjectMeta: scheduled},
+		&batchv1.Job{ObjectMeta: ofSchedule, Spec: batchv1.JobSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"job-name": "night-1"}}}, Status: batchv1.JobStatus{Active: 1}},
 		&batchv1.Job{ObjectMeta: meta("night-0"), Spec: batchv1.JobSpec{Selector: selector}},
 		&corev1.Service{ObjectMeta: meta("cart"), Spec: corev1.ServiceSpec{Selector: selector.MatchLabels}},
 		&corev1.Service{ObjectMeta: meta("outside")},
@@ -84,12 +87,13 @@ func lines(t *testing.T, c *Cluster, kinds []string) (all []string) {
 // Argo's rollouts are read without its types: their own selector, or that of the workload that they stand for.
 func TestRollouts(t *testing.T) {
 	answers := map[string]string{
-		"/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts":      `{"items": [{"metadata": {"name": "cart"}, "spec": {"selector": {"matchLabels": {"app": "cart"}}}}]}`,
+		"/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts": `{"items": [{"metadata": {"name": "cart"}, "spec": {"selector": {"matchLabels": {"app": "cart"}}}},
+			{"metadata": {"name": "ref"}, "spec": {"workloadRef": {"kind": "Deployment", "name": "cart"}}}]}`,
 		"/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/cart": `{"metadata": {"name": "cart"}, "spec": {"selector": {"matchLabels": {"app": "cart"}}}}`,
 		"/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/ref":  `{"metadata": {"name": "ref"}, "spec": {"workloadRef": {"kind": "Deployment", "name": "cart"}}}`,
 		"/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/odd":  `{"metadata": {"name": "odd"}, "spec": {}}`,
 		"/apis/apps/v1/namespaces/shop/deployments/cart":           `{"kind": "Deployment", "apiVersion": "apps/v1", "spec": {"selector": {"matchLabels": {"app": "of-deployment"}}}}`,
-		"/api/v1/namespaces/shop/pods":                             `{"kind": "PodList", "apiVersion": "v1", "items": []}`,
+		"/api/v1/namespaces/shop/pods":                             `{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "a", "labels": {"app": "of-deployment"}}, "spec": {"containers": [{"name": "app"}]}}]}`,
 		"/api/v1/namespaces/shop":                                  `{"kind": "Namespace", "apiVersion": "v1"}`,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -118,7 +122,7 @@ func TestRollouts(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
-	if got := lines(t, c, []string{"rollout"}); fmt.Sprint(got) != "[rollout/cart 0/0 [] []]" {
+	if got := lines(t, c, []string{"rollout"}); fmt.Sprint(got) != "[rollout/cart 0/0 [] [] rollout/ref 0/1 [app] []]" {
 		t.Error(got)
 	}
 	delete(answers, "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts")

@@ -35,12 +35,18 @@ func (c *Cluster) readRollouts(ctx context.Context, name string, into any) error
 	return json.Unmarshal(raw, into)
 }
 
-// rollout is the selector of a rollout, its own or that of the workload that it stands for.
+// rollout is the selector of the rollout with a name.
 func (c *Cluster) rollout(ctx context.Context, t Target) (labels.Selector, error) {
 	var o rollout
 	if err := c.readRollouts(ctx, t.Name, &o); err != nil {
 		return nil, c.missing(ctx, err, t)
 	}
+	return c.rolloutSelector(ctx, &o)
+}
+
+// rolloutSelector is the rollout's own selector, or that of the workload that it stands for.
+func (c *Cluster) rolloutSelector(ctx context.Context, o *rollout) (labels.Selector, error) {
+	t := Target{Kind: "rollout", Name: o.Metadata.Name}
 	switch {
 	case o.Spec.Selector != nil:
 		return asSelector(t, o.Spec.Selector)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -118,11 +119,7 @@ func (c *Cluster) selector(ctx context.Context, t Target) (labels.Selector, erro
 	case "cronjob":
 		o, e := batch.CronJobs(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		if e == nil {
-			if len(o.Status.Active) == 0 {
-				return nil, fmt.Errorf("the cronjob %s has no job that runs now\nhint: start one: kubectl create job %s-now --from=cronjob/%s -n %s",
-					t.Name, t.Name, t.Name, c.namespace)
-			}
-			return c.selector(ctx, Target{Kind: "job", Name: o.Status.Active[len(o.Status.Active)-1].Name})
+			return c.running(ctx, o)
 		}
 		err = e
 	case "service":
@@ -146,6 +143,22 @@ func (c *Cluster) selector(ctx context.Context, t Target) (labels.Selector, erro
 		return nil, c.missing(ctx, err, t)
 	}
 	return asSelector(t, chosen)
+}
+
+// running is the selector of the cronjob's newest job that runs, also of one that a person has made of it: the cronjob's own list has only those that its
+// controller made.
+func (c *Cluster) running(ctx context.Context, o *batchv1.CronJob) (labels.Selector, error) {
+	list, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, c.explain(err, "list the jobs of cronjob/"+o.Name, "list", resources["job"])
+	}
+	jobs := slices.DeleteFunc(list.Items, func(j batchv1.Job) bool { return j.Status.Active == 0 || !metav1.IsControlledBy(&j, o) })
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("the cronjob %s has no job that runs now\nhint: start one: kubectl create job %s-now --from=cronjob/%s -n %s",
+			o.Name, o.Name, o.Name, c.namespace)
+	}
+	newest := slices.MaxFunc(jobs, func(a, b batchv1.Job) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return asSelector(Target{Kind: "job", Name: newest.Name}, newest.Spec.Selector)
 }
 
 func asSelector(t Target, chosen *metav1.LabelSelector) (labels.Selector, error) {
