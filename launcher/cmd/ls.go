@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -32,71 +33,96 @@ const lsTime = 30 * time.Second
 var clusterSettings = []string{"target-namespace", "context", "accept-invalid-certificates"}
 
 func newList() *cobra.Command {
-	var file, output string
+	c := newListTargets("ls [targets|namespaces|contexts] [-n NAMESPACE] [-t KIND]... [-o json]")
+	// Of the same command under its own name the help is the parent's.
+	targets := newListTargets("targets [-n NAMESPACE] [-t KIND]... [-o json]")
+	targets.Short, targets.Example = "List the targets of a namespace", ""
+	c.AddCommand(targets, newListNamespaces(), newListContexts())
+	return c
+}
+
+func newListTargets(use string) *cobra.Command {
+	var output string
 	var kinds []string
 	c := &cobra.Command{
-		Use:   "ls [-n NAMESPACE] [-t KIND]... [-o json]",
-		Short: "List the targets of a cluster",
+		Use:   use,
+		Short: "List the targets of a cluster, its namespaces, or the kubeconfig's contexts",
 		Long: `List the targets of a namespace that exec -t takes: the kubeconfig's namespace and context, unless flags, variables or the
 configuration file say otherwise. READY are the pods in which a session can begin, of all that the target has.
 
 With -o json it is an object: "namespace", and "targets", each with "target", "containers", "ports", "ready" and "pods".`,
 		Example: `  mirrord ls
   mirrord ls -n shop -t deployment -t statefulset
-  mirrord ls -o json | jq -r '.targets[] | select(.ready > 0) | .target'`,
+  mirrord ls -o json | jq -r '.targets[] | select(.ready > 0) | .target'
+  mirrord ls namespaces --context staging`,
 		DisableFlagsInUseLine: true,
 		Args:                  alone,
-		RunE: func(c *cobra.Command, _ []string) error {
-			asJSON, err := wantsJSON(output)
-			if err != nil {
-				return err
-			}
-			for _, kind := range kinds {
-				if err := kube.CheckKind(kind); err != nil {
-					return err
-				}
-			}
-			conf, _, err := config.Load(config.LoadOptions{File: file, Flags: overrides(c.Flags())})
-			if err != nil {
-				return err
-			}
-			cluster, err := kube.Connect(kube.Access{Kubeconfig: conf.Kubeconfig, Context: conf.KubeContext, Namespace: conf.Target.Namespace, Insecure: conf.AcceptInvalid})
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), lsTime)
-			defer cancel()
-			targets, hidden, err := cluster.List(ctx, kinds)
-			if err != nil {
-				return err
-			}
-			if len(hidden) > 0 {
-				fmt.Fprintf(os.Stderr, "warning: without %s, which your user may not list\n", strings.Join(hidden, ", "))
-			}
-			lines := make([]targetLine, len(targets))
-			for i, t := range targets {
-				lines[i] = targetLine{t.Path(), append([]string{}, t.Containers...), append([]int32{}, t.Ports...), t.Ready, t.Pods}
-			}
-			if asJSON {
-				return printJSON(c.OutOrStdout(), struct {
-					Namespace string       `json:"namespace"`
-					Targets   []targetLine `json:"targets"`
-				}{cluster.Namespace(), lines})
-			}
-			return printTargets(c.OutOrStdout(), lines, cluster.Namespace())
-		},
-	}
-	for _, s := range settings {
-		for _, name := range clusterSettings {
-			if s.name == name {
-				s.add(c.Flags())
-			}
-		}
 	}
 	c.Flags().StringArrayVarP(&kinds, "type", "t", nil, "only targets of this `KIND`; may be given several times")
-	c.Flags().StringVarP(&file, "config-file", "f", "", "configuration `FILE`")
+	access := accessFlags(c, clusterSettings)
 	outputFlag(c, &output)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		asJSON, err := wantsJSON(output)
+		if err != nil {
+			return err
+		}
+		for _, kind := range kinds {
+			if err := kube.CheckKind(kind); err != nil {
+				return err
+			}
+		}
+		cluster, err := connect(access)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), lsTime)
+		defer cancel()
+		targets, hidden, err := cluster.List(ctx, kinds)
+		if err != nil {
+			return err
+		}
+		if len(hidden) > 0 {
+			fmt.Fprintf(os.Stderr, "warning: without %s, which your user may not list\n", strings.Join(hidden, ", "))
+		}
+		lines := make([]targetLine, len(targets))
+		for i, t := range targets {
+			lines[i] = targetLine{t.Path(), append([]string{}, t.Containers...), append([]int32{}, t.Ports...), t.Ready, t.Pods}
+		}
+		if asJSON {
+			return printJSON(c.OutOrStdout(), struct {
+				Namespace string       `json:"namespace"`
+				Targets   []targetLine `json:"targets"`
+			}{cluster.Namespace(), lines})
+		}
+		return printTargets(c.OutOrStdout(), lines, cluster.Namespace())
+	}
 	return c
+}
+
+// accessFlags adds those of exec's flags that are named, and -f; the function returned reads what they, variables and the file come to.
+func accessFlags(c *cobra.Command, names []string) func() (kube.Access, error) {
+	var file string
+	for _, s := range settings {
+		if slices.Contains(names, s.name) {
+			s.add(c.Flags())
+		}
+	}
+	c.Flags().StringVarP(&file, "config-file", "f", "", "configuration `FILE`")
+	return func() (kube.Access, error) {
+		conf, _, err := config.Load(config.LoadOptions{File: file, Flags: overrides(c.Flags())})
+		if err != nil {
+			return kube.Access{}, err
+		}
+		return kube.Access{Kubeconfig: conf.Kubeconfig, Context: conf.KubeContext, Namespace: conf.Target.Namespace, Insecure: conf.AcceptInvalid}, nil
+	}
+}
+
+func connect(access func() (kube.Access, error)) (*kube.Cluster, error) {
+	a, err := access()
+	if err != nil {
+		return nil, err
+	}
+	return kube.Connect(a)
 }
 
 func printTargets(w io.Writer, lines []targetLine, namespace string) error {

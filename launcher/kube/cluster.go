@@ -39,8 +39,8 @@ const (
 	requestsAtOnce    = 100
 )
 
-// Connect reads the kubeconfig. It does not ask the cluster anything yet.
-func Connect(access Access) (*Cluster, error) {
+// loaderFor reads the kubeconfig as kubectl does.
+func loaderFor(access Access) clientcmd.ClientConfig {
 	// client-go would write into the user's terminal.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -54,7 +54,12 @@ func Connect(access Access) (*Cluster, error) {
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: access.Context}
 	overrides.Context.Namespace = access.Namespace
 	overrides.ClusterInfo.InsecureSkipTLSVerify = access.Insecure
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+}
+
+// Connect reads the kubeconfig. It does not ask the cluster anything yet.
+func Connect(access Access) (*Cluster, error) {
+	loader := loaderFor(access)
 	raw, err := loader.RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the kubeconfig: %w\nhint: `kubectl config view` should show it", err)

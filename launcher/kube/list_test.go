@@ -130,3 +130,17 @@ func TestRollouts(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestNamespaces(t *testing.T) {
+	c := clusterWith(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leaving"}, Status: corev1.NamespaceStatus{Phase: corev1.NamespaceTerminating}})
+	if got, err := c.Namespaces(t.Context()); fmt.Sprint(got) != "[bank shop]" || err != nil {
+		t.Error(got, err)
+	}
+	c.client.(*fake.Clientset).PrependReactor("list", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, &corev1.NamespaceList{}, apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "", errors.New("no"))
+	})
+	if _, err := c.Namespaces(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot list namespaces: your user may not list namespaces of context test\nhint: ask for a ClusterRole") {
+		t.Error(err)
+	}
+}
