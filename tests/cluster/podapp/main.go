@@ -1,5 +1,5 @@
 // Command podapp is the program in the pods of the tests: a static one in an image that has nothing else. It serves HTTP on PORT (8080), which answers with the
-// pod's name and the GREETING, and echoes on UDP port 7000.
+// pod's name and the GREETING, and echoes on UDP port 7000. It also serves at the Unix sockets that UNIX lists, and at UNIX_DENIED, to which nobody may connect.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -37,11 +38,28 @@ func main() {
 		}()
 	}
 	host, _ := os.Hostname()
-	log.Fatal(http.ListenAndServe(":"+port, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/unready" {
 			http.Error(w, "never ready", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintf(w, "%s %s from %s\n", host, os.Getenv("GREETING"), r.RemoteAddr)
-	})))
+	})
+	denied := os.Getenv("UNIX_DENIED")
+	for _, at := range append(strings.Fields(os.Getenv("UNIX")), denied) {
+		if at == "" {
+			continue
+		}
+		l, err := net.Listen("unix", at)
+		if err != nil {
+			log.Fatal(err)
+		}
+		go http.Serve(l, answer)
+	}
+	if denied != "" {
+		if err := os.Chmod(denied, 0); err != nil {
+			log.Fatal(err)
+		}
+	}
+	log.Fatal(http.ListenAndServe(":"+port, answer))
 }
