@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -149,45 +151,35 @@ func TestStreamDescriptors(t *testing.T) {
 	}
 }
 
-// Who is not the program that asked gets nothing, and does not take its place.
+// Who is not the process that asked gets nothing, and does not take its place.
 func TestStreamOfOthers(t *testing.T) {
+	if at := os.Getenv("MIRRORD_TEST_STREAM"); at != "" { // the other process
+		c, err := net.Dial("unix", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Error(err)
+		}
+		c.Close()
+		return
+	}
 	s := start(t, streamAgent(t), nil)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.socket.Addr().String() + "-test", Net: "unix"})
+	at := s.relayAddress(s.askStream(t, "/run/echo.sock"))
+	other := exec.Command(os.Args[0], "-test.run=^TestStreamOfOthers$", "-test.timeout=1m")
+	other.Env = append(os.Environ(), "MIRRORD_TEST_STREAM="+at)
+	if out, err := other.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	c, err := net.Dial("unix", at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent, far := socketPair(t)
-	defer far.Close()
-	s.streams.add("test", "/run/echo.sock")
-	first := true
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.carryStream(l, "test", func(*net.UnixConn) bool {
-			was := first
-			first = false
-			return !was
-		}, agent.(wire.Conn))
-	}()
-	other, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := other.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("another process: %v", err)
-	}
-	other.Close()
-	c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer c.Close()
 	c.Write([]byte("x"))
-	if _, err := io.ReadFull(far, make([]byte, 1)); err != nil {
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	c.Close()
-	far.Close()
-	<-done
 }
 
 // A lost link ends connections: a Unix socket knows no reset, so its end is one. Attempts fail.
