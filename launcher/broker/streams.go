@@ -31,8 +31,12 @@ type streams struct {
 // connectUnix answers where to connect to for a Unix socket of the pod. As the kernel does for one of this machine, it answers when the connection is there;
 // a non-blocking socket only does not wait for room in a queue that is full.
 func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
-	if m.Flags&frame.ConnectDatagram != 0 {
-		b.streamStays(m.Name)
+	switch {
+	case m.Flags&frame.ConnectNever != 0:
+		b.streamStays(m.Name, "its path is the pod's, but feature.network.outgoing.unix_streams does not name it")
+		return local
+	case m.Flags&frame.ConnectDatagram != 0:
+		b.streamStays(m.Name, "only streams (SOCK_STREAM) are connected to in the pod")
 		return local
 	}
 	if b.crowded() {
@@ -120,8 +124,8 @@ func (b *Broker) unixPeer(m *frame.PathRequest) answer {
 	return local
 }
 
-// streamStays reports, once per name, a socket that is no stream, and so not carried although the user gives its name to the pod.
-func (b *Broker) streamStays(name string) {
+// streamStays reports, once per name, a socket that is connected to here although one may expect the pod's.
+func (b *Broker) streamStays(name, reason string) {
 	s := &b.streams
 	s.mu.Lock()
 	known := s.reported[name] || len(s.reported) >= maxLeaving
@@ -130,7 +134,7 @@ func (b *Broker) streamStays(name string) {
 	}
 	s.mu.Unlock()
 	if !known {
-		b.Emit(events.Event{Type: events.OutgoingLocal, Path: shownStream(name), Protocol: "unix"})
+		b.Emit(events.Event{Type: events.OutgoingLocal, Path: shownStream(name), Protocol: "unix", Reason: reason})
 	}
 }
 

@@ -101,7 +101,9 @@ func testStreams(t *testing.T, change func(*Options)) {
 	for range 2 {
 		s.expect(frame.StatusLocal, frame.Unix, &frame.UnixRequest{Name: "@echo\x00\x01", Flags: frame.ConnectDatagram})
 	}
-	if e := s.emitted(events.OutgoingLocal); len(e) != 1 || e[0].Path != "@echo@\x01" || e[0].Protocol != "unix" {
+	s.expect(frame.StatusLocal, frame.Unix, &frame.UnixRequest{Name: "/srv/other.sock", Flags: frame.ConnectNever})
+	if e := s.emitted(events.OutgoingLocal); len(e) != 2 || e[0].Path != "@echo@\x01" || e[0].Protocol != "unix" || !strings.Contains(e[0].Reason, "only streams") ||
+		e[1].Path != "/srv/other.sock" || !strings.Contains(e[1].Reason, "does not name it") {
 		t.Errorf("%+v", e)
 	}
 	e := s.emitted(events.Connect)

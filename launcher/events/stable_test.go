@@ -49,7 +49,7 @@ var samples = []Event{
 	{Type: Connect, Address: "10.96.0.7:80", Name: "inventory", Protocol: "udp", Errno: "ECONNREFUSED"},
 	{Type: OutgoingLocal, Address: "10.96.0.8:123", Name: "time", Protocol: "udp"},
 	{Type: Connect, Path: "/run/db.sock", Protocol: "unix", Errno: "ENOENT"},
-	{Type: OutgoingLocal, Path: "/run/log.sock", Protocol: "unix"},
+	{Type: OutgoingLocal, Path: "/run/log.sock", Protocol: "unix", Reason: "why"},
 	{Type: Listen, Port: 80, ActualPort: 41234, PodPort: 8080},
 	{Type: Incoming, Port: 80, Peer: "10.244.1.7:5555"},
 	{Type: SessionEnded, Status: &status, Remaining: 2, Succeeded: map[Type]int{File: 10, Name: 1}, Failed: map[Type]int{File: 2}},

@@ -125,7 +125,7 @@ const (
 	ConnectNonblock uint8 = 1 // the socket is non-blocking: answer without waiting for the pod
 	ConnectV6Only   uint8 = 2 // the socket cannot reach an IPv4 address: relay on ::1
 	ConnectDatagram uint8 = 4 // a UDP socket; of a Unix socket: none of bytes (SOCK_STREAM)
-	ConnectNever    uint8 = 8 // with ConnectDatagram: the socket stays unconnected, and Relay takes what any such socket sends to the address
+	ConnectNever    uint8 = 8 // with ConnectDatagram: the socket stays unconnected, and Relay takes what any such socket sends to the address; of a Unix socket: it stays here
 )
 
 // Op says which change a Change request is about.
@@ -188,7 +188,7 @@ type (
 		Flags uint8
 		Addr  netip.AddrPort
 	}
-	// UnixRequest: Flags are ConnectNonblock and ConnectDatagram. Name is an absolute path, or "@" and an abstract name, which may hold any bytes.
+	// UnixRequest: Flags are ConnectNonblock, ConnectDatagram and ConnectNever, the last of which is only told. Name is an absolute path, or "@" and an abstract name, which may hold any bytes.
 	UnixRequest struct {
 		Flags uint8
 		Name  string

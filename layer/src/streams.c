@@ -8,13 +8,23 @@
 
 enum { STREAM_FRAME = PATH_MAX + 256, SUN_PATH_AT = offsetof(struct sockaddr_un, sun_path) };
 
+// report_stream tells that a socket stays here although files at its path are the pod's. There is nothing to be done with the answer.
+static NOINLINE void report_stream(const char *name) {
+    uint8_t buffer[STREAM_FRAME];
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_UNIX, session.token);
+    put_u8(&f, CONNECT_NEVER);
+    put_str(&f, name);
+    int saved = errno;
+    ask(&f, NULL, 0);
+    errno = saved;
+}
+
 // pod_stream puts the name of the pod's socket that addr means into name, an absolute path or '@' and an abstract name, and returns its length; 0 when the
 // socket is this machine's.
 static size_t pod_stream(const struct sockaddr *addr, socklen_t length, char name[PATH_MAX]) {
     const struct sockaddr_un *un = (const struct sockaddr_un *)addr;
     if (!session.active || length <= SUN_PATH_AT || length > sizeof *un) return 0; // the kernel refuses both
     const struct rules *r = rules();
-    if (likely(!(r->flags & RULE_UNIX))) return 0;
     char path[sizeof un->sun_path + 1] = {0}; // which need not end with a zero
     size_t n = length - SUN_PATH_AT;
     memcpy(path, un->sun_path, n);
@@ -37,9 +47,12 @@ static size_t pod_stream(const struct sockaddr *addr, socklen_t length, char nam
         strcpy(name, path);
     } else {
         strcpy(name, remote_cwd);
-        if ((name[0] == 0 && local_path(AT_FDCWD, name) <= 0) || !join_path(name, path)) return 0;
+        if (name[0] == 0 && (!(r->flags & RULE_UNIX) || local_path(AT_FDCWD, name) <= 0)) return 0;
+        if (!join_path(name, path)) return 0;
     }
-    return is_pod_stream(r, name) ? strlen(name) : 0;
+    if (is_pod_stream(r, name)) return strlen(name);
+    if ((r->flags & RULE_FILES) && r != &severed && classify(r, name, 0) == ACTION_REMOTE) report_stream(name);
+    return 0;
 }
 
 // stream_address writes the address of a name of the broker's and returns its length; 0 if it is too long for one.
