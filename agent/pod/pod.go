@@ -24,6 +24,9 @@ import (
 type Options struct {
 	Name      string // the target's, for people
 	Container string // the id that its runtime gave the target's container, without the runtime's name
+	Rights    wire.Rights
+	// HostNetwork: the target has its node's network, so incoming connections are left alone.
+	HostNetwork bool
 }
 
 // Pod is a live pod. It is a target.Target.
@@ -44,7 +47,7 @@ func open(proc string, o Options) (*Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := found.become(); err != nil {
+	if err := found.become(o.Rights); err != nil {
 		return nil, err
 	}
 	p := &Pod{name: o.Name, process: found, lacks: make(map[string]string)}

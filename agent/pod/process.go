@@ -21,6 +21,8 @@ type process struct {
 	pid      int
 	uid, gid int   // effective
 	groups   []int // supplementary
+	// capabilities are those that it may have, as bits.
+	capabilities uint64
 }
 
 // findProcess finds the first process of a container. Who shares the process namespace of the target's container alone finds it as 1, as long as its
@@ -112,6 +114,8 @@ func readProcess(proc string, pid int) (*process, error) {
 			p.gid = ids[1]
 		case key == "Groups":
 			p.groups = ids
+		case key == "CapPrm":
+			p.capabilities, _ = strconv.ParseUint(strings.TrimSpace(value), 16, 64) // without them it has none
 		}
 	}
 	if p.uid < 0 || p.gid < 0 {

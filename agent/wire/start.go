@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -17,19 +18,43 @@ type Start struct {
 	Container string            // the runtime's id of the target's container
 	Name      string            // the target's, for people
 	Lease     time.Duration     // how long the agent lives without a link
+	Rights    Rights            // what it was given
+	// HostNetwork: the target has its node's network, whose connections are not the target's alone.
+	HostNetwork bool
+	// Environ: the agent's own environment holds what the specification of the target's container says, for where the process's may not be read.
+	Environ bool
 }
+
+// Rights say what an agent was given beyond asking and listening.
+type Rights string
+
+// The rights, each with all of those before.
+const (
+	RightsNone    Rights = "none"    // it stands in a pod of its own and has no target
+	RightsTarget  Rights = "target"  // beside the target, with what that may itself
+	RightsNetwork Rights = "network" // beside the target, and it may give the pod's incoming connections to others
+	RightsNode    Rights = "node"    // in a pod of its own on the target's node, and it may look into every process and enter its namespaces
+)
 
 // Hash is what a Start shows of a token.
 func (t Token) Hash() [sha256.Size]byte { return sha256.Sum256(t[:]) }
 
 // Args are the agent's command line.
 func (s *Start) Args() []string {
-	return []string{
+	args := []string{
 		"--token-sha256=" + hex.EncodeToString(s.TokenHash[:]),
 		"--container=" + s.Container,
 		"--name=" + s.Name,
 		"--lease=" + s.Lease.String(),
+		"--rights=" + string(s.Rights),
 	}
+	if s.HostNetwork {
+		args = append(args, "--host-network")
+	}
+	if s.Environ {
+		args = append(args, "--environ")
+	}
+	return args
 }
 
 // ParseStart reads Args.
@@ -41,6 +66,9 @@ func ParseStart(args []string) (*Start, error) {
 	flags.StringVar(&s.Container, "container", "", "")
 	flags.StringVar(&s.Name, "name", "", "")
 	flags.DurationVar(&s.Lease, "lease", 0, "")
+	rights := flags.String("rights", "", "")
+	flags.BoolVar(&s.HostNetwork, "host-network", false, "")
+	flags.BoolVar(&s.Environ, "environ", false, "")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -50,10 +78,13 @@ func ParseStart(args []string) (*Start, error) {
 		return nil, errors.New("--token-sha256 must be 64 hex digits")
 	case s.Lease <= 0:
 		return nil, errors.New("--lease must be a duration")
+	case !slices.Contains([]Rights{RightsNone, RightsTarget, RightsNetwork, RightsNode}, Rights(*rights)):
+		return nil, fmt.Errorf("--rights cannot be %q", *rights)
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("%q is too much", flags.Arg(0))
 	}
 	copy(s.TokenHash[:], sum)
+	s.Rights = Rights(*rights)
 	return s, nil
 }
 

@@ -48,6 +48,10 @@ var ways = map[string]struct {
 		func(c *config.Config) any { return c.AcceptInvalid }, [4]any{true, false, false, false}},
 	"agent.image": {`"file"`, "variable", "flag",
 		func(c *config.Config) any { return c.Agent.Image }, [4]any{"flag", "variable", "file", ""}},
+	"agent.rights": {`"node"`, "network", "",
+		func(c *config.Config) any { return string(c.Agent.Rights) }, [4]any{nil, "network", "node", ""}},
+	"agent.ephemeral": {`false`, "false", "true",
+		func(c *config.Config) any { return c.Agent.Ephemeral != nil && *c.Agent.Ephemeral }, [4]any{true, false, false, false}},
 	"agent.startup_timeout": {`1`, "2", "3",
 		func(c *config.Config) any { return c.Agent.Startup }, [4]any{uint16(3), uint16(2), uint16(1), uint16(60)}},
 }

@@ -17,6 +17,7 @@ func (d *decoder) check() []Warning {
 	d.exclusive("feature.network.dns.filter.remote", len(dns.Remote), "feature.network.dns.filter.local", len(dns.Local))
 
 	d.checkTarget()
+	d.checkRights()
 	d.path = "feature.env.override"
 	for _, name := range slices.Sorted(maps.Keys(f.Env.Override)) {
 		if problem := unusable(name, f.Env.Override[name]); problem != "" {
@@ -58,6 +59,19 @@ func (d *decoder) checkTarget() {
 	case t.Kind != "" && t.Name == "":
 		d.path = "target"
 		d.fail(d.place(d.path), "names no "+t.Kind, "")
+	}
+}
+
+// checkRights brings the two keys about the agent's rights together.
+func (d *decoder) checkRights() {
+	a := &d.config.Agent
+	if a.Ephemeral == nil {
+		return
+	}
+	if d.path = "agent.ephemeral"; a.Rights != "" && *a.Ephemeral == (a.Rights == RightsNode) {
+		d.fail(d.place(d.path), fmt.Sprintf("is %t, which `agent.rights` %q cannot be", *a.Ephemeral, a.Rights), "keep one of the two")
+	} else if !*a.Ephemeral {
+		a.Rights = RightsNode
 	}
 }
 

@@ -305,6 +305,19 @@ func setPullPolicy(d *decoder, n *node) {
 	}
 }
 
+func setRights(d *decoder, n *node) {
+	if rights, ok := d.choice(n, string(RightsTarget), string(RightsNetwork), string(RightsNode)); ok {
+		d.config.Agent.Rights = Rights(rights)
+	}
+}
+
+// setEphemeral is the peer's choice between a container of the target's pod and a pod on its node.
+func setEphemeral(d *decoder, n *node) {
+	if on, ok := d.boolean(n); ok {
+		d.config.Agent.Ephemeral = &on
+	}
+}
+
 // secondsKey takes a whole number of seconds.
 func secondsKey(at func(*Config) *uint16) func(*decoder, *node) {
 	return func(d *decoder, n *node) {

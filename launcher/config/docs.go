@@ -117,7 +117,8 @@ var docs = map[string]string{
 	"agent.startup_timeout":       "how many seconds an agent may take to start",
 	"agent.image_pull_policy":     "when a node asks the registry for the agent's image",
 	"agent.communication_timeout": "how many seconds the agent stays while its launcher does not come, or come back",
-	"agent.ephemeral":             "run the agent in the pod itself",
+	"agent.rights":                "what the agent may do: with target what the target may, with network also take the pod's incoming connections, with node look into every process of the target's node; when nothing is said, what it needs, found by trying",
+	"agent.ephemeral":             "true keeps the agent to a container of the target's pod, false to a Job on its node",
 
 	"experimental":                       "settings that the peer tries out",
 	"experimental.tcp_ping4_mock":        "pretend that connections to port 7 succeed",

@@ -111,7 +111,8 @@ var keys = slices.Concat([]key{
 	{path: "agent.ttl", class: ignored, variable: "MIRRORD_AGENT_TTL"},
 	{path: "agent.startup_timeout", set: secondsKey(func(c *Config) *uint16 { return &c.Agent.Startup }), variable: "MIRRORD_AGENT_STARTUP_TIMEOUT"},
 	{path: "agent.communication_timeout", set: secondsKey(func(c *Config) *uint16 { return &c.Agent.Communication })},
-	{path: "agent.ephemeral", class: ignored, variable: "MIRRORD_EPHEMERAL_CONTAINER"},
+	{path: "agent.rights", set: setRights, variable: "MIRRORD_AGENT_RIGHTS"},
+	{path: "agent.ephemeral", set: setEphemeral, variable: "MIRRORD_EPHEMERAL_CONTAINER"},
 
 	{path: "experimental"},
 	{path: "experimental.tcp_ping4_mock", class: unbuilt, fine: "false"},

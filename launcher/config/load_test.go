@@ -358,3 +358,25 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// The peer's key and ours about what the agent may do are one setting.
+func TestRights(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`:                                        "",
+		`{"rights": "Network"}`:                     "network",
+		`{"ephemeral": false}`:                      "node",
+		`{"ephemeral": true}`:                       "",
+		`{"rights": "everyone"}`:                    "agent.rights",
+		`{"rights": "node", "ephemeral": true}`:     "agent.ephemeral",
+		`{"rights": "network", "ephemeral": false}`: "agent.ephemeral",
+	} {
+		c, _, err := Load(LoadOptions{File: "-", Stdin: strings.NewReader(`{"agent": ` + text + `}`), LookupEnv: func(string) (string, bool) { return "", false }})
+		if strings.HasPrefix(want, "agent.") {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", text, err)
+			}
+		} else if err != nil || string(c.Agent.Rights) != want {
+			t.Errorf("%s: %v, %v", text, c, err)
+		}
+	}
+}

@@ -36,7 +36,19 @@ type Agent struct {
 	PullPolicy    string `json:"image_pull_policy,omitempty"` // as Kubernetes has them; empty: its own default
 	Startup       uint16 `json:"startup_timeout"`             // seconds it may take to start
 	Communication uint16 `json:"communication_timeout"`       // seconds that it lives without its launcher
+	Rights        Rights `json:"rights,omitempty"`
+	Ephemeral     *bool  `json:"ephemeral,omitempty"` // true: never RightsNode; false: nothing else, and Rights is that
 }
+
+// Rights say what the agent is given. Empty: what it needs, found by trying.
+type Rights string
+
+// The rights, each more than the one before.
+const (
+	RightsTarget  Rights = "target"  // a container beside the target's, with the target's own rights
+	RightsNetwork Rights = "network" // the same with NET_ADMIN and BPF, for incoming connections
+	RightsNode    Rights = "node"    // a Job on the target's node that sees all its processes
+)
 
 // Feature is what of the pod's context the program gets.
 type Feature struct {

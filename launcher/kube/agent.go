@@ -2,15 +2,13 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"mirrord/agent/wire"
 )
@@ -22,157 +20,165 @@ type AgentOptions struct {
 	Pull    corev1.PullPolicy // empty: as Kubernetes has it for the image's tag
 	Lease   time.Duration     // how long it lives without a launcher
 	Startup time.Duration     // how long it may take to start
+
+	Rights   wire.Rights          // empty: those that suffice, found by trying
+	Beside   bool                 // never wire.RightsNode
+	Incoming bool                 // rights for incoming connections are tried for
+	Needs    []string             // of Agent.Lacks what is worth more rights; with "incoming" in it, no agent is better than one that lacks that
+	Say      func(message string) // is told of each way that was tried in vain
 }
 
 // Agent is one that runs beside a target.
 type Agent struct {
-	Name  string            // of its container
-	Lacks map[string]string // what it cannot do here → why
+	Name   string // of its container or Job
+	Rights wire.Rights
+	Lacks  map[string]string // what it cannot do here → why
 	// Crowd is how many containers were added to the pod while it runs; Kubernetes never removes them, though those that have ended cost nothing.
 	Crowd int
 
-	cluster *Cluster
-	place   *Place
+	cluster *Cluster // with the agent's namespace
+	pod     string
 	port    uint16
 	token   wire.Token
 	ahead   *ahead // nil: used, or none
 }
 
-// StartAgent adds an agent's container to the target's pod, as a user of the target's kind, and waits until it listens.
+// refusal is why an agent cannot be had in one way, while another way may be open.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// StartAgent starts an agent for the target and waits until it listens. What rights it needs is found by trying: policies are closed, and what a node's kernel
+// allows shows only there.
 func (c *Cluster) StartAgent(ctx context.Context, place *Place, o AgentOptions) (*Agent, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Startup, errSlow)
 	defer cancel()
-	security, sure := securityFor(place.pod, containerOf(place.pod, place.Container))
-	agent, report, err := c.tryAgent(ctx, place, o, "mirrord-"+o.Session, security)
-	if err == nil && report.User != nil && !sure {
-		// What the image's user is only a process of the container tells.
-		agent, report, err = c.tryAgent(ctx, place, o, "mirrord-"+o.Session+"-u", asUser(security, *report.User))
+	return o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return c.startWith(ctx, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
+}
+
+// climb tries rights until they suffice; what is started in vain is dismissed.
+func (o *AgentOptions) climb(rungs []wire.Rights, start func(wire.Rights) (*Agent, error), dismiss func(*Agent)) (*Agent, error) {
+	var refusals []error
+	var best *Agent // the one that lacks least of those that started
+	note := func(rights wire.Rights, why error) {
+		first, _, _ := strings.Cut(why.Error(), "\nhint: ")
+		o.Say(fmt.Sprintf("no agent with the rights %q: %s", rights, first))
+		refusals = append(refusals, why)
 	}
-	if err != nil {
-		return nil, err
+	for _, rights := range rungs {
+		if best != nil && rights != wire.RightsNode {
+			continue // of the rights beside the target it has the most that can be had
+		}
+		agent, err := start(rights)
+		var refused refusal
+		switch {
+		case err == nil:
+			if best != nil {
+				for _, name := range missing(best, o.Needs) {
+					o.Say(fmt.Sprintf("the agent has the rights %q, since one with %q cannot serve %s: %s", rights, best.Rights, name, best.Lacks[name]))
+				}
+				dismiss(best)
+			}
+			if best = agent; len(missing(best, o.Needs)) == 0 {
+				return best, nil
+			}
+		case errors.As(err, &refused):
+			note(rights, err)
+		case best == nil:
+			return nil, err
+		default:
+			note(rights, err)
+		}
 	}
-	if report.Error != "" {
-		return nil, fmt.Errorf("the agent in the pod %s could not start: %s", place.Pod(), report.Error)
+	switch {
+	case best == nil:
+		return nil, together(refusals)
+	case slices.Contains(missing(best, o.Needs), "incoming"):
+		dismiss(best)
+		why := fmt.Errorf("an agent with the rights %q cannot serve incoming connections: %s\nhint: without --steal and incoming.mode the session runs without them",
+			best.Rights, best.Lacks["incoming"])
+		return nil, together(append([]error{why}, refusals...))
 	}
-	return agent, nil
+	return best, nil
+}
+
+// ladder is which rights are tried, in order. Rights of the node come last: they are much more than a pod's.
+func ladder(place *Place, o AgentOptions) (all []wire.Rights) {
+	if o.Rights != "" {
+		return []wire.Rights{o.Rights}
+	}
+	must := slices.Contains(o.Needs, "incoming")
+	if must || o.Incoming && !place.HostNetwork() {
+		all = append(all, wire.RightsNetwork)
+	}
+	if !must {
+		all = append(all, wire.RightsTarget)
+	}
+	if !o.Beside {
+		all = append(all, wire.RightsNode)
+	}
+	return all
+}
+
+// missing are those needs that an agent cannot serve.
+func missing(a *Agent, needs []string) (names []string) {
+	for _, name := range needs {
+		if a.Lacks[name] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// together is one error of several refusals, none of which is more to blame than another.
+func together(refusals []error) error {
+	var texts, hints []string
+	for _, err := range refusals {
+		text, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+		if hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	text := strings.Join(texts, "; and ")
+	if len(hints) > 0 {
+		text += "\nhint: " + strings.Join(hints, "; or ")
+	}
+	return errors.New(text)
 }
 
 var errSlow = errors.New("the agent took too long")
 
-// tryAgent starts one agent and returns what it reports.
-func (c *Cluster) tryAgent(ctx context.Context, place *Place, o AgentOptions, name string, security *corev1.SecurityContext) (_ *Agent, report wire.Report, err error) {
-	a := &Agent{Name: name, cluster: c, place: place, token: wire.NewToken()}
-	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease}
-	pod, err := c.addContainer(ctx, place, corev1.EphemeralContainer{
-		TargetContainerName: place.Container,
-		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-			Name: name, Image: o.Image, ImagePullPolicy: o.Pull, Args: start.Args(), SecurityContext: security,
-			TerminationMessagePolicy: corev1.TerminationMessageReadFile,
-		},
-	})
-	if err != nil {
-		return nil, wire.Report{}, err
+// startWith starts an agent with certain rights.
+func (c *Cluster) startWith(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights) (*Agent, error) {
+	if rights == wire.RightsNode {
+		return nil, refusal{errors.New("Jobs are not built")}
 	}
-	a.Crowd = len(pod.Spec.EphemeralContainers)
-	a.ahead = c.dialAhead(ctx, pod.Name)
-	defer func() {
-		if err != nil || report.Error != "" {
-			a.ahead.close()
-		}
-	}()
-	report, err = c.awaitReport(ctx, pod, name, o.Image)
-	if err != nil {
-		return nil, wire.Report{}, err
-	}
-	if report.Error == "" && report.Version != wire.Version {
-		return nil, report, fmt.Errorf("the agent speaks version %d of the protocol, this mirrord version %d\nhint: use an agent's image of the same release as mirrord",
-			report.Version, wire.Version)
+	return c.startBeside(ctx, place, o, rights)
+}
+
+// fit checks what a started agent says.
+func (a *Agent) fit(report wire.Report) error {
+	switch {
+	case report.Error != "":
+		return refusal{fmt.Errorf("the agent in the pod %s could not start: %s", a.pod, report.Error)}
+	case report.Version != wire.Version:
+		return fmt.Errorf("the agent speaks version %d of the protocol, this mirrord version %d\nhint: use an agent's image of the same release as mirrord", report.Version, wire.Version)
 	}
 	a.port, a.Lacks = report.Port, report.Lacks
-	return a, report, nil
+	return nil
 }
 
-func (c *Cluster) addContainer(ctx context.Context, place *Place, container corev1.EphemeralContainer) (*corev1.Pod, error) {
-	const resource = "pods/ephemeralcontainers"
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{container}}})
+// dismiss ends an agent that a better one has replaced. One that cannot be reached ends with its lease.
+func (a *Agent) dismiss(ctx context.Context) {
+	requests, bulk, err := a.Dial(ctx)
 	if err != nil {
-		return nil, err
+		return
 	}
-	pod, err := c.client.CoreV1().Pods(c.namespace).Patch(ctx, place.Pod(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
-	switch {
-	case err == nil:
-		return pod, nil
-	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("the pod %s is gone\nhint: try again; naming its workload, such as deployment/NAME, finds another", place.Pod())
-	case apierrors.IsForbidden(err) && isPolicy(err):
-		return nil, fmt.Errorf("a policy of the cluster forbids the agent in the pod %s: %w\nhint: ask who sets the policies of the namespace %s", place.Pod(), err, c.namespace)
-	case apierrors.IsInvalid(err):
-		return nil, fmt.Errorf("the cluster does not take the agent's container: %w", err)
+	if link, err := wire.NewLink(ctx, requests, bulk, a.Name); err == nil {
+		_ = link.Goodbye()
+		_ = link.Close()
 	}
-	return nil, c.explain(err, "start an agent in the pod "+place.Pod(), "patch", resource)
-}
-
-// isPolicy tells an admission's refusal from a missing permission, which the API server words with the user's name first.
-func isPolicy(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) && status.Status().Details != nil && len(status.Status().Details.Causes) > 0
-}
-
-// awaitContainer waits until a container has begun, whatever became of it then.
-func (c *Cluster) awaitContainer(ctx context.Context, pod *corev1.Pod, name, image string) error {
-	options := metav1.ListOptions{FieldSelector: "metadata.name=" + pod.Name, ResourceVersion: pod.ResourceVersion}
-	for {
-		watch, err := c.client.CoreV1().Pods(c.namespace).Watch(ctx, options)
-		if err != nil {
-			return c.explain(slow(ctx, err), "wait for the agent", "watch", "pods")
-		}
-		for event := range watch.ResultChan() {
-			seen, ok := event.Object.(*corev1.Pod)
-			if !ok {
-				break // the version that was asked for is too old: from now on will do
-			}
-			begun, err := begun(seen, name, image)
-			if event.Type == "DELETED" {
-				err = fmt.Errorf("the pod %s was deleted meanwhile\nhint: naming its workload, such as deployment/NAME, finds another", pod.Name)
-			}
-			if begun || err != nil {
-				watch.Stop()
-				return err
-			}
-		}
-		watch.Stop()
-		options.ResourceVersion = ""
-		if ctx.Err() != nil {
-			return c.explain(slow(ctx, ctx.Err()), "wait for the agent", "watch", "pods")
-		}
-	}
-}
-
-func slow(ctx context.Context, err error) error {
-	if context.Cause(ctx) == errSlow {
-		return fmt.Errorf("%w\nhint: `kubectl describe pod` tells what it waits for; agent.startup_timeout allows more time", errSlow)
-	}
-	return err
-}
-
-// begun says whether a container has been started, or why it never will be.
-func begun(pod *corev1.Pod, name, image string) (bool, error) {
-	s := statusOf(pod, name)
-	switch {
-	case s == nil:
-		return false, nil
-	case s.State.Running != nil, s.State.Terminated != nil:
-		return true, nil
-	case s.State.Waiting == nil:
-		return false, nil
-	}
-	w := s.State.Waiting
-	switch w.Reason {
-	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable":
-		return false, fmt.Errorf("the node %s cannot get the agent's image %s: %s, %s\nhint: name one that it can get with --agent-image; packaging/README.md says how to make and load it",
-			pod.Spec.NodeName, image, w.Reason, w.Message)
-	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-		return false, fmt.Errorf("the node %s cannot start the agent: %s, %s", pod.Spec.NodeName, w.Reason, w.Message)
-	}
-	return false, nil
 }

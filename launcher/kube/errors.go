@@ -43,6 +43,19 @@ func (c *Cluster) explain(err error, what, verb, resource string) error {
 	return fmt.Errorf("cannot %s: %w", what, err)
 }
 
+// policyOf is what an admission (Pod Security, a quota, a webhook) says when it refuses; "": the error is another. A missing permission, which has the same
+// status, is worded with the user's name.
+func policyOf(err error) string {
+	if text := err.Error(); apierrors.IsForbidden(err) && !strings.Contains(text, "User \"") {
+		_, reason, found := strings.Cut(text, " is forbidden: ")
+		if !found {
+			reason = text
+		}
+		return reason
+	}
+	return ""
+}
+
 func contextsHint(contexts map[string]*api.Context) string {
 	if len(contexts) == 0 {
 		return "it has none at all"

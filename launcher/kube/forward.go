@@ -37,7 +37,7 @@ func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
 	var dialling sync.WaitGroup
 	for i := range conns {
 		dialling.Go(func() {
-			conns[i], errs[i] = a.cluster.forward(ctx, ahead.take(i), a.place.Pod(), a.port)
+			conns[i], errs[i] = a.cluster.forward(ctx, ahead.take(i), a.pod, a.port)
 			if errs[i] == nil {
 				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(ctx, conns[i])
 			}

@@ -95,7 +95,7 @@ func (s *oldServer) agent(t *testing.T, port uint16, token wire.Token) *Agent {
 		t.Fatal(err)
 	}
 	c := &Cluster{config: config, client: client, namespace: "shop", server: s.URL, context: "old"}
-	return &Agent{cluster: c, place: &Place{pod: runningPod("cart", 0, "app")}, port: port, token: token}
+	return &Agent{cluster: c, pod: "cart", port: port, token: token}
 }
 
 // startAgent runs an agent that serves a pod directory behind a door, as it would in a pod.
@@ -175,7 +175,7 @@ func TestForwardFaults(t *testing.T) {
 		t.Errorf("a port where nobody listens: %v", err)
 	}
 	a := s.agent(t, port, token)
-	a.place = &Place{pod: runningPod("gone", 0, "app")}
+	a.pod = "gone"
 	if _, _, err := a.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot forward a port of the pod gone") {
 		t.Errorf("a pod that is not there: %v", err)
 	}

@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"mirrord/agent/wire"
@@ -45,7 +47,27 @@ func securityFor(pod *corev1.Pod, container *corev1.Container) (s *corev1.Securi
 	return own, user != nil
 }
 
-// asUser is the same for a user that the agent has found out.
+// networkFor is what an agent needs for incoming connections: root, which becomes the target's user and keeps two capabilities, and those that the target has
+// if it is root. A profile of the runtime may forbid bpf(2) in spite of the capability.
+func networkFor(own *corev1.SecurityContext, container *corev1.Container) *corev1.SecurityContext {
+	s := &corev1.SecurityContext{RunAsUser: new(int64), RunAsGroup: new(int64), RunAsNonRoot: new(bool), Capabilities: new(corev1.Capabilities),
+		SeccompProfile:  &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined},
+		AppArmorProfile: own.AppArmorProfile, SELinuxOptions: own.SELinuxOptions}
+	if its := container.SecurityContext; its != nil {
+		s.Privileged = its.Privileged
+		if its.Capabilities != nil {
+			s.Capabilities = its.Capabilities.DeepCopy()
+		}
+	}
+	for _, name := range []corev1.Capability{"NET_ADMIN", "BPF", "SETUID", "SETGID"} {
+		if !slices.Contains(s.Capabilities.Add, name) {
+			s.Capabilities.Add = append(s.Capabilities.Add, name)
+		}
+	}
+	return s
+}
+
+// asUser is what securityFor gives for a user that the agent has found out.
 func asUser(s *corev1.SecurityContext, user wire.User) *corev1.SecurityContext {
 	group := int64(user.GID)
 	if user.UID != 0 {

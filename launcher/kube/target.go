@@ -39,6 +39,9 @@ type Place struct {
 // Pod is the pod's name.
 func (p *Place) Pod() string { return p.pod.Name }
 
+// HostNetwork says that the pod has its node's network instead of one of its own.
+func (p *Place) HostNetwork() bool { return p.pod.Spec.HostNetwork }
+
 // Name is what the target turned out to be.
 func (p *Place) Name() string { return "pod/" + p.pod.Name + "/container/" + p.Container }
 

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/config"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
 )
@@ -43,22 +44,9 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 			Hint: "/container/NAME behind the target names another"})
 	}
 	var agent *kube.Agent
-	err = phase(phaseAgent, func() (_ string, err error) {
-		agent, err = cluster.StartAgent(ctx, place, kube.AgentOptions{
-			Session: p.Session, Image: p.Config.Agent.Image, Pull: corev1.PullPolicy(p.Config.Agent.PullPolicy),
-			Lease: time.Duration(p.Config.Agent.Communication) * time.Second, Startup: time.Duration(p.Config.Agent.Startup) * time.Second,
-		})
-		if err != nil {
-			return "", err
-		}
-		for _, name := range slices.Sorted(maps.Keys(agent.Lacks)) {
-			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("the agent cannot serve %s: %s", name, agent.Lacks[name])})
-		}
-		if agent.Crowd >= crowd {
-			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
-				Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
-		}
-		return agent.Name, nil
+	err = phase(phaseAgent, func() (message string, err error) {
+		agent, message, err = startAgent(ctx, p, cluster, place, emit)
+		return message, err
 	})
 	if err != nil {
 		return nil, nil, err
@@ -72,6 +60,44 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 	leave = sync.OnceValue(link.Goodbye)
 	*opened = append(*opened, link.Close, leave)
 	return link, leave, nil
+}
+
+// startAgent starts one with the rights that the session needs, or the most that can be had. message says which, and why it has no more where that is normal.
+func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube.Place, emit func(events.Event)) (agent *kube.Agent, message string, err error) {
+	settings, feature := p.Config.Agent, p.Config.Feature
+	o := kube.AgentOptions{
+		Session: p.Session, Image: settings.Image, Pull: corev1.PullPolicy(settings.PullPolicy),
+		Lease: time.Duration(settings.Communication) * time.Second, Startup: time.Duration(settings.Startup) * time.Second,
+		Rights: wire.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
+		Incoming: feature.Network.Incoming.Mode != config.IncomingOff,
+	}
+	if feature.FS.Mode != config.FSLocal {
+		o.Needs = append(o.Needs, "files")
+	}
+	if mode := feature.Network.Incoming.Mode; mode == config.IncomingSteal || mode == config.IncomingMirror {
+		o.Needs = append(o.Needs, "incoming")
+	}
+	var said []string
+	o.Say = func(message string) { said = append(said, message) }
+	if agent, err = cluster.StartAgent(ctx, place, o); err != nil {
+		return nil, "", err
+	}
+	if agent.Rights == wire.RightsTarget && len(said) == 1 { // many clusters allow no more, and who did not ask for incoming connections may not need them
+		message, said = ", "+said[0], nil
+	}
+	for _, message := range said {
+		emit(events.Event{Type: events.Warning, Message: message})
+	}
+	for _, name := range slices.Sorted(maps.Keys(agent.Lacks)) {
+		if name != "incoming" { // a program that listens is told
+			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("the agent cannot serve %s: %s", name, agent.Lacks[name])})
+		}
+	}
+	if agent.Crowd >= crowd {
+		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
+			Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
+	}
+	return agent, agent.Name + message, nil
 }
 
 // connect makes the link to a started agent, which is made anew when it is lost, for as long as the agent waits.

@@ -1,0 +1,80 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"mirrord/agent/wire"
+)
+
+// startBeside adds an agent's container to the target's pod.
+func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights) (*Agent, error) {
+	security, sure := securityFor(place.pod, containerOf(place.pod, place.Container))
+	name := "mirrord-" + o.Session
+	if rights == wire.RightsNetwork {
+		// As root it becomes whatever user the target is.
+		security, sure = networkFor(security, containerOf(place.pod, place.Container)), true
+	} else {
+		name += "-t" // there may be one of more rights beside it, which has ended
+	}
+	agent, report, err := c.tryBeside(ctx, place, o, rights, name, security)
+	if err == nil && report.User != nil && !sure {
+		// What the image's user is only a process of the container tells.
+		agent, report, err = c.tryBeside(ctx, place, o, rights, name+"-u", asUser(security, *report.User))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return agent, agent.fit(report)
+}
+
+// tryBeside starts one agent and returns what it reports.
+func (c *Cluster) tryBeside(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights, name string, security *corev1.SecurityContext) (*Agent, wire.Report, error) {
+	a := &Agent{Name: name, Rights: rights, cluster: c, pod: place.Pod(), token: wire.NewToken()}
+	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: rights, HostNetwork: place.HostNetwork()}
+	pod, err := c.addContainer(ctx, place, corev1.EphemeralContainer{
+		TargetContainerName: place.Container,
+		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+			Name: name, Image: o.Image, ImagePullPolicy: o.Pull, Args: start.Args(), SecurityContext: security,
+			TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+		},
+	})
+	if err != nil {
+		return nil, wire.Report{}, err
+	}
+	a.Crowd = len(pod.Spec.EphemeralContainers)
+	a.ahead = c.dialAhead(ctx, pod.Name)
+	report, err := c.awaitReport(ctx, pod, name, o.Image)
+	if err != nil || report.Error != "" {
+		a.ahead.close()
+	}
+	return a, report, err
+}
+
+func (c *Cluster) addContainer(ctx context.Context, place *Place, container corev1.EphemeralContainer) (*corev1.Pod, error) {
+	const resource = "pods/ephemeralcontainers"
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{container}}})
+	if err != nil {
+		return nil, err
+	}
+	pod, err := c.client.CoreV1().Pods(c.namespace).Patch(ctx, place.Pod(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
+	switch {
+	case err == nil:
+		return pod, nil
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("the pod %s is gone\nhint: try again; naming its workload, such as deployment/NAME, finds another", place.Pod())
+	case policyOf(err) != "":
+		return nil, refusal{fmt.Errorf("a policy of the cluster forbids the agent in the pod %s: %s\nhint: ask who sets the policies of the namespace %s", place.Pod(), policyOf(err), c.namespace)}
+	case apierrors.IsInvalid(err):
+		return nil, refusal{fmt.Errorf("the cluster does not take the agent's container: %w", err)}
+	case apierrors.IsForbidden(err):
+		return nil, refusal{c.explain(err, "start an agent in the pod "+place.Pod(), "patch", resource)}
+	}
+	return nil, c.explain(err, "start an agent in the pod "+place.Pod(), "patch", resource)
+}
