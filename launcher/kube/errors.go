@@ -51,6 +51,9 @@ func policyOf(err error) string {
 		if !found {
 			reason = text
 		}
+		if level, _, pod := strings.Cut(reason, `": `); pod && strings.HasPrefix(level, "violates PodSecurity") { // a list of all that is not as it should be
+			reason = level + `"`
+		}
 		return reason
 	}
 	return ""

@@ -170,6 +170,27 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestPolicy(t *testing.T) {
+	pods := schema.GroupResource{Resource: "pods"}
+	for want, err := range map[string]error{
+		`violates PodSecurity "restricted:latest"`:                apierrors.NewForbidden(pods, "x", errors.New(`violates PodSecurity "restricted:latest": runAsUser=0 (container "a" must not set runAsUser=0)`)),
+		`exceeded quota: small, requested: pods=1`:                apierrors.NewForbidden(pods, "x", errors.New("exceeded quota: small, requested: pods=1")),
+		`admission webhook "x.example" denied the request: never`: &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonForbidden, Code: 403, Message: `admission webhook "x.example" denied the request: never`}},
+	} {
+		if got := policyOf(err); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+	for _, err := range []error{
+		apierrors.NewForbidden(pods, "x", errors.New(`User "ann" cannot patch resource "pods/ephemeralcontainers" in API group "" in the namespace "shop"`)),
+		apierrors.NewNotFound(pods, "x"), errors.New("other"),
+	} {
+		if got := policyOf(err); got != "" {
+			t.Errorf("%v is taken for a policy: %s", err, got)
+		}
+	}
+}
+
 func TestSecurity(t *testing.T) {
 	id := func(n int64) *int64 { return &n }
 	yes := true
