@@ -272,16 +272,17 @@ func different(local, env []string) events.Event {
 // summary is what the program gets, in one line.
 func summary(p *plan, agent wire.Hello, fromPod int) string {
 	f := p.Config.Feature
+	mirrors := f.Network.Incoming.Mode == config.IncomingMirror || f.Network.Incoming.Mode == config.IncomingUnset
 	parts := []string{variables(fromPod)}
 	for _, part := range []struct {
 		name string
 		on   bool
 	}{
-		{"files (" + string(f.FS.Mode) + ")", f.FS.Mode != config.FSLocal},
+		{"files (" + string(f.FS.Mode) + ")", f.FS.Mode != config.FSLocal && slices.Contains(agent.Capabilities, "files")},
 		{"names", f.Network.DNS.Enabled},
 		{"outgoing connections", f.Network.Outgoing.TCP || f.Network.Outgoing.UDP},
-		{"incoming connections (steal)", f.Network.Incoming.Mode == config.IncomingSteal},
-		{"incoming connections (mirror)", f.Network.Incoming.Mode == config.IncomingMirror || f.Network.Incoming.Mode == config.IncomingUnset},
+		{"incoming connections (steal)", f.Network.Incoming.Mode == config.IncomingSteal && slices.Contains(agent.Capabilities, "steal")},
+		{"incoming connections (mirror)", mirrors && slices.Contains(agent.Capabilities, "mirror")},
 	} {
 		if part.on {
 			parts = append(parts, part.name)
