@@ -3,13 +3,13 @@ package netns
 
 import "os"
 
-// Namespace is a network namespace. The zero value is the process's own. It is safe for concurrent use.
+// Namespace is a network namespace; nil is the process's own. It is safe for concurrent use.
 type Namespace struct {
-	file *os.File // nil: the process's own
+	file *os.File
 }
 
 // Own says whether it is the process's own.
-func (n *Namespace) Own() bool { return n.file == nil }
+func (n *Namespace) Own() bool { return n == nil }
 
 // Do runs f on a thread inside the namespace and returns its error, or why the namespace cannot be entered, which takes CAP_SYS_ADMIN. Sockets that f makes may
 // be used anywhere afterwards; goroutines that it starts are not in the namespace.

@@ -114,7 +114,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestOwn(t *testing.T) {
-	var n Namespace
+	var n *Namespace
 	ran := false
 	if err := n.Do(func() error { ran = true; return nil }); err != nil || !ran || !n.Own() || n.Close() != nil {
 		t.Error(err, ran)

@@ -1,5 +1,6 @@
-// Package pod is a live pod as a target, seen by an agent that runs in it as a further container: it shares the pod's network, and the processes of the
-// container that it stands beside.
+// Package pod is a live pod as a target, seen by an agent that runs in it as a further container (it shares the pod's network, and the processes of the
+// container that it stands beside), or in a pod of its own on the same node, from where it enters the target's network. An agent without a target has the network
+// of its own pod.
 package pod
 
 import (
@@ -16,6 +17,7 @@ import (
 	"syscall"
 
 	"mirrord/agent/files"
+	"mirrord/agent/netns"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -32,9 +34,10 @@ type Options struct {
 // Pod is a live pod. It is a target.Target.
 type Pod struct {
 	name     string
-	hostname string
-	process  *process
+	hostname string   // empty without a target
+	process  *process // nil without a target
 	root     *os.File // nil: lacks says why
+	network  *netns.Namespace // nil: the agent's own
 	lacks    map[string]string
 }
 
@@ -42,22 +45,39 @@ type Pod struct {
 // *WrongUserError where another user is needed to see anything.
 func Open(o Options) (*Pod, error) { return open("/proc", o) }
 
-func open(proc string, o Options) (*Pod, error) {
-	found, err := findProcess(proc, o.Container, os.Getpid())
+func open(proc string, o Options) (_ *Pod, err error) {
+	p := &Pod{name: o.Name, lacks: make(map[string]string)}
+	if o.Rights == wire.RightsNone {
+		return p, nil
+	}
+	if p.process, err = findProcess(proc, o.Container, os.Getpid(), o.Rights == wire.RightsNode); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if err := p.process.become(o.Rights); err != nil {
+		return nil, err
+	}
+	p.hostname, err = os.Hostname()
+	if o.Rights == wire.RightsNode {
+		if p.network, err = netns.Open(filepath.Join(p.process.proc.Name(), "ns/net")); err != nil {
+			return nil, fmt.Errorf("the network of the target: %w", err)
+		}
+		if err := p.network.Do(func() error { return nil }); err != nil {
+			return nil, err
+		}
+		p.hostname, err = p.process.hostname()
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := found.become(o.Rights); err != nil {
-		return nil, err
-	}
-	p := &Pod{name: o.Name, process: found, lacks: make(map[string]string)}
-	if p.hostname, err = os.Hostname(); err != nil {
-		return nil, err
-	}
-	if p.root, err = os.Open(filepath.Join(found.dir, "root")); err != nil {
+	if p.root, err = p.process.open("root"); err != nil {
 		p.lacks["files"] = why(err)
 	}
-	if _, err := found.environ(); err != nil {
+	if _, err := p.process.environ(); err != nil {
 		p.lacks["env"] = why(err)
 	}
 	return p, nil
@@ -72,17 +92,28 @@ func why(err error) string {
 }
 
 // Close closes the target's files.
-func (p *Pod) Close() error {
-	if p.root == nil {
-		return nil
+func (p *Pod) Close() (err error) {
+	if p.root != nil {
+		err = p.root.Close()
 	}
-	return p.root.Close()
+	if p.process != nil {
+		err = errors.Join(err, p.process.close())
+	}
+	return errors.Join(err, p.network.Close())
+}
+
+// Gone is an error when the target's process has ended: what was its root may be pulled from under who looks into it, and its number may be another's.
+func (p *Pod) Gone() error {
+	if p.process != nil && p.process.ended() {
+		return errors.New("the target's process has ended; its container may have been started again, which a new session finds")
+	}
+	return nil
 }
 
 // Name is the one of Options.
 func (p *Pod) Name() string { return p.name }
 
-// Hostname is the pod's, which is the agent's own.
+// Hostname is the pod's; empty without a target.
 func (p *Pod) Hostname() string { return p.hostname }
 
 // Lacks tells what of env and files cannot be had here, and why.
@@ -92,7 +123,7 @@ func (p *Pod) Lacks() map[string]string { return p.lacks }
 func (p *Pod) Capabilities() []string {
 	all := []string{"names", "outgoing"}
 	for _, name := range []string{"env", "files"} {
-		if p.lacks[name] == "" {
+		if p.process != nil && p.lacks[name] == "" {
 			all = append(all, name)
 		}
 	}
@@ -104,8 +135,11 @@ func (p *Pod) Capabilities() []string {
 	return all
 }
 
-// Env is the environment of the target's process.
+// Env is the environment of the target's process; without a target it is empty.
 func (p *Pod) Env() (map[string]string, error) {
+	if p.process == nil {
+		return nil, nil
+	}
 	env, err := p.process.environ()
 	if err != nil {
 		return nil, fmt.Errorf("the environment of the target's process: %s", why(err))
@@ -123,7 +157,7 @@ func (p *Pod) Hosts() map[string][]netip.Addr {
 
 // Resolver asks the name servers of the target's /etc/resolv.conf, as that is now.
 func (p *Pod) Resolver() target.Resolver {
-	return &resolver{config: parseResolvConf(bytes.NewReader(p.read("/etc/resolv.conf")))}
+	return &resolver{config: parseResolvConf(bytes.NewReader(p.read("/etc/resolv.conf"))), dial: p.dial}
 }
 
 // maxResolverFile bounds hosts and resolv.conf, in bytes.
@@ -140,11 +174,9 @@ func (p *Pod) read(path string) []byte {
 	return raw
 }
 
-// Dial connects from the pod's network, which is the agent's.
+// Dial connects from the pod's network.
 func (p *Pod) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
-	// As a program's own connect: no keepalive that it has not asked for.
-	dialer := net.Dialer{KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	conn, err := p.dial(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, err
 	}
@@ -153,8 +185,7 @@ func (p *Pod) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) 
 
 // DialDatagrams is Dial for UDP.
 func (p *Pod) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "udp", addr.String())
+	conn, err := p.dial(ctx, "udp", addr.String())
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +197,18 @@ func (p *Pod) DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, 
 	if reason := p.lacks["files"]; reason != "" && !strings.HasPrefix(name, "@") {
 		return nil, fmt.Errorf("%s: %s: %w", name, reason, syscall.EACCES)
 	}
-	return target.DialUnix(ctx, new(net.Dialer).DialContext, p.root, name, wait)
+	return target.DialUnix(ctx, p.dial, p.root, name, wait)
+}
+
+// dial takes an address without a name in it, which net dials on the thread that asks.
+func (p *Pod) dial(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+	// As a program's own connect: no keepalive that it has not asked for.
+	dialer := net.Dialer{KeepAlive: -1}
+	err = p.network.Do(func() (err error) {
+		conn, err = dialer.DialContext(ctx, network, addr)
+		return err
+	})
+	return conn, err
 }
 
 // IsNameServer is false: the pod has real ones.

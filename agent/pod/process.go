@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxProcFile bounds what is read from a file of proc, in bytes.
@@ -17,7 +19,7 @@ const maxProcFile = 4 << 20
 
 // process is the target's program as proc shows it.
 type process struct {
-	dir      string // /proc/PID
+	proc     *os.File // /proc/PID, which names nothing any more when the process has ended, whoever has its number then
 	pid      int
 	uid, gid int   // effective
 	groups   []int // supplementary
@@ -26,9 +28,9 @@ type process struct {
 }
 
 // findProcess finds the first process of a container. Who shares the process namespace of the target's container alone finds it as 1, as long as its
-// control group does not name another one; where the pod's containers all share one, only the control group tells them apart. container is the id that
-// the runtime gave it; proc is where proc is mounted, self our own pid.
-func findProcess(proc, container string, self int) (*process, error) {
+// control group does not name another one; where the pod's containers all share one, or all processes of a node are seen, only the control group tells
+// them apart. container is the id that the runtime gave it; proc is where proc is mounted, self our own pid.
+func findProcess(proc, container string, self int, wholeNode bool) (*process, error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, err
@@ -60,6 +62,8 @@ func findProcess(proc, container string, self int) (*process, error) {
 			}
 			return 1
 		}).pid
+	case wholeNode:
+		return nil, fmt.Errorf("no process of the container %.12s is seen on the node\nhint: it may have ended meanwhile; try again", container)
 	case self == 1:
 		return nil, errors.New("the container runtime has not put the agent into the process namespace of the target\n" +
 			"hint: a runtime that does is needed, as containerd and CRI-O are")
@@ -99,9 +103,14 @@ func startOf(dir string) (uint64, error) {
 
 // readProcess reads whose a process is, which everybody may.
 func readProcess(proc string, pid int) (*process, error) {
-	p := &process{dir: filepath.Join(proc, strconv.Itoa(pid)), pid: pid, uid: -1, gid: -1}
-	raw, err := readProc(p.dir, "status")
+	dir, err := os.Open(filepath.Join(proc, strconv.Itoa(pid)))
 	if err != nil {
+		return nil, fmt.Errorf("cannot look at the target's process: %w", err)
+	}
+	p := &process{proc: dir, pid: pid, uid: -1, gid: -1}
+	raw, err := p.read("status")
+	if err != nil {
+		dir.Close()
 		return nil, fmt.Errorf("cannot look at the target's process: %w", err)
 	}
 	for line := range strings.Lines(string(raw)) {
@@ -119,7 +128,8 @@ func readProcess(proc string, pid int) (*process, error) {
 		}
 	}
 	if p.uid < 0 || p.gid < 0 {
-		return nil, fmt.Errorf("%s/status does not say whose the process is", p.dir)
+		dir.Close()
+		return nil, fmt.Errorf("%s/status does not say whose the process is", dir.Name())
 	}
 	return p, nil
 }
@@ -135,7 +145,7 @@ func numbers(s string) (all []int) {
 
 // environ is the environment that the process was started with. What it has written over its own since then shows too.
 func (p *process) environ() (map[string]string, error) {
-	raw, err := readProc(p.dir, "environ")
+	raw, err := p.read("environ")
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +157,32 @@ func (p *process) environ() (map[string]string, error) {
 	}
 	return env, nil
 }
+
+// open opens one of the process's files or the directory that a link of proc leads to.
+func (p *process) open(name string) (*os.File, error) {
+	fd, err := unix.Openat(int(p.proc.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: filepath.Join(p.proc.Name(), name), Err: err}
+	}
+	return os.NewFile(uintptr(fd), filepath.Join(p.proc.Name(), name)), nil
+}
+
+func (p *process) read(name string) ([]byte, error) {
+	f, err := p.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxProcFile))
+}
+
+// ended says whether the process is gone.
+func (p *process) ended() bool {
+	var st unix.Stat_t
+	return unix.Fstatat(int(p.proc.Fd()), "stat", &st, 0) != nil
+}
+
+func (p *process) close() error { return p.proc.Close() }
 
 func readProc(dir, name string) ([]byte, error) {
 	f, err := os.Open(filepath.Join(dir, name))

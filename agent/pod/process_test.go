@@ -1,20 +1,27 @@
 package pod
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"mirrord/agent/target"
+	"mirrord/agent/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var _ target.Target = (*Pod)(nil)
+var (
+	_ target.Target = (*Pod)(nil)
+	_ target.Mortal = (*Pod)(nil)
+)
 
 // Ids as runtimes make them.
 var cart, sidecar, ours = strings.Repeat("ca", 32), strings.Repeat("51", 32), strings.Repeat("0b", 32)
@@ -49,22 +56,25 @@ func TestFindProcess(t *testing.T) {
 		procs []proc
 		self  int
 		want  int // 0: an error
+		node  bool
 	}{
-		{"beside the target alone", []proc{{1, "/pods/" + cart, 10}, {20, "/pods/" + cart, 30}, {30, "/pods/" + ours, 50}}, 30, 1},
-		{"names seen from another group", []proc{{1, "/../cri-containerd-" + cart + ".scope", 10}, {30, "/", 50}}, 30, 1},
-		{"groups without names", []proc{{1, "/", 10}, {30, "/", 50}}, 30, 1},
-		{"shared by all containers", []proc{{1, "/pods/" + strings.Repeat("fa", 32), 1}, {7, "/pods/" + sidecar, 5}, {9, "/pods/" + cart, 6}, {12, "/pods/" + cart, 9}, {30, "/pods/" + ours, 50}}, 30, 9},
-		{"numbers began anew", []proc{{1, "/pods/" + strings.Repeat("fa", 32), 1}, {500, "/pods/" + cart, 6}, {3, "/pods/" + cart, 9}}, 30, 500},
-		{"gone", []proc{{1, "/pods/" + strings.Repeat("fa", 32), 1}, {30, "/pods/" + ours, 50}}, 30, 0},
-		{"alone", []proc{{1, "/pods/" + ours, 50}}, 1, 0},
-		{"another container's", []proc{{1, "/pods/" + sidecar, 1}}, 30, 0},
+		{"beside the target alone", []proc{{1, "/pods/" + cart, 10}, {20, "/pods/" + cart, 30}, {30, "/pods/" + ours, 50}}, 30, 1, false},
+		{"names seen from another group", []proc{{1, "/../cri-containerd-" + cart + ".scope", 10}, {30, "/", 50}}, 30, 1, false},
+		{"groups without names", []proc{{1, "/", 10}, {30, "/", 50}}, 30, 1, false},
+		{"shared by all containers", []proc{{1, "/pods/" + strings.Repeat("fa", 32), 1}, {7, "/pods/" + sidecar, 5}, {9, "/pods/" + cart, 6}, {12, "/pods/" + cart, 9}, {30, "/pods/" + ours, 50}}, 30, 9, false},
+		{"numbers began anew", []proc{{1, "/pods/" + strings.Repeat("fa", 32), 1}, {500, "/pods/" + cart, 6}, {3, "/pods/" + cart, 9}}, 30, 500, false},
+		{"gone", []proc{{1, "/pods/" + strings.Repeat("fa", 32), 1}, {30, "/pods/" + ours, 50}}, 30, 0, false},
+		{"alone", []proc{{1, "/pods/" + ours, 50}}, 1, 0, false},
+		{"a node", []proc{{1, "/init.scope", 1}, {7, "/pods/" + sidecar, 5}, {9, "/pods/" + cart, 6}, {30, "/", 50}}, 30, 9, true},
+		{"gone from a node", []proc{{1, "/init.scope", 1}, {7, "/pods/" + sidecar, 5}, {30, "/", 50}}, 30, 0, true},
+		{"another container's", []proc{{1, "/pods/" + sidecar, 1}}, 30, 0, false},
 	} {
 		dir := t.TempDir()
 		os.Mkdir(filepath.Join(dir, "sys"), 0o755)
 		for _, p := range c.procs {
 			writeProcess(t, dir, p.pid, p.cgroup, p.began)
 		}
-		got, err := findProcess(dir, cart, c.self)
+		got, err := findProcess(dir, cart, c.self, c.node)
 		if (err == nil) != (c.want != 0) || err == nil && got.pid != c.want {
 			t.Errorf("%s: %+v, %v", c.name, got, err)
 		}
@@ -74,7 +84,7 @@ func TestFindProcess(t *testing.T) {
 func TestProcess(t *testing.T) {
 	dir := t.TempDir()
 	writeProcess(t, dir, 1, "/pods/"+cart, 1)
-	p, err := findProcess(dir, cart, 30)
+	p, err := findProcess(dir, cart, 30, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +95,8 @@ func TestProcess(t *testing.T) {
 	if fmt.Sprint(env) != "map[A:1 B:x=y D:]" || err != nil {
 		t.Errorf("%v, %v", env, err)
 	}
-	os.WriteFile(filepath.Join(p.dir, "status"), []byte("Name:\tx\n"), 0o644)
-	if _, err := findProcess(dir, cart, 30); err == nil {
+	os.WriteFile(filepath.Join(p.proc.Name(), "status"), []byte("Name:\tx\n"), 0o644)
+	if _, err := findProcess(dir, cart, 30, false); err == nil {
 		t.Error("nobody's process was found")
 	}
 }
@@ -132,5 +142,49 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := p.Env(); err == nil {
 		t.Error("an environment from nowhere")
+	}
+}
+
+// A target that has ended is noticed, and nothing is read from whoever has its number then.
+func TestGone(t *testing.T) {
+	if _, err := os.Stat("/proc/self/environ"); err != nil {
+		t.Skip("no proc here")
+	}
+	child := exec.Command("sleep", "1000")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	proc := t.TempDir()
+	if err := os.Symlink(fmt.Sprintf("/proc/%d", child.Process.Pid), filepath.Join(proc, "1")); err != nil {
+		t.Fatal(err)
+	}
+	p, err := open(proc, Options{Name: "pod/x", Rights: wire.RightsTarget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Env(); err != nil || p.Gone() != nil {
+		t.Error(err, p.Gone())
+	}
+	child.Process.Kill()
+	child.Wait()
+	if err := p.Gone(); err == nil {
+		t.Error("nobody noticed")
+	}
+	if _, err := p.process.environ(); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("the environment of one who has ended: %v", err)
+	}
+}
+
+// Without a target there are names and connections, of this process's own network.
+func TestTargetless(t *testing.T) {
+	p, err := open(t.TempDir(), Options{Name: "targetless", Rights: wire.RightsNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	env, err := p.Env()
+	if got := strings.Join(p.Capabilities(), " "); got != "names outgoing" || len(env) != 0 || err != nil || p.Root() != nil || p.Hostname() != "" || len(p.Lacks()) != 0 || p.Gone() != nil {
+		t.Errorf("%s %v %v %+v", got, env, err, p)
 	}
 }

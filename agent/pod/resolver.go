@@ -123,7 +123,10 @@ func parseHosts(r io.Reader) map[string][]netip.Addr {
 }
 
 // resolver asks name servers as libc does. It is a target.Resolver.
-type resolver struct{ config config }
+type resolver struct {
+	config config
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+}
 
 // LookupNetIP asks for A and AAAA records side by side, whatever network says. A name that exists without an address has none and no error.
 func (r *resolver) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
@@ -225,7 +228,7 @@ func (r *resolver) query(ctx context.Context, name string, kind dnsmessage.Type)
 	var last error
 	for range r.config.attempts {
 		for _, server := range r.config.servers {
-			answer, err := ask(ctx, server, question, r.config.timeout)
+			answer, err := r.ask(ctx, server, question)
 			switch {
 			case ctx.Err() != nil:
 				return nil, &net.DNSError{Err: ctx.Err().Error(), Name: name, IsTimeout: true, IsTemporary: true}
@@ -249,13 +252,13 @@ func isTimeout(err error) bool {
 }
 
 // ask sends one query as a datagram, and over TCP when the answer did not fit.
-func ask(ctx context.Context, server netip.AddrPort, question dnsmessage.Question, timeout time.Duration) (*dnsmessage.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (r *resolver) ask(ctx context.Context, server netip.AddrPort, question dnsmessage.Question) (*dnsmessage.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.config.timeout)
 	defer cancel()
 	query := newQuery(question)
-	answer, err := askOver(ctx, "udp", server, query)
+	answer, err := r.askOver(ctx, "udp", server, query)
 	if err == nil && answer.Truncated {
-		return askOver(ctx, "tcp", server, query)
+		return r.askOver(ctx, "tcp", server, query)
 	}
 	return answer, err
 }
@@ -267,13 +270,12 @@ func newQuery(question dnsmessage.Question) *dnsmessage.Message {
 	}
 }
 
-func askOver(ctx context.Context, network string, server netip.AddrPort, query *dnsmessage.Message) (*dnsmessage.Message, error) {
+func (r *resolver) askOver(ctx context.Context, network string, server netip.AddrPort, query *dnsmessage.Message) (*dnsmessage.Message, error) {
 	packed, err := query.Pack()
 	if err != nil {
 		return nil, err
 	}
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, server.String())
+	conn, err := r.dial(ctx, network, server.String())
 	if err != nil {
 		return nil, err
 	}

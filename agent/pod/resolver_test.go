@@ -180,7 +180,7 @@ func TestLookup(t *testing.T) {
 		"7.0.0.10.in-addr.arpa. PTR": "cart.local.",
 		"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa. PTR": "six.local.",
 	})
-	r := &resolver{config{servers: []netip.AddrPort{s.addr}, search: []string{"shop.local", "local"}, ndots: 1, timeout: 5 * time.Second, attempts: 1}}
+	r := &resolver{config{servers: []netip.AddrPort{s.addr}, search: []string{"shop.local", "local"}, ndots: 1, timeout: 5 * time.Second, attempts: 1}, new(net.Dialer).DialContext}
 	for host, want := range map[string]string{
 		"cart": "[10.0.0.1]", "both": "[10.0.0.2 fd00::2]", "both.local.": "[10.0.0.2 fd00::2]", "six": "[fd00::6]", "big": "[10.0.0.3]", "broken": "[10.0.0.4]",
 		"empty": "[]", "nowhere": "not found", "failing": "again", "failing.": "again", "a..b": "not found", strings.Repeat("x", 300): "not found",
@@ -211,7 +211,7 @@ func TestLookup(t *testing.T) {
 func TestLookupNextServer(t *testing.T) {
 	silent := serveNames(t, map[string]string{"cart. A": "silent", "cart. AAAA": "silent"})
 	s := serveNames(t, map[string]string{"cart. A": "10.0.0.1", "cart. AAAA": ""})
-	r := &resolver{config{servers: []netip.AddrPort{silent.addr, s.addr}, timeout: 50 * time.Millisecond, attempts: 2}}
+	r := &resolver{config{servers: []netip.AddrPort{silent.addr, s.addr}, timeout: 50 * time.Millisecond, attempts: 2}, new(net.Dialer).DialContext}
 	if addrs, err := r.LookupNetIP(t.Context(), "ip", "cart"); fmt.Sprint(addrs) != "[10.0.0.1]" {
 		t.Errorf("%v, %v", addrs, err)
 	}

@@ -111,6 +111,14 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 // answer does what a request asks for. A nil reply without an error means that the stream has had its answer.
 func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Request) (*wire.Reply, error) {
 	switch req.Op {
+	case wire.OpEnv, wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs:
+		if mortal, ok := s.target.(target.Mortal); ok {
+			if err := mortal.Gone(); err != nil {
+				return nil, &wire.Error{Errno: "EIO", Text: err.Error()}
+			}
+		}
+	}
+	switch req.Op {
 	case wire.OpEnv:
 		env, err := s.target.Env()
 		return &wire.Reply{Env: env}, err

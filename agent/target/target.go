@@ -45,6 +45,12 @@ type Target interface {
 	Mirror(port uint16, see func(*Copy)) (io.Closer, error)
 }
 
+// Mortal is a Target whose files can end while it is served.
+type Mortal interface {
+	// Gone is why they have; nil while they are there.
+	Gone() error
+}
+
 // Incoming is a new connection to a port of the target. take owns Conn if it returns true, and must not have read from it otherwise.
 type Incoming struct {
 	Conn          wire.Conn

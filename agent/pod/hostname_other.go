@@ -1,0 +1,7 @@
+//go:build !linux
+
+package pod
+
+import "errors"
+
+func (p *process) hostname() (string, error) { return "", errors.ErrUnsupported }
