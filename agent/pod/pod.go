@@ -34,9 +34,9 @@ type Options struct {
 // Pod is a live pod. It is a target.Target.
 type Pod struct {
 	name     string
-	hostname string   // empty without a target
-	process  *process // nil without a target
-	root     *os.File // nil: lacks says why
+	hostname string           // empty without a target
+	process  *process         // nil without a target
+	root     *os.File         // nil: lacks says why
 	network  *netns.Namespace // nil: the agent's own
 	lacks    map[string]string
 }

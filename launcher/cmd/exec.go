@@ -48,11 +48,11 @@ var settings = []setting{
 
 	{name: "no-telemetry", key: "telemetry", value: "false"},
 	{name: "accept-invalid-certificates", short: "c", key: "accept_invalid_certificates", value: "true"},
-	{name: "agent-namespace", short: "a", key: "agent.namespace"},
+	{name: "agent-namespace", short: "a", key: "agent.namespace", usage: "the `NAMESPACE` of the agent, where that has a pod of its own"},
 	{name: "agent-log-level", short: "l", key: "agent.log_level"},
 	{name: "agent-ttl", key: "agent.ttl"},
 	{name: "agent-startup-timeout", key: "agent.startup_timeout"},
-	{name: "ephemeral-container", short: "e", key: "agent.ephemeral", value: "true"},
+	{name: "ephemeral-container", short: "e", key: "agent.ephemeral", value: "true", usage: "keep the agent to a container of the target's pod"},
 	{name: "key", short: "k", key: "key"},
 }
 

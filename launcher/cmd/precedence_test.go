@@ -48,6 +48,8 @@ var ways = map[string]struct {
 		func(c *config.Config) any { return c.AcceptInvalid }, [4]any{true, false, false, false}},
 	"agent.image": {`"file"`, "variable", "flag",
 		func(c *config.Config) any { return c.Agent.Image }, [4]any{"flag", "variable", "file", ""}},
+	"agent.namespace": {`"file"`, "variable", "flag",
+		func(c *config.Config) any { return c.Agent.Namespace }, [4]any{"flag", "variable", "file", ""}},
 	"agent.rights": {`"node"`, "network", "",
 		func(c *config.Config) any { return string(c.Agent.Rights) }, [4]any{nil, "network", "node", ""}},
 	"agent.ephemeral": {`false`, "false", "true",

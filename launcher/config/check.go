@@ -18,6 +18,7 @@ func (d *decoder) check() []Warning {
 
 	d.checkTarget()
 	d.checkRights()
+	targetless := d.checkTargetless()
 	d.path = "feature.env.override"
 	for _, name := range slices.Sorted(maps.Keys(f.Env.Override)) {
 		if problem := unusable(name, f.Env.Override[name]); problem != "" {
@@ -25,7 +26,7 @@ func (d *decoder) check() []Warning {
 		}
 	}
 
-	var warnings []Warning
+	warnings := targetless
 	if len(d.ignored) > 0 {
 		slices.Sort(d.ignored)
 		warnings = append(warnings, Warning{Message: "without effect here: " + strings.Join(slices.Compact(d.ignored), ", ")})
@@ -56,10 +57,34 @@ func (d *decoder) checkTarget() {
 	case t.Kind == "" && t.Container != "":
 		d.path = "target.container"
 		d.fail(d.place(d.path), "names a container without its pod", "add `pod`, `deployment` or another kind")
-	case t.Kind != "" && t.Name == "":
+	case t.Kind != "" && t.Kind != "targetless" && t.Name == "":
 		d.path = "target"
 		d.fail(d.place(d.path), "names no "+t.Kind, "")
 	}
+}
+
+// checkTargetless takes out of the configuration what only a target has.
+func (d *decoder) checkTargetless() (warnings []Warning) {
+	f := &d.config.Feature
+	if d.config.Target.Kind != "targetless" {
+		return nil
+	}
+	d.path = "feature.network.incoming.mode"
+	switch f.Network.Incoming.Mode {
+	case IncomingSteal:
+		d.fail(d.place(d.path), "is \"steal\", but without a target there are no connections to steal", "name a target with -t")
+	case IncomingMirror:
+		warnings = append(warnings, Warning{Message: "without a target there are no incoming connections to mirror"})
+	}
+	if len(f.FS.ReadOnly)+len(f.FS.Mapping) > 0 {
+		warnings = append(warnings, Warning{Message: "without a target there are no files to read: all are this machine's"})
+	}
+	f.Network.Incoming.Mode, f.FS.Mode, f.FS.ReadOnly, f.FS.Mapping = IncomingOff, FSLocal, nil, nil
+	d.path = "agent.rights"
+	if d.config.Agent.Rights != "" {
+		d.fail(d.place(d.path), "is about a target, and there is none", "leave it out, as agent.ephemeral")
+	}
+	return warnings
 }
 
 // checkRights brings the two keys about the agent's rights together.

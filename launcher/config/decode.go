@@ -261,11 +261,8 @@ func setTarget(d *decoder, n *node) {
 		return
 	}
 	t, hint, err := parseTarget(n.text)
-	switch {
-	case err != nil:
+	if err != nil {
 		d.fail(n.at, err.Error(), hint)
-	case t.Kind == "targetless":
-		d.fail(n.at, fmt.Sprintf("%q is not built yet", n.text), "name a pod or a workload of the cluster, or `dir:PATH`, a pod directory")
 	}
 	t.Namespace = d.config.Target.Namespace
 	d.config.Target = t
@@ -295,26 +292,6 @@ func setTargetPart(kind string) func(*decoder, *node) {
 			t.Kind, t.Name = kind, value
 		}
 		t.Path = t.compose()
-	}
-}
-
-// setPullPolicy takes the words of Kubernetes.
-func setPullPolicy(d *decoder, n *node) {
-	if policy, ok := d.choice(n, "always", "ifnotpresent", "never"); ok {
-		d.config.Agent.PullPolicy = map[string]string{"always": "Always", "ifnotpresent": "IfNotPresent", "never": "Never"}[policy]
-	}
-}
-
-func setRights(d *decoder, n *node) {
-	if rights, ok := d.choice(n, string(RightsTarget), string(RightsNetwork), string(RightsNode)); ok {
-		d.config.Agent.Rights = Rights(rights)
-	}
-}
-
-// setEphemeral is the peer's choice between a container of the target's pod and a pod on its node.
-func setEphemeral(d *decoder, n *node) {
-	if on, ok := d.boolean(n); ok {
-		d.config.Agent.Ephemeral = &on
 	}
 }
 

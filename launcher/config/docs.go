@@ -5,7 +5,7 @@ package config
 var docs = map[string]string{
 	"$schema": "the schema of this file, for editors",
 
-	"target":           "what to run in the context of: KIND/NAME of a cluster, with /container/CONTAINER where that matters, or `dir:PATH`, a pod directory; a relative PATH starts at the working directory",
+	"target":           "what to run in the context of: KIND/NAME of a cluster, with /container/CONTAINER where that matters, `targetless` for the cluster's names and connections alone, or `dir:PATH`, a pod directory; a relative PATH starts at the working directory",
 	"target.path":      "the target as `-t` has it, or an object with its kind",
 	"target.namespace": "the namespace of the target; without it the kubeconfig's, as kubectl has it",
 
@@ -110,7 +110,15 @@ var docs = map[string]string{
 	"container":                   "settings of the peer's containers",
 
 	"agent":                       "settings of the agent in the cluster",
-	"agent.namespace":             "where the agent runs",
+	"agent.namespace":             "the namespace of the agent's own pod, which it has with the rights of a node and without a target; without it the target's",
+	"agent.labels":                "labels of the agent's own pod and its Job",
+	"agent.annotations":           "annotations of the agent's own pod and its Job",
+	"agent.tolerations":           "which taints of nodes the agent's own pod bears, as Kubernetes writes them; on a target's node all",
+	"agent.node_selector":         "labels of the nodes on which an agent without a target may run",
+	"agent.resources":             "what the agent's own pod asks for and may take: requests and limits as Kubernetes writes them",
+	"agent.service_account":       "the service account of the agent's own pod, which gets no token of it",
+	"agent.priority_class":        "the priority class of the agent's own pod",
+	"agent.image_pull_secrets":    "names of the Secrets with which nodes get the image of the agent's own pod",
 	"agent.log_level":             "what the agent logs",
 	"agent.image":                 "the agent's image, as the cluster's nodes know it; without it mirrord-agent of this release",
 	"agent.ttl":                   "how long an ended agent is kept",

@@ -64,7 +64,12 @@ func TestFaults(t *testing.T) {
 
 func TestFaultsOfValues(t *testing.T) {
 	for _, test := range []struct{ content, want string }{
-		{`target: targetless`, "1:9: field `target` \"targetless\" is not built yet"},
+		{"target: targetless\nfeature: {network: {incoming: steal}}", "2:21: field `feature.network.incoming.mode` is \"steal\", but without a target there are no connections to steal"},
+		{"target: targetless\nagent: {rights: node}", "2:9: field `agent.rights` is about a target, and there is none"},
+		{"agent: {tolerations: [{keys: a}]}", "1:24: field `agent.tolerations` has a toleration with the unknown \"keys\""},
+		{"agent: {tolerations: [a]}", "1:23: field `agent.tolerations` must be a list of tolerations"},
+		{"agent: {resources: {request: {cpu: 1}}}", "1:21: field `agent.resources` has the unknown \"request\""},
+		{"agent: {image_pull_secrets: [{names: a}]}", "1:30: field `agent.image_pull_secrets` must be names of Secrets"},
 		{`target: {pod: 3}`, "1:15: field `target.pod` must be a string, not 3"},
 		{`target: {pod: x, deployment: y}`, "1:30: field `target.deployment` is a second target beside pod/x\nhint: keep one of the two"},
 		{`target: {path: {pods: x}}`, "field `target.path` has the unknown kind \"pods\"\nhint: kinds are container, cron_job"},

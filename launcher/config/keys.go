@@ -104,7 +104,7 @@ var keys = slices.Concat([]key{
 	{path: "accept_invalid_certificates", set: boolKey(func(c *Config) *bool { return &c.AcceptInvalid }), variable: "MIRRORD_ACCEPT_INVALID_CERTIFICATES"},
 
 	{path: "agent"},
-	{path: "agent.namespace", class: ignored, variable: "MIRRORD_AGENT_NAMESPACE"},
+	{path: "agent.namespace", set: stringKey(func(c *Config) *string { return &c.Agent.Namespace }), variable: "MIRRORD_AGENT_NAMESPACE"},
 	{path: "agent.log_level", class: ignored, variable: "MIRRORD_AGENT_RUST_LOG"},
 	{path: "agent.image", set: stringKey(func(c *Config) *string { return &c.Agent.Image }), variable: "MIRRORD_AGENT_IMAGE"},
 	{path: "agent.image_pull_policy", set: setPullPolicy},
@@ -112,6 +112,14 @@ var keys = slices.Concat([]key{
 	{path: "agent.startup_timeout", set: secondsKey(func(c *Config) *uint16 { return &c.Agent.Startup }), variable: "MIRRORD_AGENT_STARTUP_TIMEOUT"},
 	{path: "agent.communication_timeout", set: secondsKey(func(c *Config) *uint16 { return &c.Agent.Communication })},
 	{path: "agent.rights", set: setRights, variable: "MIRRORD_AGENT_RIGHTS"},
+	{path: "agent.labels", set: mapKey(func(c *Config) *map[string]string { return &c.Agent.Labels })},
+	{path: "agent.annotations", set: mapKey(func(c *Config) *map[string]string { return &c.Agent.Annotations })},
+	{path: "agent.tolerations", set: setTolerations},
+	{path: "agent.node_selector", set: mapKey(func(c *Config) *map[string]string { return &c.Agent.NodeSelector })},
+	{path: "agent.resources", set: setResources},
+	{path: "agent.service_account", set: stringKey(func(c *Config) *string { return &c.Agent.ServiceAccount })},
+	{path: "agent.priority_class", set: stringKey(func(c *Config) *string { return &c.Agent.PriorityClass })},
+	{path: "agent.image_pull_secrets", set: setPullSecrets},
 	{path: "agent.ephemeral", set: setEphemeral, variable: "MIRRORD_EPHEMERAL_CONTAINER"},
 
 	{path: "experimental"},
@@ -120,11 +128,9 @@ var keys = slices.Concat([]key{
 	{path: "experimental.hide_ipv6_interfaces", class: unbuilt, fine: "false"},
 },
 	targetKeys("pod", "deployment", "rollout", "job", "cron_job", "stateful_set", "daemon_set", "service", "replica_set", "labels", "container"),
-	// The agent is a container of the target's pod: there is no other pod to place or to describe.
 	ignoredKeys("", "sip_binaries skip_sip api traceparent baggage ci startup_retry internal_proxy external_proxy container"),
 	ignoredKeys("feature.copy_target.", "scale_down exclude_containers exclude_init_containers"),
-	ignoredKeys("agent.", `image_pull_secrets privileged disabled_capabilities flush_connections
-		tolerations resources node_selector labels annotations service_account priority_class security_context nftables external_ip_fix
+	ignoredKeys("agent.", `privileged disabled_capabilities flush_connections security_context nftables external_ip_fix
 		check_out_of_pods dns metrics inject_headers override_cache_control http_detection_timeout max_body_buffer_size
 		max_body_buffer_timeout clean_iptables_on_start exclude_from_mesh disable_mesh_sidecar_injection json_log jaq_time_limit`),
 	ignoredKeys("experimental.", `enable_exec_hooks_linux disable_reuseaddr use_dev_null idle_local_http_connection_timeout

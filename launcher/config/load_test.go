@@ -300,7 +300,7 @@ func TestWarnings(t *testing.T) {
 	_, warnings, err := load(t, "m.yaml", `
 telemetry: false
 operator: false
-agent: {ttl: 30, resources: {registry: x, tag: y}}
+agent: {ttl: 30, metrics: {registry: x, tag: y}}
 experimental: {tcp_ping4_mock: false}
 feature:
   copy_target: {enabled: false}
@@ -311,7 +311,7 @@ feature:
 		t.Fatal(err)
 	}
 	want := []Warning{
-		{Message: "without effect here: agent.resources, agent.ttl, experimental.tcp_ping4_mock, feature.copy_target.enabled, " +
+		{Message: "without effect here: agent.metrics, agent.ttl, experimental.tcp_ping4_mock, feature.copy_target.enabled, " +
 			"feature.network.incoming.http_filter, feature.network.incoming.on_concurrent_steal, operator, telemetry"},
 		{Message: "`feature.network.outgoing.filter.remote` names hosts, but names are resolved on this machine", Hint: "set `feature.network.dns.enabled`, or give addresses"},
 		{Message: "`feature.fs.mode` is \"local\", so no pattern of `feature.fs` has an effect", Hint: "mode \"localwithoverrides\" is local except for the patterns"},
@@ -378,5 +378,47 @@ func TestRights(t *testing.T) {
 		} else if err != nil || string(c.Agent.Rights) != want {
 			t.Errorf("%s: %v, %v", text, c, err)
 		}
+	}
+}
+
+// What describes the agent's own pod, in Kubernetes' and in our shorter words.
+func TestAgentPod(t *testing.T) {
+	c, _, err := load(t, "m.yaml", `
+target: targetless
+agent:
+  namespace: tools
+  labels: {team: shop}
+  annotations: {a: 1}
+  node_selector: {disk: ssd}
+  tolerations: [{key: gpu, operator: Exists, effect: NoExecute, tolerationSeconds: 5}]
+  resources: {requests: {cpu: 10m}, limits: {memory: 64Mi}}
+  service_account: quiet
+  priority_class: low
+  image_pull_secrets: [one, {name: two}]
+feature: {fs: {read_only: x}, network: {incoming: mirror}}
+`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	five := int64(5)
+	want := Agent{
+		Startup: 60, Communication: 30, Namespace: "tools", Labels: map[string]string{"team": "shop"}, Annotations: map[string]string{"a": "1"}, NodeSelector: map[string]string{"disk": "ssd"},
+		Tolerations:    []Toleration{{Key: "gpu", Operator: "Exists", Effect: "NoExecute", Seconds: &five}},
+		Resources:      Resources{Requests: map[string]string{"cpu": "10m"}, Limits: map[string]string{"memory": "64Mi"}},
+		ServiceAccount: "quiet", PriorityClass: "low", PullSecrets: []string{"one", "two"},
+	}
+	if diff := cmp.Diff(want, c.Agent); diff != "" {
+		t.Error(diff)
+	}
+	if f := c.Feature; f.FS.Mode != FSLocal || f.FS.ReadOnly != nil || f.Network.Incoming.Mode != IncomingOff || !f.Network.DNS.Enabled {
+		t.Errorf("without a target: %+v", f)
+	}
+	raw, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := load(t, "m.json", string(raw), nil)
+	if diff := cmp.Diff(c, again); diff != "" || err != nil {
+		t.Error(err, diff)
 	}
 }

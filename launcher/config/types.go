@@ -38,6 +38,32 @@ type Agent struct {
 	Communication uint16 `json:"communication_timeout"`       // seconds that it lives without its launcher
 	Rights        Rights `json:"rights,omitempty"`
 	Ephemeral     *bool  `json:"ephemeral,omitempty"` // true: never RightsNode; false: nothing else, and Rights is that
+
+	// Of the agent's own pod, which it has with RightsNode and without a target; see package kube.
+	Namespace      string            `json:"namespace,omitempty"`
+	Labels         map[string]string `json:"labels,omitempty"`
+	Annotations    map[string]string `json:"annotations,omitempty"`
+	Tolerations    []Toleration      `json:"tolerations,omitempty"`
+	NodeSelector   map[string]string `json:"node_selector,omitempty"`
+	Resources      Resources         `json:"resources,omitzero"`
+	ServiceAccount string            `json:"service_account,omitempty"`
+	PriorityClass  string            `json:"priority_class,omitempty"`
+	PullSecrets    []string          `json:"image_pull_secrets,omitempty"`
+}
+
+// Toleration is one of a pod, with Kubernetes' own words.
+type Toleration struct {
+	Key      string `json:"key,omitempty"`
+	Operator string `json:"operator,omitempty"`
+	Value    string `json:"value,omitempty"`
+	Effect   string `json:"effect,omitempty"`
+	Seconds  *int64 `json:"tolerationSeconds,omitempty"`
+}
+
+// Resources are a container's, as Kubernetes writes quantities: {"cpu": "100m"}.
+type Resources struct {
+	Requests map[string]string `json:"requests,omitempty"`
+	Limits   map[string]string `json:"limits,omitempty"`
 }
 
 // Rights say what the agent is given. Empty: what it needs, found by trying.

@@ -21,6 +21,7 @@ type AgentOptions struct {
 	Lease   time.Duration     // how long it lives without a launcher
 	Startup time.Duration     // how long it may take to start
 
+	Pod      Pod                  // the agent's own, where it has one
 	Rights   wire.Rights          // empty: those that suffice, found by trying
 	Beside   bool                 // never wire.RightsNode
 	Incoming bool                 // rights for incoming connections are tried for
@@ -28,7 +29,7 @@ type AgentOptions struct {
 	Say      func(message string) // is told of each way that was tried in vain
 }
 
-// Agent is one that runs beside a target.
+// Agent is one that listens.
 type Agent struct {
 	Name   string // of its container or Job
 	Rights wire.Rights
@@ -54,6 +55,13 @@ func (c *Cluster) StartAgent(ctx context.Context, place *Place, o AgentOptions) 
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Startup, errSlow)
 	defer cancel()
 	return o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return c.startWith(ctx, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
+}
+
+// StartTargetless starts an agent without a target, in a pod of its own, and waits until it listens.
+func (c *Cluster) StartTargetless(ctx context.Context, o AgentOptions) (*Agent, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Startup, errSlow)
+	defer cancel()
+	return c.startJob(ctx, nil, o)
 }
 
 // climb tries rights until they suffice; what is started in vain is dismissed.
@@ -154,7 +162,7 @@ var errSlow = errors.New("the agent took too long")
 // startWith starts an agent with certain rights.
 func (c *Cluster) startWith(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights) (*Agent, error) {
 	if rights == wire.RightsNode {
-		return nil, refusal{errors.New("Jobs are not built")}
+		return c.startJob(ctx, place, o)
 	}
 	return c.startBeside(ctx, place, o, rights)
 }

@@ -43,20 +43,24 @@ func (c *Cluster) explain(err error, what, verb, resource string) error {
 	return fmt.Errorf("cannot %s: %w", what, err)
 }
 
-// policyOf is what an admission (Pod Security, a quota, a webhook) says when it refuses; "": the error is another. A missing permission, which has the same
-// status, is worded with the user's name.
+// policyOf is what an admission (Pod Security, a quota, a webhook) says when it refuses; "": the error is another, or none. A missing permission, which has the
+// same status, is worded with the user's name.
 func policyOf(err error) string {
-	if text := err.Error(); apierrors.IsForbidden(err) && !strings.Contains(text, "User \"") {
-		_, reason, found := strings.Cut(text, " is forbidden: ")
-		if !found {
-			reason = text
-		}
-		if level, _, pod := strings.Cut(reason, `": `); pod && strings.HasPrefix(level, "violates PodSecurity") { // a list of all that is not as it should be
-			reason = level + `"`
-		}
-		return reason
+	if !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "User \"") {
+		return ""
 	}
-	return ""
+	return policyText(err.Error())
+}
+
+// policyText is the reason in an admission's words. Pod Security lists everything that is not as it should be; its level says enough.
+func policyText(text string) string {
+	if _, reason, found := strings.Cut(text, " is forbidden: "); found {
+		text = reason
+	}
+	if level, _, found := strings.Cut(text, `": `); found && strings.HasPrefix(level, "violates PodSecurity") {
+		text = level + `"`
+	}
+	return text
 }
 
 func contextsHint(contexts map[string]*api.Context) string {

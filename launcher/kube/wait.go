@@ -12,8 +12,13 @@ import (
 // awaitContainer waits until a container has begun, whatever became of it then.
 func (c *Cluster) awaitContainer(ctx context.Context, pod *corev1.Pod, name, image string) error {
 	options := metav1.ListOptions{FieldSelector: "metadata.name=" + pod.Name, ResourceVersion: pod.ResourceVersion}
+	return c.awaitPod(ctx, options, func(seen *corev1.Pod) (bool, error) { return begun(seen, name, image) })
+}
+
+// awaitPod waits until done says so of a pod. It is asked whenever one changes.
+func (c *Cluster) awaitPod(ctx context.Context, options metav1.ListOptions, done func(*corev1.Pod) (bool, error)) error {
 	for {
-		watch, err := c.client.CoreV1().Pods(pod.Namespace).Watch(ctx, options)
+		watch, err := c.client.CoreV1().Pods(c.namespace).Watch(ctx, options)
 		if err != nil {
 			return c.explain(slow(ctx, err), "wait for the agent", "watch", "pods")
 		}
@@ -22,11 +27,11 @@ func (c *Cluster) awaitContainer(ctx context.Context, pod *corev1.Pod, name, ima
 			if !ok {
 				break // the version that was asked for is too old: from now on will do
 			}
-			begun, err := begun(seen, name, image)
+			enough, err := done(seen)
 			if event.Type == "DELETED" {
-				err = fmt.Errorf("the pod %s was deleted meanwhile\nhint: naming its workload, such as deployment/NAME, finds another", pod.Name)
+				err = fmt.Errorf("the pod %s was deleted meanwhile\nhint: naming its workload, such as deployment/NAME, finds another", seen.Name)
 			}
-			if begun || err != nil {
+			if enough || err != nil {
 				watch.Stop()
 				return err
 			}
@@ -54,7 +59,7 @@ func begun(pod *corev1.Pod, name, image string) (bool, error) {
 	s := statusOf(pod, name)
 	switch {
 	case s == nil:
-		return false, nil
+		return false, rejected(pod)
 	case s.State.Terminated != nil && slices.Contains(notStarted, s.State.Terminated.Reason):
 		return false, refusal{fmt.Errorf("the node %s cannot start the agent: %s, %s", pod.Spec.NodeName, s.State.Terminated.Reason, s.State.Terminated.Message)}
 	case s.State.Running != nil, s.State.Terminated != nil:

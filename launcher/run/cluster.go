@@ -9,10 +9,7 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"mirrord/agent/wire"
-	"mirrord/launcher/config"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
 )
@@ -20,14 +17,17 @@ import (
 // crowd is how many containers that were added to a pod are worth a word: Kubernetes lists them for as long as the pod lives.
 const crowd = 10
 
+// targetless is the kind of target that is none.
+const targetless = "targetless"
+
 // openCluster finds the target in the cluster, starts an agent beside it and links to that.
 func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *wire.Link, leave func() error, err error) {
 	var cluster *kube.Cluster
 	var place *kube.Place
 	err = phase(phaseTarget, func() (_ string, err error) {
 		access := kube.Access{Kubeconfig: p.Config.Kubeconfig, Context: p.Config.KubeContext, Namespace: p.Target.Namespace, Insecure: p.Config.AcceptInvalid}
-		if cluster, err = kube.Connect(access); err != nil {
-			return "", err
+		if cluster, err = kube.Connect(access); err != nil || p.Target.Kind == targetless {
+			return p.Target.Path, err
 		}
 		limited, cancel := context.WithTimeout(ctx, time.Duration(p.Config.Agent.Startup)*time.Second)
 		defer cancel()
@@ -39,7 +39,7 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(place.Passed) > 0 {
+	if place != nil && len(place.Passed) > 0 {
 		emit(events.Event{Type: events.Warning, Message: "the container is " + place.Container + ", after the sidecars " + strings.Join(place.Passed, ", "),
 			Hint: "/container/NAME behind the target names another"})
 	}
@@ -63,19 +63,17 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 }
 
 // startAgent starts one with the rights that the session needs, or the most that can be had. message says which, and why it has no more where that is normal.
+// place is nil without a target.
 func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube.Place, emit func(events.Event)) (agent *kube.Agent, message string, err error) {
-	settings, feature := p.Config.Agent, p.Config.Feature
-	o := kube.AgentOptions{
-		Session: p.Session, Image: settings.Image, Pull: corev1.PullPolicy(settings.PullPolicy),
-		Lease: time.Duration(settings.Communication) * time.Second, Startup: time.Duration(settings.Startup) * time.Second,
-		Rights: wire.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
-		Incoming: feature.Network.Incoming.Mode != config.IncomingOff,
+	o, err := agentOptions(p)
+	if err != nil {
+		return nil, "", err
 	}
-	if feature.FS.Mode != config.FSLocal {
-		o.Needs = append(o.Needs, "files")
-	}
-	if mode := feature.Network.Incoming.Mode; mode == config.IncomingSteal || mode == config.IncomingMirror {
-		o.Needs = append(o.Needs, "incoming")
+	if place == nil {
+		if agent, err = cluster.StartTargetless(ctx, o); err != nil {
+			return nil, "", err
+		}
+		return agent, agent.Name, nil
 	}
 	var said []string
 	o.Say = func(message string) { said = append(said, message) }

@@ -1,0 +1,213 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mirrord/agent/wire"
+)
+
+// Pod describes the pod that an agent has of its own. Zero fields are as we have them.
+type Pod struct {
+	Namespace           string // the target's
+	Labels, Annotations map[string]string
+	Tolerations         []corev1.Toleration // of a node's agent: all
+	NodeSelector        map[string]string   // of an agent without a target; the other stands on the target's node
+	Resources           corev1.ResourceRequirements
+	ServiceAccount      string
+	PriorityClass       string
+	PullSecrets         []string
+}
+
+// ours is the label of an agent's Job and its pod, and session the one whose value tells sessions apart.
+const (
+	ours    = "app"
+	session = "mirrord/session"
+)
+
+// agentResources are what an agent's own pod asks for and may take, where the user says nothing; a quota may ask for both.
+var agentResources = corev1.ResourceRequirements{
+	Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+	Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("128Mi")},
+}
+
+// unmeshed keep the proxies of service meshes out of the agent's pod: some go by a label, some by an annotation.
+var unmeshed = map[string]string{"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled"}
+
+// startJob starts an agent in a pod of its own: on the target's node, or without a target (nil) anywhere.
+func (c *Cluster) startJob(ctx context.Context, place *Place, o AgentOptions) (*Agent, error) {
+	in := *c
+	if o.Pod.Namespace != "" {
+		in.namespace = o.Pod.Namespace
+	}
+	a := &Agent{Name: "mirrord-agent-" + o.Session, Rights: wire.RightsNone, cluster: &in, token: wire.NewToken()}
+	start := wire.Start{TokenHash: a.token.Hash(), Name: "targetless", Lease: o.Lease, Rights: wire.RightsNone}
+	if place != nil {
+		a.Rights = wire.RightsNode
+		start.Container, start.Name, start.HostNetwork, start.Rights = place.ContainerID, place.Name(), place.HostNetwork(), wire.RightsNode
+	}
+	job := jobOf(place, o, a.Name, start.Args())
+	created, err := in.client.BatchV1().Jobs(in.namespace).Create(ctx, job, metav1.CreateOptions{})
+	switch {
+	case policyOf(err) != "":
+		return nil, refusal{fmt.Errorf("a policy of the cluster forbids a Job for the agent: %s\nhint: ask who sets the policies of the namespace %s; agent.namespace names another", policyOf(err), in.namespace)}
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		return nil, refusal{in.explain(err, "start an agent's Job", "create", "jobs.batch")}
+	case err != nil:
+		return nil, in.explain(err, "start an agent's Job", "create", "jobs.batch")
+	}
+	report, err := in.awaitJob(ctx, a, o)
+	if err == nil {
+		err = a.fit(report)
+	}
+	if err != nil {
+		return nil, in.removeJob(ctx, created.Name, err)
+	}
+	return a, nil
+}
+
+// jobOf is the Job. It is gone a second after its agent has ended, and its pod with it.
+func jobOf(place *Place, o AgentOptions, name string, args []string) *batchv1.Job {
+	yes, no, zero, second, grace := true, false, int32(0), int32(1), int64(1)
+	labels := map[string]string{ours: "mirrord", session: o.Session}
+	template := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: merged(unmeshed, o.Pod.Labels, labels), Annotations: merged(unmeshed, o.Pod.Annotations)},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: &no, EnableServiceLinks: &no, TerminationGracePeriodSeconds: &grace,
+			ServiceAccountName: o.Pod.ServiceAccount, PriorityClassName: o.Pod.PriorityClass, Tolerations: o.Pod.Tolerations, NodeSelector: o.Pod.NodeSelector,
+			Containers: []corev1.Container{{
+				Name: "agent", Image: o.Image, ImagePullPolicy: o.Pull, Args: args, Resources: agentResources, SecurityContext: powerless(new(corev1.SecurityContext), stranger, nil),
+			}},
+		},
+	}
+	spec := &template.Spec
+	for _, secret := range o.Pod.PullSecrets {
+		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: secret})
+	}
+	if len(o.Pod.Resources.Requests)+len(o.Pod.Resources.Limits) > 0 {
+		spec.Containers[0].Resources = o.Pod.Resources
+	}
+	if place != nil {
+		// Without the scheduler: a node that takes no other pods has the target's.
+		spec.NodeName, spec.NodeSelector, spec.HostPID = place.pod.Spec.NodeName, nil, true
+		if len(spec.Tolerations) == 0 {
+			spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+		}
+		spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+			RunAsUser: new(int64), RunAsGroup: new(int64), RunAsNonRoot: &no,
+			Capabilities:    &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "BPF", "SYS_PTRACE", "SYS_ADMIN"}},
+			SeccompProfile:  &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined},
+			AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined},
+		}
+	} else {
+		spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem = &yes
+	}
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: merged(o.Pod.Labels, labels), Annotations: merged(o.Pod.Annotations)},
+		Spec:       batchv1.JobSpec{BackoffLimit: &zero, TTLSecondsAfterFinished: &second, Template: template},
+	}
+}
+
+func merged(all ...map[string]string) map[string]string {
+	m := map[string]string{}
+	for _, one := range all {
+		maps.Copy(m, one)
+	}
+	return m
+}
+
+// awaitJob waits until the Job's agent has told where it listens.
+func (c *Cluster) awaitJob(ctx context.Context, a *Agent, o AgentOptions) (wire.Report, error) {
+	watching, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go c.watchFailures(watching, a.Name, stop)
+	var pod *corev1.Pod
+	err := c.awaitPod(watching, metav1.ListOptions{LabelSelector: session + "=" + o.Session}, func(seen *corev1.Pod) (bool, error) {
+		pod = seen
+		return seen.Spec.NodeName != "", rejected(seen)
+	})
+	var refused refusal
+	if cause := context.Cause(watching); errors.As(cause, &refused) {
+		return wire.Report{}, cause
+	}
+	if err != nil {
+		return wire.Report{}, err
+	}
+	a.pod, a.ahead = pod.Name, c.dialAhead(ctx, pod.Name)
+	report, err := c.awaitReport(ctx, pod, "agent", o.Image)
+	if err != nil || report.Error != "" {
+		a.ahead.close()
+	}
+	return report, err
+}
+
+// rejected says why no node takes a pod: the scheduler has found none, or the one that the pod names has no room.
+func rejected(pod *corev1.Pod) error {
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		return refusal{fmt.Errorf("the node %s does not take the agent's pod: %s, %s\nhint: end something on it, or ask for less with agent.resources", pod.Spec.NodeName, pod.Status.Reason, pod.Status.Message)}
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
+			return refusal{fmt.Errorf("no node takes the agent's pod: %s\nhint: agent.tolerations, agent.node_selector and agent.resources say where it can go", condition.Message)}
+		}
+	}
+	return nil
+}
+
+// failureInterval is how often the events of a Job without a pod are looked at.
+const failureInterval = 500 * time.Millisecond
+
+// watchFailures stops the waiting for a Job whose pod the cluster refuses to make, which only events tell. Who may not list them waits for as long as an agent may take.
+func (c *Cluster) watchFailures(ctx context.Context, job string, stop context.CancelCauseFunc) {
+	ticker := time.NewTicker(failureInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		list, err := c.client.CoreV1().Events(c.namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Job,involvedObject.name=" + job})
+		if apierrors.IsForbidden(err) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		for _, event := range list.Items {
+			if event.Reason == "FailedCreate" {
+				stop(refusal{fmt.Errorf("a policy of the cluster forbids the agent's pod: %s\nhint: ask who sets the policies of the namespace %s; agent.namespace names another",
+					policyText(strings.TrimPrefix(event.Message, "Error creating: ")), c.namespace)})
+				return
+			}
+		}
+	}
+}
+
+// removeJob takes away a Job whose agent is of no use, and returns why it is not.
+func (c *Cluster) removeJob(ctx context.Context, name string, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	policy := metav1.DeletePropagationBackground
+	err := c.client.BatchV1().Jobs(c.namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &policy})
+	if err == nil || apierrors.IsNotFound(err) {
+		return why
+	}
+	text, hint, _ := strings.Cut(why.Error(), "\nhint: ")
+	left := fmt.Errorf("%s\nhint: %s; and the Job %s is left: `kubectl delete job %s -n %s`", text, hint, name, name, c.namespace)
+	var refused refusal
+	if errors.As(why, &refused) {
+		return refusal{left}
+	}
+	return left
+}
