@@ -314,9 +314,6 @@ func (b *Broker) shed(err error, l deadlineListener) bool {
 		b.pause()
 	} else {
 		b.spare.Close()
-		if b.folder != "" {
-			err = errors.Join(err, os.RemoveAll(b.folder))
-		}
 		l.SetDeadline(time.Now().Add(10 * time.Millisecond))
 		if c, err := l.Accept(); err == nil {
 			wire.Refuse(c.(wire.Conn))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -434,4 +435,18 @@ func benchmark(b *testing.B, s *session, kind frame.Kind, m frame.Message) {
 		}
 		unix.Close(fd)
 	}
+}
+
+// When descriptors have run out for a moment, layers find the broker again, also by its path.
+func TestShedKeepsSocket(t *testing.T) {
+	s := start(t, &fakeAgent{}, func(o *Options) { o.Paths = true })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if !s.shed(unix.EMFILE, l.(*net.TCPListener)) {
+		t.Error("the broker accepts no more")
+	}
+	s.expect(frame.StatusLocal, frame.UnixPeer, &frame.PathRequest{Path: "nobody"})
 }
