@@ -86,14 +86,17 @@ func NewSession(conn net.Conn, client, bulk bool) (*Session, error) {
 	if !bulk {
 		settings.MaxStreamWindowSize = fileWindow
 	}
-	wire := &joiner{Conn: conn}
-	mux, err := start(wire, settings)
+	s := &Session{header: headerTime, linger: lingerTime}
+	if bulk {
+		s.relays = make(map[uint32]*Stream)
+	}
+	s.wire = &joiner{Conn: conn, closed: s.wake}
+	mux, err := start(s.wire, settings)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{mux: mux, wire: wire, header: headerTime, linger: lingerTime}
+	s.mux = mux
 	if bulk {
-		s.relays = make(map[uint32]*Stream)
 		s.alive, s.die = context.WithCancel(context.Background())
 		s.late.Go(s.sweep)
 	}
@@ -112,10 +115,7 @@ func (s *Session) sweep() {
 		case <-s.Done():
 			return
 		}
-		s.mu.Lock()
-		streams := slices.Collect(maps.Values(s.relays))
-		s.mu.Unlock()
-		for _, stream := range streams { // without the lock: a frame that trickles in holds its stream up
+		for _, stream := range s.streams() { // without the lock: a frame that trickles in holds its stream up
 			stream.mux.Shrink()
 		}
 	}
@@ -276,12 +276,28 @@ func (s *Session) later(f func()) {
 // joinSize is up to how many bytes a body is copied behind its header; a longer one is sent from where it is.
 const joinSize = 4 << 10
 
+// wake ends all waiting on relays, when the session has ended but none of its streams: until yamux has come to a stream, who waits on it would ask it again and
+// again, and a thousand of those keep yamux from getting there.
+func (s *Session) wake() {
+	for _, stream := range s.streams() {
+		stream.mux.SetDeadline(past)
+	}
+}
+
+// streams are those of a bulk session.
+func (s *Session) streams() []*Stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.relays))
+}
+
 // joiner sends yamux's two writes of a data frame, header and body, as one: half the system calls. Only yamux's sending goroutine writes.
 type joiner struct {
 	net.Conn
-	frame [headerSize + joinSize]byte // a header whose body is the next write, and room for that
-	held  bool
-	reads atomic.Uint64 // those that brought something
+	closed func()                      // told before Conn is closed
+	frame  [headerSize + joinSize]byte // a header whose body is the next write, and room for that
+	held   bool
+	reads  atomic.Uint64 // those that brought something
 }
 
 func (j *joiner) Read(p []byte) (int, error) {
@@ -293,6 +309,12 @@ func (j *joiner) Read(p []byte) (int, error) {
 }
 
 const headerSize = 12 // of a yamux frame
+
+// Close is how every end of a session begins.
+func (j *joiner) Close() error {
+	j.closed()
+	return j.Conn.Close()
+}
 
 func (j *joiner) Write(p []byte) (int, error) {
 	if j.held {

@@ -200,6 +200,45 @@ func TestLostSessionIsNotEOF(t *testing.T) {
 	}
 }
 
+// Who waits on a relay is told of the session's end at once, not only when yamux has come to that stream.
+func TestEndWakesReaders(t *testing.T) {
+	a, b := net.Pipe()
+	far, _ := NewSession(b, false, true)
+	defer far.Close()
+	closing := &slowClose{Conn: a, closing: make(chan struct{}), closed: make(chan struct{})}
+	near, _ := NewSession(closing, true, true)
+	stream := open(t, near)
+	read := make(chan error)
+	go func() {
+		_, err := stream.Read(make([]byte, 1))
+		read <- err
+	}()
+	var ended sync.WaitGroup
+	ended.Go(func() { near.Close() })
+	<-closing.closing // yamux goes through its streams when this returns
+	if err := <-read; !errors.Is(err, ErrLinkLost) {
+		t.Error(err)
+	}
+	stream.SetReadDeadline(time.Time{})
+	if _, err := stream.Read(nil); !errors.Is(err, ErrLinkLost) {
+		t.Error("without a deadline:", err)
+	}
+	close(closing.closed)
+	ended.Wait()
+}
+
+// slowClose is a connection whose Close takes as long as the test wants.
+type slowClose struct {
+	net.Conn
+	closing, closed chan struct{}
+}
+
+func (c *slowClose) Close() error {
+	close(c.closing)
+	<-c.closed
+	return c.Conn.Close()
+}
+
 // Pipe relies on this to wait without a buffer; it is what yamux happens to do.
 func TestEmptyReadWaits(t *testing.T) {
 	near, far := streams(t)

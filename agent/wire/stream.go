@@ -221,7 +221,7 @@ func (s *Stream) SetWriteDeadline(t time.Time) error {
 
 // stillOver keeps a new deadline from letting a call wait on a stream that is over.
 func (s *Stream) stillOver() error {
-	if s.closed.Load() || s.reset.Load() {
+	if s.closed.Load() || s.reset.Load() || s.session.mux.IsClosed() {
 		return s.mux.SetDeadline(past)
 	}
 	return nil
