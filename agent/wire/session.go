@@ -27,8 +27,10 @@ const (
 	frameSize = 32 << 10
 	// headerTime limits how long the header of a new stream may take: both ends write it at once, so only a broken peer is slower.
 	headerTime = 30 * time.Second
-	// sweepTime is how often idle streams give back what they buffered.
+	// sweepTime is how often idle streams give back what they buffered, and sweepSize after how many bytes received besides: a thousand relays that
+	// carry something one after the other would all keep it.
 	sweepTime = 5 * time.Second
+	sweepSize = 4 << 20
 )
 
 // fileWindow is the window of streams of the session for requests, in bytes. Files are fetched whole, so twice the relays' is worth it: 10 MiB take two
@@ -70,6 +72,9 @@ type Session struct {
 	alive context.Context // of a bulk session: ends with it
 	die   context.CancelFunc
 
+	received atomic.Int64  // bytes read from streams of a bulk session since the last sweep
+	full     chan struct{} // has one when they are sweepSize
+
 	mu      sync.Mutex
 	relays  map[uint32]*Stream // streams of a bulk session by id, for resets; nil on a session for requests
 	closing bool
@@ -98,13 +103,14 @@ func NewSession(conn net.Conn, client, bulk bool) (*Session, error) {
 	s.mux = mux
 	if bulk {
 		s.alive, s.die = context.WithCancel(context.Background())
+		s.full = make(chan struct{}, 1)
 		s.late.Go(s.sweep)
 	}
 	return s, nil
 }
 
 // sweep frees the receive buffers of streams that hold nothing, until the session ends: after one burst an idle relay would keep up to a window for
-// as long as it lives.
+// as long as it lives. A busy one keeps its buffer while others fill theirs, for making them is what costs.
 func (s *Session) sweep() {
 	defer s.die()
 	tick := time.NewTicker(sweepTime)
@@ -112,12 +118,32 @@ func (s *Session) sweep() {
 	for {
 		select {
 		case <-tick.C:
+			s.shrink(true)
+		case <-s.full:
+			s.shrink(false)
 		case <-s.Done():
 			return
 		}
-		for _, stream := range s.streams() { // without the lock: a frame that trickles in holds its stream up
+	}
+}
+
+func (s *Session) shrink(busy bool) {
+	s.received.Store(0)
+	for _, stream := range s.streams() { // without the lock: a frame that trickles in holds its stream up
+		if !stream.busy.Swap(false) || busy {
 			stream.mux.Shrink()
 		}
+	}
+}
+
+// count has the buffers swept when much was received.
+func (s *Session) count(n int) {
+	if now := s.received.Add(int64(n)); now < sweepSize || now-int64(n) >= sweepSize {
+		return // not yet, or it has been told: a second sweep right after the first would find the busy ones idle
+	}
+	select {
+	case s.full <- struct{}{}:
+	default:
 	}
 }
 

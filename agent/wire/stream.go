@@ -44,7 +44,8 @@ type Stream struct {
 
 	local, remote netip.AddrPort // set before the stream is shared; invalid: yamux's own
 
-	reading sync.Mutex // yamux allows one reader at a time, and Close may have to read the rest
+	reading sync.Mutex  // yamux allows one reader at a time, and Close may have to read the rest
+	busy    atomic.Bool // has received since the last sweep
 	eof     atomic.Bool
 	hard    atomic.Bool // SetLinger(0)
 	reset   atomic.Bool // by the far end
@@ -60,6 +61,10 @@ func (s *Stream) Read(p []byte) (int, error) {
 	defer s.reading.Unlock()
 	n, err := s.mux.Read(p)
 	if n > 0 || err == nil {
+		if n > 0 && s.session.relays != nil {
+			s.busy.Store(true)
+			s.session.count(n)
+		}
 		return n, nil
 	}
 	return 0, s.fault(err)
