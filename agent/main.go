@@ -52,6 +52,7 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	go trim(ctx)
 	port := listener.Addr().(*net.TCPAddr).Port
 	report := wire.Report{Port: uint16(port), Lacks: target.Lacks()}
 	if err := wire.WriteReport(os.Stdout, report); err != nil {
