@@ -67,7 +67,7 @@ func bench(ctx context.Context, o options) error {
 		measure func(context.Context, *stage, *report, options) error
 	}{
 		{"local", localWork}, {"start", startUp}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
-		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory},
+		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory}, {"agent", agentMemory},
 		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms},
 	} {
 		if !strings.Contains(section.name, o.only) {
