@@ -32,6 +32,7 @@ type Link struct {
 	slots    chan struct{}
 	incoming chan incoming
 	done     chan struct{}
+	reason   error           // wraps ErrLinkLost; written before done is closed
 	closing  context.Context // ends with Close
 	close    context.CancelFunc
 	running  sync.WaitGroup
@@ -50,7 +51,7 @@ func NewLink(ctx context.Context, requests, bulk net.Conn, session string) (*Lin
 
 // NewLasting is NewLink for a link that is made anew when it is lost; redial may be nil.
 func NewLasting(ctx context.Context, requests, bulk net.Conn, session string, redial *Redial) (*Link, error) {
-	l := &Link{session: session, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}),
+	l := &Link{session: session, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}), reason: ErrLinkLost,
 		changed: make(chan struct{}), subscriptions: make(map[*subscription]struct{})}
 	l.closing, l.close = context.WithCancel(context.Background())
 	first, err := l.newPair(ctx, requests, bulk)
@@ -230,13 +231,14 @@ func (c *IncomingConn) Refuse(errno string) error {
 	return errors.Join(WriteHeader(c.Stream, &Reply{Errno: errno}), c.Close())
 }
 
-// AcceptIncoming waits for the next connection to a subscribed port; the request carries Port, Local and Remote. It fails only when the link is lost.
+// AcceptIncoming waits for the next connection to a subscribed port; the request carries Port, Local and Remote. It fails only when the link is lost,
+// and says why, as far as that is known.
 func (l *Link) AcceptIncoming() (*Request, *IncomingConn, error) {
 	select {
 	case in := <-l.incoming:
 		return in.req, in.conn, nil
 	case <-l.done:
-		return nil, nil, ErrLinkLost
+		return nil, nil, l.reason
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -13,22 +14,12 @@ import (
 type Redial struct {
 	Dial     func(ctx context.Context) (requests, bulk net.Conn, err error) // an error that wraps ErrGone is the last
 	Patience time.Duration                                                  // how long it is tried: the agent's lease
-	// Changed is told what becomes of the link; err is why it was given up. It may be nil, and is called by one goroutine.
-	Changed func(change Change, err error)
+	// Changed is told that the link is lost (false), and that it is there again, not that it is given up. It may be nil.
+	Changed func(up bool)
 }
 
 // ErrGone says that an agent is not there any more, so that nobody need try to reach it.
 var ErrGone = errors.New("the agent is gone")
-
-// Change is what becomes of a link.
-type Change int
-
-// A link is lost, then back or given up.
-const (
-	Lost Change = iota
-	Back
-	GivenUp
-)
 
 // redialPause is between two attempts.
 const redialPause = 250 * time.Millisecond
@@ -138,16 +129,16 @@ func (l *Link) put(p *pair) {
 func (l *Link) again() *pair {
 	ctx, cancel := context.WithTimeout(l.closing, l.redial.Patience)
 	defer cancel()
-	tell := func(change Change, err error) {
+	tell := func(up bool) {
 		if l.redial.Changed != nil && l.closing.Err() == nil {
-			l.redial.Changed(change, err)
+			l.redial.Changed(up)
 		}
 	}
-	tell(Lost, nil)
+	tell(false)
 	for {
 		p, err := l.attempt(ctx)
 		if err == nil {
-			tell(Back, nil)
+			tell(true)
 			return p
 		}
 		if !errors.Is(err, ErrGone) {
@@ -157,7 +148,7 @@ func (l *Link) again() *pair {
 			case <-ctx.Done():
 			}
 		}
-		tell(GivenUp, err)
+		l.reason = fmt.Errorf("%w: %w", ErrLinkLost, err)
 		return nil
 	}
 }

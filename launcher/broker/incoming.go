@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -246,7 +247,8 @@ func (b *Broker) acceptIncoming() {
 		r, c, err := b.Link.AcceptIncoming()
 		if err != nil {
 			if b.ctx.Err() == nil {
-				b.warn(err.Error(), "files, names and connections of the pod are not reachable any more; start again")
+				why, _, _ := strings.Cut(err.Error(), "\n")
+				b.warn(why, "what the program asks of the pod fails from now on: files with EIO, names with EAI_AGAIN, connections with ENETUNREACH; start it again")
 			}
 			return
 		}

@@ -106,14 +106,10 @@ func connect(ctx context.Context, p *plan, agent *kube.Agent, emit func(events.E
 	if err != nil {
 		return nil, err
 	}
-	redial := &wire.Redial{Dial: agent.Dial, Patience: time.Duration(p.Config.Agent.Communication) * time.Second, Changed: func(change wire.Change, err error) {
-		switch change {
-		case wire.Back:
+	redial := &wire.Redial{Dial: agent.Dial, Patience: time.Duration(p.Config.Agent.Communication) * time.Second, Changed: func(up bool) {
+		if up {
 			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is there again"})
-		case wire.GivenUp:
-			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is lost for good: " + firstLine(err),
-				Hint: "what the program asks of the pod fails from now on, files with EIO, names with EAI_AGAIN, connections with ENETUNREACH: end it, and start it again"})
-		case wire.Lost:
+		} else {
 			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is lost, and with it what was under way",
 				Hint: fmt.Sprintf("it is tried again for %d seconds, while the program waits; agent.communication_timeout says how long", p.Config.Agent.Communication)})
 		}
