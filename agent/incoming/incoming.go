@@ -44,9 +44,9 @@ type subscription struct {
 }
 
 // Subscribe answers OpSubscribe on the stream, of the session for requests, and offers the port's connections (or copies) on the bulk session until
-// the launcher closes the stream or ctx ends. Only a launcher that answers is offered connections. It returns when no relay is left, so that connections outlive their subscription but not the link. An
-// error is one that was not answered yet; it carries an errno.
-func Subscribe(ctx context.Context, t target.Target, requests, bulk *wire.Session, stream *wire.Stream, req *wire.Request) error {
+// the launcher closes the stream or ctx ends. Only a launcher that answers is offered connections. It returns when no relay is left, so that connections
+// outlive their subscription but not the link. An error is one that was not answered yet; it carries an errno. user is the launcher's.
+func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk *wire.Session, stream *wire.Stream, req *wire.Request) error {
 	s := &subscription{ctx: ctx, bulk: bulk, port: req.Port, stream: stream}
 	s.listen(true)
 	defer s.listen(false) // when nothing is on offer any more
@@ -55,9 +55,9 @@ func Subscribe(ctx context.Context, t target.Target, requests, bulk *wire.Sessio
 	var taken io.Closer
 	var err error
 	if req.Steal {
-		taken, err = t.Steal(req.Port, s.take)
+		taken, err = t.Steal(req.Port, user, s.take)
 	} else {
-		taken, err = t.Mirror(req.Port, s.see)
+		taken, err = t.Mirror(req.Port, user, s.see)
 	}
 	if err != nil {
 		s.writing.Unlock()

@@ -62,7 +62,7 @@ type one struct {
 	taker chan func(target.Incoming) bool
 }
 
-func (o one) Steal(_ uint16, take func(target.Incoming) bool) (io.Closer, error) {
+func (o one) Steal(_ uint16, _ string, take func(target.Incoming) bool) (io.Closer, error) {
 	o.taker <- take
 	return io.NopCloser(nil), nil
 }
@@ -91,7 +91,7 @@ func TestSilence(t *testing.T) {
 	var running sync.WaitGroup
 	running.Go(func() {
 		agentRequests.Serve(8, func(s *wire.Stream, req *wire.Request) {
-			if err := Subscribe(ctx, pod, agentRequests, agentBulk, s, req); err != nil {
+			if err := Subscribe(ctx, pod, "", agentRequests, agentBulk, s, req); err != nil {
 				t.Error(err)
 			}
 			s.Close()

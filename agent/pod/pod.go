@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -39,6 +38,7 @@ type Pod struct {
 	root     *os.File         // nil: lacks says why
 	network  *netns.Namespace // nil: the agent's own
 	lacks    map[string]string
+	ports    *ports // nil: lacks says why
 }
 
 // Open finds the target's process, becomes its user and opens its files. What the agent is not allowed to see, the Pod lacks; the error is a
@@ -80,6 +80,9 @@ func open(proc string, o Options) (_ *Pod, err error) {
 	if _, err := p.process.environ(); err != nil {
 		p.lacks["env"] = why(err)
 	}
+	if p.ports, err = openPorts(p.network, o); err != nil {
+		p.lacks["incoming"] = err.Error()
+	}
 	return p, nil
 }
 
@@ -91,15 +94,19 @@ func why(err error) string {
 	return err.Error()
 }
 
-// Close closes the target's files.
-func (p *Pod) Close() (err error) {
+// Close gives the target its ports back, and closes its files.
+func (p *Pod) Close() error {
+	var errs []error
+	if p.ports != nil {
+		errs = append(errs, p.ports.close())
+	}
 	if p.root != nil {
-		err = p.root.Close()
+		errs = append(errs, p.root.Close())
 	}
 	if p.process != nil {
-		err = errors.Join(err, p.process.close())
+		errs = append(errs, p.process.close())
 	}
-	return errors.Join(err, p.network.Close())
+	return errors.Join(append(errs, p.network.Close())...)
 }
 
 // Gone is an error when the target's process has ended: what was its root may be pulled from under who looks into it, and its number may be another's.
@@ -116,10 +123,10 @@ func (p *Pod) Name() string { return p.name }
 // Hostname is the pod's; empty without a target.
 func (p *Pod) Hostname() string { return p.hostname }
 
-// Lacks tells what of env and files cannot be had here, and why.
+// Lacks tells what of env, files and incoming cannot be had here, and why.
 func (p *Pod) Lacks() map[string]string { return p.lacks }
 
-// Capabilities is what needs no right that the target does not have.
+// Capabilities is what the agent's rights are enough for.
 func (p *Pod) Capabilities() []string {
 	all := []string{"names", "outgoing"}
 	for _, name := range []string{"env", "files"} {
@@ -131,6 +138,9 @@ func (p *Pod) Capabilities() []string {
 		if _, err := files.Do(p.root, &wire.Request{Op: wire.OpStat, Path: "/etc/ssl/certs"}); err == nil {
 			all = append(all, "certs")
 		}
+	}
+	if p.ports != nil {
+		all = append(all, "steal", "mirror")
 	}
 	return all
 }
@@ -213,12 +223,3 @@ func (p *Pod) dial(ctx context.Context, network, addr string) (conn net.Conn, er
 
 // IsNameServer is false: the pod has real ones.
 func (p *Pod) IsNameServer(string, netip.AddrPort) bool { return false }
-
-// errIncoming is why no connection is stolen or mirrored.
-var errIncoming = fmt.Errorf("the agent has not the rights that incoming connections need: %w", syscall.EOPNOTSUPP)
-
-// Steal is not possible with the target's own rights.
-func (p *Pod) Steal(uint16, func(target.Incoming) bool) (io.Closer, error) { return nil, errIncoming }
-
-// Mirror is not possible with the target's own rights.
-func (p *Pod) Mirror(uint16, func(*target.Copy)) (io.Closer, error) { return nil, errIncoming }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -211,10 +212,19 @@ func (e *nft) exempt(fd int, o Origin) (release func(), err error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return nil, fmt.Errorf("binding to %s: %w", o.Local.Addr(), err)
 	}
-	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(o.Local.Addr(), 0))); err != nil {
+	if err := unix.Bind(fd, sockaddr(o.Local.Addr())); err != nil {
 		return nil, fmt.Errorf("binding to %s: %w", o.Local.Addr(), err)
 	}
 	return func() {}, nil
+}
+
+// sockaddr is an address with any port.
+func sockaddr(a netip.Addr) unix.Sockaddr {
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4()}
+	}
+	zone, _ := strconv.ParseUint(a.Zone(), 10, 32) // a number: original made it
+	return &unix.SockaddrInet6{Addr: a.As16(), ZoneId: uint32(zone)}
 }
 
 // close ends all redirections. Connections that were redirected are reset.

@@ -33,8 +33,9 @@ type engine interface {
 	remove(port uint16) error
 	// original says what an accepted connection was.
 	original(c *net.TCPConn) (Origin, error)
-	// exempt has a TCP socket that is bound to an address of the namespace, and is about to connect to its own program at o.Local, directed here no more.
-	// release is called when the connection has ended. syscall.EADDRINUSE asks for a socket with another port.
+	// exempt prepares a TCP socket, not yet bound, that is about to connect to o.Local, the address of the namespace's own program: it binds the socket to that
+	// address, with any port, and has the connection directed here no more. release is called when the connection has ended. syscall.EADDRINUSE asks for
+	// another socket.
 	exempt(fd int, o Origin) (release func(), err error)
 	close() error
 }
@@ -70,7 +71,7 @@ func Open(n Network) (*Redirect, error) {
 	return nil, errors.Join(errs...)
 }
 
-// Close ends what is left. Listeners are closed before.
+// Close ends what is left. Before that every Listener was closed, and its Accept has said so.
 func (r *Redirect) Close() error { return errors.Join(r.engine.close(), r.diag.close()) }
 
 // Shared says whether other processes may redirect the same ports at the same time.
@@ -105,11 +106,11 @@ func (r *Redirect) Listen(port uint16) (*Listener, error) {
 		l.listener.Close()
 		return nil, fmt.Errorf("port %d: %w", port, err)
 	}
-	l.close = sync.OnceValue(l.drain)
+	l.close = sync.OnceValue(l.remove)
 	return l, nil
 }
 
-// Accept returns the next connection. After Close it returns those that had begun, then net.ErrClosed.
+// Accept returns the next connection that came for the port; net.ErrClosed says that there will be no more.
 func (l *Listener) Accept() (*net.TCPConn, Origin, error) {
 	for {
 		c, err := l.listener.AcceptTCP()
@@ -126,12 +127,16 @@ func (l *Listener) Accept() (*net.TCPConn, Origin, error) {
 	}
 }
 
-// Close ends the redirection of new connections at once, and returns when Accept has got those whose handshake had begun.
+// Close ends the redirection of new connections, at once. Accept goes on until it has returned those whose handshake had begun.
 func (l *Listener) Close() error { return l.close() }
 
-func (l *Listener) drain() error {
+func (l *Listener) remove() error {
 	err := l.redirect.engine.remove(l.port)
-	return errors.Join(err, settle(l.redirect.network, l.listener, l.port), l.listener.Close())
+	go func() {
+		defer l.listener.Close()
+		settle(l.redirect.network, l.listener, l.port)
+	}()
+	return err
 }
 
 // Conn is a connection to a program of the namespace.
@@ -154,12 +159,12 @@ const dialTries = 64
 // program that trusts its loopback does not trust strangers. Errors carry the errno.
 func (r *Redirect) Dial(ctx context.Context, o Origin) (*Conn, error) {
 	var err error
-	for try := range dialTries {
+	for range dialTries {
 		var c *Conn
-		if c, err = r.dial(ctx, o, try); err == nil {
+		if c, err = r.dial(ctx, o); err == nil {
 			return c, nil
 		}
-		// The port's last connection may still be in TIME_WAIT.
+		// Another socket had the port, or its last connection is not quite over.
 		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
 			break
 		}
@@ -167,7 +172,7 @@ func (r *Redirect) Dial(ctx context.Context, o Origin) (*Conn, error) {
 	return nil, err
 }
 
-func (r *Redirect) dial(ctx context.Context, o Origin, try int) (*Conn, error) {
+func (r *Redirect) dial(ctx context.Context, o Origin) (*Conn, error) {
 	release := func() {}
 	var conn net.Conn
 	// As the client's own: no keepalive that nobody asked for.
@@ -175,9 +180,6 @@ func (r *Redirect) dial(ctx context.Context, o Origin, try int) (*Conn, error) {
 		if cerr := raw.Control(func(fd uintptr) {
 			release() // net tries more than once
 			release = func() {}
-			if err = bind(int(fd), o.Local.Addr(), try); err != nil {
-				return
-			}
 			var exempted func()
 			if exempted, err = r.engine.exempt(int(fd), o); err == nil {
 				release = exempted

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"mirrord/agent/redirect/nettest"
 )
 
 // cycles is how often a test that repeats things does so: n, or what MIRRORD_TEST_CYCLES says.
@@ -42,8 +44,8 @@ func open(t testing.TB, n Network) *Redirect {
 	return r
 }
 
-// answer has a listener write its name, and the address it sees, to everybody.
-func answer(l net.Listener, name string) {
+// answerAll has a listener write its name, and the address it sees, to everybody.
+func answerAll(l net.Listener, name string) {
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -105,10 +107,10 @@ func TestEveryAddress(t *testing.T) {
 		{"tcp", "[::]:8080"}, {"tcp4", "0.0.0.0:8080"}, {"tcp4", "10.9.0.1:8080"}, {"tcp4", "127.0.0.1:8080"}, {"tcp6", "[::1]:8080"}, {"tcp6", "[fd09::1]:8080"}, {},
 	} {
 		t.Run(app.listen, func(t *testing.T) {
-			pod, client := newNetwork(t), newNetwork(t)
-			join(t, pod, client)
+			pod, client := nettest.New(t), nettest.New(t)
+			nettest.Join(t, pod, client)
 			if app.kind != "" {
-				answer(pod.listen(t, app.kind, app.listen), "app")
+				answerAll(pod.Listen(t, app.kind, app.listen), "app")
 			}
 			r := open(t, pod)
 			l, err := r.Listen(8080)
@@ -117,7 +119,7 @@ func TestEveryAddress(t *testing.T) {
 			}
 			serve(t, r, l, "agent", false)
 			for _, tt := range []struct {
-				from     *network
+				from     *nettest.Network
 				to, want string
 			}{
 				{client, "10.9.0.1:8080", "agent 10.9.0.2>10.9.0.1:8080 "},
@@ -127,13 +129,13 @@ func TestEveryAddress(t *testing.T) {
 				{pod, "[::1]:8080", "agent ::1>[::1]:8080 "},
 				{pod, "[fd09::1]:8080", "agent fd09::1>[fd09::1]:8080 "},
 			} {
-				c, err := tt.from.dial(tt.to)
+				c, err := tt.from.Dial(tt.to)
 				if got := read(t, c, err); got != tt.want {
 					t.Errorf("%s: %q, want %q", tt.to, got, tt.want)
 				}
 			}
 			_, own, _ := net.SplitHostPort(l.listener.Addr().String())
-			c, err := client.dial("10.9.0.1:" + own)
+			c, err := client.Dial("10.9.0.1:" + own)
 			if got := read(t, c, err); got == "" || got[:5] == "agent" {
 				t.Errorf("the listener's own address answers %q", got)
 			}
@@ -142,9 +144,9 @@ func TestEveryAddress(t *testing.T) {
 }
 
 func TestPass(t *testing.T) {
-	pod, client := newNetwork(t), newNetwork(t)
-	join(t, pod, client)
-	answer(pod.listen(t, "tcp", "[::]:8080"), "app")
+	pod, client := nettest.New(t), nettest.New(t)
+	nettest.Join(t, pod, client)
+	answerAll(pod.Listen(t, "tcp", "[::]:8080"), "app")
 	r := open(t, pod)
 	l, err := r.Listen(8080)
 	if err != nil {
@@ -152,7 +154,7 @@ func TestPass(t *testing.T) {
 	}
 	serve(t, r, l, "agent", true)
 	for _, tt := range []struct {
-		from     *network
+		from     *nettest.Network
 		to, want string
 	}{
 		{client, "10.9.0.1:8080", "agent 10.9.0.2>10.9.0.1:8080 app 10.9.0.1"},
@@ -161,7 +163,7 @@ func TestPass(t *testing.T) {
 		{pod, "127.0.0.1:8080", "agent 127.0.0.1>127.0.0.1:8080 app 127.0.0.1"},
 		{pod, "[::1]:8080", "agent ::1>[::1]:8080 app ::1"},
 	} {
-		c, err := tt.from.dial(tt.to)
+		c, err := tt.from.Dial(tt.to)
 		if got := read(t, c, err); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.to, got, tt.want)
 		}
@@ -175,9 +177,9 @@ func TestPass(t *testing.T) {
 
 // More connections than there are ports: one after the other.
 func TestPassInARow(t *testing.T) {
-	pod := newNetwork(t)
-	pod.ip(t, "addr add 10.9.0.1/24 dev lo")
-	app := pod.listen(t, "tcp", "[::]:8080")
+	pod := nettest.New(t)
+	pod.IP(t, "addr add 10.9.0.1/24 dev lo")
+	app := pod.Listen(t, "tcp", "[::]:8080")
 	go func() {
 		for {
 			c, err := app.Accept()

@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -283,7 +285,21 @@ func (e *skLookup) steals(port uint16, on bool) error {
 
 // original is the connection's own addresses, unless another process has passed it on.
 func (e *skLookup) original(c *net.TCPConn) (Origin, error) {
-	o := Origin{Local: addrPort(c.LocalAddr()), Remote: addrPort(c.RemoteAddr()), seen: 1 << e.place.slot}
+	o := Origin{seen: 1 << e.place.slot}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return o, err
+	}
+	if cerr := raw.Control(func(fd uintptr) {
+		// Not the connection's own: net names the interfaces of link-local addresses as this process's namespace does.
+		var local, remote unix.Sockaddr
+		if local, err = unix.Getsockname(int(fd)); err == nil {
+			remote, err = unix.Getpeername(int(fd))
+		}
+		o.Local, o.Remote = fromSockaddr(local), fromSockaddr(remote)
+	}); cerr != nil || err != nil {
+		return o, errors.Join(cerr, err)
+	}
 	var v passedValue
 	switch err := e.passed.Lookup(newPassedKey(o.Remote, o.Local.Port()), &v); {
 	case errors.Is(err, ebpf.ErrKeyNotExist):
@@ -303,6 +319,15 @@ func newPassedKey(source netip.AddrPort, port uint16) passedKey {
 }
 
 func (e *skLookup) exempt(fd int, o Origin) (release func(), err error) {
+	// The kernel picks a port only when no other socket has it, not even in TIME_WAIT. A named one it may let us have.
+	err = bind(fd, netip.AddrPortFrom(o.Local.Addr(), 0))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		low, high := localPorts()
+		err = bind(fd, netip.AddrPortFrom(o.Local.Addr(), uint16(low+rand.IntN(high-low+1))))
+	}
+	if err != nil {
+		return nil, err
+	}
 	bound, err := unix.Getsockname(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
@@ -316,6 +341,29 @@ func (e *skLookup) exempt(fd int, o Origin) (release func(), err error) {
 		return nil, err
 	}
 	return func() { e.passed.Delete(key) }, nil
+}
+
+func bind(fd int, addr netip.AddrPort) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	to := sockaddr(addr.Addr())
+	switch sa := to.(type) {
+	case *unix.SockaddrInet4:
+		sa.Port = int(addr.Port())
+	case *unix.SockaddrInet6:
+		sa.Port = int(addr.Port())
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, to))
+}
+
+// localPorts is the range of ports that the kernel gives to sockets of this thread's namespace.
+func localPorts() (low, high int) {
+	raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if n, _ := fmt.Sscan(string(raw), &low, &high); err != nil || n < 2 || low < 1 || high < low || high > 65535 {
+		return 32768, 60999 // the kernel's default
+	}
+	return low, high
 }
 
 // forget takes out what a process that had this place has left.
@@ -348,12 +396,17 @@ func (e *skLookup) close() error {
 	return err
 }
 
+// fromSockaddr leaves the interface of a link-local address a number.
 func fromSockaddr(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+		addr := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 {
+			addr = addr.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(addr, uint16(sa.Port))
 	}
 	return netip.AddrPort{}
 }

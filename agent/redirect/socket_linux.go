@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var engines = []func(Network) (engine, error){openSkLookup}
+var engines = []func(Network) (engine, error){openSkLookup, openNFT}
 
 // listen opens a listener for both families, or for IPv4 where there is no IPv6. Its own address does not matter.
 func listen() (*net.TCPListener, error) {
@@ -40,44 +37,6 @@ func listen() (*net.TCPListener, error) {
 		return nil, err
 	}
 	return l.(*net.TCPListener), nil
-}
-
-// bind gives a socket the address, and a port that is free, or, where none is, at a later try one that may be free to connect again.
-func bind(fd int, addr netip.Addr, try int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return err
-	}
-	port := 0
-	if try > 0 {
-		low, high := localPorts()
-		port = low + rand.IntN(high-low+1)
-	}
-	return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(addr, uint16(port)))))
-}
-
-// localPorts is the range of ports that the kernel gives to sockets.
-func localPorts() (low, high int) {
-	raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
-	if n, _ := fmt.Sscan(string(raw), &low, &high); err != nil || n < 2 || low < 1 || high < low || high > 65535 {
-		return 32768, 60999 // the kernel's default
-	}
-	return low, high
-}
-
-func sockaddr(ap netip.AddrPort) unix.Sockaddr {
-	addr := ap.Addr().Unmap()
-	if addr.Is4() {
-		return &unix.SockaddrInet4{Addr: addr.As4(), Port: int(ap.Port())}
-	}
-	sa := &unix.SockaddrInet6{Addr: addr.As16(), Port: int(ap.Port())}
-	if zone := addr.Zone(); zone != "" {
-		if i, err := net.InterfaceByName(zone); err == nil {
-			sa.ZoneId = uint32(i.Index)
-		} else if n, err := strconv.Atoi(zone); err == nil {
-			sa.ZoneId = uint32(n)
-		}
-	}
-	return sa
 }
 
 // settleTime limits how long a handshake may take that had begun before the redirection ended: what got lost of it is sent again after 1 and 3 s.

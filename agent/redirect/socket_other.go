@@ -15,8 +15,6 @@ var errLinux = errors.New("connections are redirected on Linux only")
 
 func listen() (*net.TCPListener, error) { return nil, errLinux }
 
-func bind(int, netip.Addr, int) error { return errLinux }
-
 func settle(Network, *net.TCPListener, uint16) error { return errLinux }
 
 type diag struct{}

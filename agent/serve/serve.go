@@ -69,6 +69,13 @@ type server struct {
 
 	mu      sync.Mutex
 	session *string // of the first hello
+	name    string  // the launcher's user
+}
+
+func (s *server) user() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.name
 }
 
 // request answers a stream of the session for requests, and relay one of the bulk session.
@@ -146,7 +153,7 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 		time.AfterFunc(hangUpTime, func() { s.requests.Close() })
 		return &wire.Reply{}, nil
 	case wire.OpSubscribe:
-		return nil, incoming.Subscribe(ctx, s.target, s.requests, s.bulk, stream, req)
+		return nil, incoming.Subscribe(ctx, s.target, s.user(), s.requests, s.bulk, stream, req)
 	default:
 		return nil, errUnknown(req.Op)
 	}
@@ -171,7 +178,7 @@ func (s *server) hello(req *wire.Request, bulk bool) (*wire.Reply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.session == nil {
-		s.session = &req.Hello.Session
+		s.session, s.name = &req.Hello.Session, req.Hello.User
 	}
 	if *s.session != req.Hello.Session {
 		return nil, &wire.Error{Errno: "EPROTO", Text: "the two sessions of a link belong to different launchers"}

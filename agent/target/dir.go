@@ -21,7 +21,7 @@ type Dir struct {
 	path  string // absolute
 	pod   *pod
 	root  *os.File
-	ports map[uint16]*port
+	ports map[uint16]*dirPort
 }
 
 // OpenDir reads path/pod.yaml, opens path/rootfs if there is one, and opens every listen address of the ports. The error tells all faults of the
@@ -35,12 +35,12 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path, pod: p, ports: make(map[uint16]*port)}
+	d := &Dir{path: path, pod: p, ports: make(map[uint16]*dirPort)}
 	if d.root, err = openRoot(filepath.Join(path, "rootfs")); err != nil {
 		return nil, err
 	}
 	for number, spec := range p.ports {
-		opened, err := openPort(number, spec)
+		opened, err := openDirPort(number, spec)
 		if err != nil {
 			d.Close()
 			return nil, fmt.Errorf("%s: %w", filepath.Join(path, podFile), err)
@@ -72,7 +72,7 @@ func openRoot(path string) (*os.File, error) {
 func (d *Dir) Close() error {
 	var errs []error
 	for _, p := range d.ports {
-		errs = append(errs, p.close())
+		errs = append(errs, p.Close())
 	}
 	if d.root != nil {
 		errs = append(errs, d.root.Close())
@@ -192,12 +192,12 @@ func dialTCP(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
 }
 
 // Steal takes a port of pod.yaml.
-func (d *Dir) Steal(number uint16, take func(Incoming) bool) (io.Closer, error) {
+func (d *Dir) Steal(number uint16, _ string, take func(Incoming) bool) (io.Closer, error) {
 	p := d.ports[number]
 	if p == nil {
 		return nil, fmt.Errorf("pod.yaml lists no port %d: %w", number, syscall.EADDRNOTAVAIL)
 	}
-	return p.steal(take)
+	return p.Steal(take)
 }
 
 // CheckMirror says whether those ports of pod.yaml that are wanted can be mirrored. An error tells all that have no app, with line and column.
@@ -216,15 +216,13 @@ func (d *Dir) CheckMirror(wanted func(port uint16) bool) error {
 }
 
 // Mirror watches a port of pod.yaml that has an app.
-func (d *Dir) Mirror(number uint16, see func(*Copy)) (io.Closer, error) {
+func (d *Dir) Mirror(number uint16, _ string, see func(*Copy)) (io.Closer, error) {
 	p := d.ports[number]
 	if p == nil {
 		return nil, fmt.Errorf("pod.yaml lists no port %d: %w", number, syscall.EADDRNOTAVAIL)
 	}
-	return p.mirror(see)
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	ap := a.(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	if !p.app.IsValid() {
+		return nil, fmt.Errorf("pod.yaml names no app of port %d, so there is nothing to mirror: %w", number, syscall.ESRCH)
+	}
+	return p.Mirror(see)
 }

@@ -145,7 +145,7 @@ func TestPorts(t *testing.T) {
 	var take atomic.Bool
 	take.Store(true)
 	seen := make(chan Incoming, 1)
-	thief, err := d.Steal(80, func(in Incoming) bool {
+	thief, err := d.Steal(80, "", func(in Incoming) bool {
 		if !take.Load() {
 			return false
 		}
@@ -167,22 +167,22 @@ func TestPorts(t *testing.T) {
 	if got, _ := ask(t, listen, "hi"); got != "app hi" {
 		t.Errorf("refused by the thief: %q", got)
 	}
-	if _, err := d.Steal(80, nil); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := d.Steal(80, "", nil); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second thief: %v", err)
 	}
-	if _, err := d.Steal(82, nil); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+	if _, err := d.Steal(82, "", nil); !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		t.Errorf("a port that is not listed: %v", err)
 	}
 	thief.Close()
 	if got, _ := ask(t, listen, "hi"); got != "app hi" {
 		t.Errorf("after the theft: %q", got)
 	}
-	again, err := d.Steal(80, func(Incoming) bool { return false })
+	again, err := d.Steal(80, "", func(Incoming) bool { return false })
 	if err != nil {
 		t.Fatal(err)
 	}
 	thief.Close() // not the new one's
-	if _, err := d.Steal(80, nil); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := d.Steal(80, "", nil); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("an old thief ended the new one: %v", err)
 	}
 	again.Close()

@@ -2,7 +2,6 @@ package target
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -110,7 +109,7 @@ func (c *Copy) saw(p []byte, err error) {
 
 // mirror is one subscription; its address tells it from others.
 type mirror struct {
-	port *port
+	port *Port
 	see  func(*Copy)
 	held atomic.Int64
 }
@@ -145,10 +144,8 @@ func watch(in Incoming, mirrors []*mirror) (_ Incoming, show func()) {
 	}
 }
 
-func (p *port) mirror(see func(*Copy)) (io.Closer, error) {
-	if !p.app.IsValid() {
-		return nil, fmt.Errorf("pod.yaml names no app of port %d, so there is nothing to mirror: %w", p.number, syscall.ESRCH)
-	}
+// Mirror is Target's, for this port.
+func (p *Port) Mirror(see func(*Copy)) (io.Closer, error) {
 	m := &mirror{port: p, see: see}
 	p.mu.Lock()
 	defer p.mu.Unlock()

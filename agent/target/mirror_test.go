@@ -28,7 +28,7 @@ func all(c *Copy) (string, error) {
 func mirrorPort(t *testing.T, d *Dir, number uint16) (<-chan *Copy, io.Closer) {
 	t.Helper()
 	copies := make(chan *Copy, 100)
-	m, err := d.Mirror(number, func(c *Copy) { copies <- c })
+	m, err := d.Mirror(number, "", func(c *Copy) { copies <- c })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestMirror(t *testing.T) {
 	}
 
 	// Beside a thief, they see what it gets.
-	thief, err := d.Steal(80, func(in Incoming) bool {
+	thief, err := d.Steal(80, "", func(in Incoming) bool {
 		go func() {
 			defer in.Conn.Close()
 			io.Copy(io.Discard, struct{ io.Reader }{in.Conn})
@@ -85,10 +85,10 @@ func TestMirror(t *testing.T) {
 	default:
 	}
 
-	if _, err := d.Mirror(81, nil); !errors.Is(err, syscall.ESRCH) {
+	if _, err := d.Mirror(81, "", nil); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("a port without an app: %v", err)
 	}
-	if _, err := d.Mirror(82, nil); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+	if _, err := d.Mirror(82, "", nil); !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		t.Errorf("a port that is not listed: %v", err)
 	}
 }

@@ -17,14 +17,30 @@ import (
 // appTime limits the dialling of the pod's own program, which is on this machine or near it.
 const appTime = 10 * time.Second
 
-// port is one port of a pod directory: a listener whose connections go to whoever steals the port, else to the pod's own program.
-type port struct {
-	number   uint16
-	app      netip.AddrPort // invalid: the pod has no program there
-	listener net.Listener
-	ctx      context.Context // ends with the port
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
+// Arrival is a new connection to a port of the target.
+type Arrival struct {
+	Conn          *net.TCPConn
+	Local, Remote netip.AddrPort // as the target's own program would see them
+	// Dial connects the client to the target's own program. nil: there is none, and the client is refused.
+	Dial func(ctx context.Context) (wire.Conn, error)
+	// Own says whether the connection is the program's whoever steals the port. It may look at the first bytes, without reading them, and wait for them.
+	// nil: no.
+	Own func(ctx context.Context) bool
+}
+
+// Source is where the connections to a port come from. Close ends it, and Accept returns net.ErrClosed after what had begun to come by then; other errors
+// of Accept pass.
+type Source interface {
+	Accept() (Arrival, error)
+	io.Closer
+}
+
+// Port is one port of a target: its connections go to whoever steals it, else to the target's own program. Methods are safe for concurrent use.
+type Port struct {
+	source  Source
+	ctx     context.Context // ends with the port
+	cancel  context.CancelFunc
+	running sync.WaitGroup
 
 	mu      sync.Mutex
 	thief   *thief                 // nil: nobody steals
@@ -34,41 +50,25 @@ type port struct {
 
 // thief is one subscription; its address tells it from a later one.
 type thief struct {
-	port *port
+	port *Port
 	take func(Incoming) bool
 }
 
-func openPort(number uint16, spec portSpec) (*port, error) {
-	listener, err := net.Listen("tcp", spec.listen.String())
-	if err != nil {
-		return nil, fmt.Errorf("port %d: %w\nhint: %s", number, err, listenHint(err))
-	}
-	p := &port{number: number, app: spec.app, listener: listener, open: make(map[wire.Conn]struct{})}
+// OpenPort serves what comes from a source, which it owns.
+func OpenPort(s Source) *Port {
+	p := &Port{source: s, open: make(map[wire.Conn]struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.running.Go(p.serve)
-	return p, nil
+	return p
 }
 
-func listenHint(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "another session (`mirrord session ls`) or program has this address; end it, or choose another listen address"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "listen must be an address of this machine, such as 127.0.0.1"
-	case errors.Is(err, syscall.EACCES):
-		return "ports below 1024 need a privileged user; choose a higher one"
-	default:
-		return "choose another listen address"
-	}
-}
-
-func (p *port) serve() {
+func (p *Port) serve() {
 	for {
-		conn, err := p.listener.Accept()
+		arrival, err := p.source.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
 		if err != nil {
-			if p.ctx.Err() != nil {
-				return
-			}
 			// Out of descriptors, or the connection was gone already: the next one may do.
 			select {
 			case <-time.After(10 * time.Millisecond):
@@ -76,38 +76,45 @@ func (p *port) serve() {
 			}
 			continue
 		}
-		p.running.Go(func() { p.handle(conn.(*net.TCPConn)) })
+		p.running.Go(func() { p.handle(arrival) })
 	}
 }
 
-// handle offers a connection to the thief, then to the pod's own program; where neither is, it is refused as by a port without a listener.
+// handle offers a connection to the thief, then to the target's own program; where neither is, it is refused as by a port without a listener.
 // The mirrors see a copy of what somebody took.
-func (p *port) handle(conn wire.Conn) {
-	p.mu.Lock()
-	thief, mirrors := p.thief, p.mirrors
-	p.open[conn] = struct{}{}
-	p.mu.Unlock()
-	defer p.forget(conn)
-	local := netip.AddrPortFrom(addrPort(conn.LocalAddr()).Addr(), p.number)
-	in, show := watch(Incoming{Conn: conn, Local: local, Remote: addrPort(conn.RemoteAddr())}, mirrors)
+func (p *Port) handle(a Arrival) {
+	if !p.remember(a.Conn) {
+		wire.Refuse(a.Conn)
+		return
+	}
+	defer p.forget(a.Conn)
+	thief, mirrors := p.watchers()
+	if thief != nil && a.Own != nil {
+		if a.Own(p.ctx) {
+			thief = nil
+		} else {
+			thief, mirrors = p.watchers() // that took time
+		}
+	}
+	in, show := watch(Incoming{Conn: a.Conn, Local: a.Local, Remote: a.Remote}, mirrors)
 	if thief != nil && thief.take(in) {
 		show()
 		return
 	}
-	if !p.app.IsValid() {
-		wire.Refuse(conn)
+	if a.Dial == nil {
+		wire.Refuse(a.Conn)
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, appTime)
 	defer cancel()
-	app, err := dialTCP(ctx, p.app)
+	app, err := a.Dial(ctx)
 	if err != nil {
-		wire.Refuse(conn)
+		wire.Refuse(a.Conn)
 		return
 	}
 	if !p.remember(app) {
 		wire.Refuse(app)
-		wire.Refuse(conn)
+		wire.Refuse(a.Conn)
 		return
 	}
 	defer p.forget(app)
@@ -115,8 +122,14 @@ func (p *port) handle(conn wire.Conn) {
 	wire.Pipe(in.Conn, app)
 }
 
+func (p *Port) watchers() (*thief, []*mirror) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.thief, p.mirrors
+}
+
 // remember has conn closed when the port closes; false: it is closed already.
-func (p *port) remember(conn wire.Conn) bool {
+func (p *Port) remember(conn wire.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
@@ -126,23 +139,24 @@ func (p *port) remember(conn wire.Conn) bool {
 	return true
 }
 
-func (p *port) forget(conn wire.Conn) {
+func (p *Port) forget(conn wire.Conn) {
 	p.mu.Lock()
 	delete(p.open, conn)
 	p.mu.Unlock()
 }
 
-func (p *port) steal(take func(Incoming) bool) (io.Closer, error) {
+// Steal is Target's, for this port.
+func (p *Port) Steal(take func(Incoming) bool) (io.Closer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.thief != nil {
-		return nil, fmt.Errorf("port %d is stolen already: %w", p.number, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("the port is stolen already: %w", syscall.EADDRINUSE)
 	}
 	p.thief = &thief{p, take}
 	return p.thief, nil
 }
 
-// Close gives new connections to the pod's own program again.
+// Close gives new connections to the target's own program again.
 func (t *thief) Close() error {
 	t.port.mu.Lock()
 	defer t.port.mu.Unlock()
@@ -152,10 +166,27 @@ func (t *thief) Close() error {
 	return nil
 }
 
-func (p *port) close() error {
+// Stop closes the source.
+func (p *Port) Stop() error { return p.source.Close() }
+
+// Wait returns when the source has nothing any more and the connections that went to the target's own program have ended, or when ctx has.
+func (p *Port) Wait(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		p.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// Close closes the source and breaks the connections that went to the target's own program; it returns when nothing is left.
+func (p *Port) Close() error {
+	err := p.source.Close()
 	p.mu.Lock()
 	p.cancel()
-	err := p.listener.Close()
 	for conn := range p.open {
 		conn.Close()
 	}

@@ -36,13 +36,13 @@ type Target interface {
 	// IsNameServer says that at this address of network ("tcp", "udp") the agent itself answers as the target's name server, so that it is not dialled.
 	IsNameServer(network string, addr netip.AddrPort) bool
 	// Steal offers every new connection to the target's port to take, until the Closer is closed. Connections that take does not want go to the
-	// target's own program, as all do while nobody steals. Errors carry EADDRINUSE when the port is being stolen, EADDRNOTAVAIL when the target
-	// has no such port.
-	Steal(port uint16, take func(Incoming) bool) (io.Closer, error)
+	// target's own program, as all do while nobody steals. user is who does that, for people. Errors carry EADDRINUSE when the port is being stolen,
+	// EADDRNOTAVAIL when the target has no such port.
+	Steal(port uint16, user string, take func(Incoming) bool) (io.Closer, error)
 	// Mirror shows a copy of every new connection to the target's port to see, until the Closer is closed; whoever the connection goes to never waits
 	// for that. see must not block, and owns the copy. There may be any number of mirrors beside a thief. Errors carry EADDRNOTAVAIL when the target
 	// has no such port, ESRCH when it has no program there.
-	Mirror(port uint16, see func(*Copy)) (io.Closer, error)
+	Mirror(port uint16, user string, see func(*Copy)) (io.Closer, error)
 }
 
 // Mortal is a Target whose files can end while it is served.

@@ -91,6 +91,7 @@ type Hello struct {
 	Capabilities []string `cbor:"4,keyasint,omitempty"` // the agent's: env, files, names, outgoing, steal, mirror; certs: the target has /etc/ssl/certs
 	Name         string   `cbor:"5,keyasint,omitempty"` // the agent's: the target's name
 	Hostname     string   `cbor:"6,keyasint,omitempty"` // the agent's: the target's host name
+	User         string   `cbor:"7,keyasint,omitempty"` // the launcher's: user@host, told to others who want a port that this one steals
 }
 
 // Stat is a file's metadata. Mode holds type and permission bits with Linux numbers (S_IFREG 0100000, S_IFDIR 0040000…); times are

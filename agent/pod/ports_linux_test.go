@@ -1,0 +1,383 @@
+package pod
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"mirrord/agent/netns"
+	"mirrord/agent/redirect/nettest"
+	"mirrord/agent/target"
+)
+
+// cycles is how often a test repeats things: n times, or what MIRRORD_TEST_CYCLES says.
+func cycles(t testing.TB, n int) int {
+	t.Helper()
+	text := os.Getenv("MIRRORD_TEST_CYCLES")
+	if text == "" {
+		return n
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("MIRRORD_TEST_CYCLES=%q is not a number of times", text)
+	}
+	return n
+}
+
+// agent is what an agent has of a namespace, for a test's length.
+func agent(t testing.TB, n *nettest.Network) *Pod {
+	t.Helper()
+	p, err := openPorts(n, Options{})
+	if errors.Is(err, syscall.EPERM) {
+		t.Skipf("left out: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.close() })
+	return &Pod{ports: p}
+}
+
+// echo answers each line of every connection with name and the line.
+func echo(l net.Listener, name string) {
+	go func() {
+		for {
+			c, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				go echoTo(c, name)
+			}
+		}
+	}()
+}
+
+func echoTo(c io.ReadWriteCloser, name string) {
+	defer c.Close()
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		fmt.Fprintf(c, "%s %s\n", name, lines.Text())
+	}
+}
+
+// steal answers connections to 8080 as echo does.
+func (p *Pod) steal(t testing.TB, name string) io.Closer {
+	t.Helper()
+	c, err := p.Steal(8080, name, func(in target.Incoming) bool { go echoTo(in.Conn, name); return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// mirror sends the first line of each connection to 8080, and where it came from.
+func (p *Pod) mirror(t testing.TB) (<-chan string, io.Closer) {
+	t.Helper()
+	seen := make(chan string, 100)
+	c, err := p.Mirror(8080, "", func(c *target.Copy) {
+		go func() {
+			defer c.Close()
+			if raw, err := c.Next(); err == nil {
+				seen <- fmt.Sprintf("%s %s", c.Remote.Addr(), strings.TrimSpace(string(raw)))
+			}
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen, c
+}
+
+// client is a connection that is used more than once.
+type client struct {
+	net.Conn
+	lines *bufio.Scanner
+}
+
+func connect(t testing.TB, n *nettest.Network, addr string) *client {
+	t.Helper()
+	c, err := n.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &client{c, bufio.NewScanner(c)}
+}
+
+func (c *client) say(t testing.TB, line, want string) {
+	t.Helper()
+	fmt.Fprintln(c, line)
+	if c.lines.Scan(); c.lines.Text() != want {
+		t.Errorf("%q, %v, want %q", c.lines.Text(), c.lines.Err(), want)
+	}
+}
+
+func TestSteal(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	p := agent(t, n)
+	before := connect(t, outside, "10.9.0.1:8080")
+	before.say(t, "1", "app 1")
+	thief := p.steal(t, "ann@laptop")
+	before.say(t, "2", "app 2")
+	during := connect(t, outside, "10.9.0.1:8080")
+	during.say(t, "3", "ann@laptop 3")
+	other := agent(t, n)
+	if _, err := other.Steal(8080, "bob@desk", nil); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "port 8080 of the pod is stolen by ann@laptop") {
+		t.Errorf("a second thief: %v", err)
+	}
+	if err := thief.Close(); err != nil {
+		t.Error(err)
+	}
+	before.say(t, "4", "app 4")
+	during.say(t, "5", "ann@laptop 5")
+	connect(t, outside, "10.9.0.1:8080").say(t, "6", "app 6")
+	defer other.steal(t, "bob@desk").Close()
+	connect(t, n, "[::1]:8080").say(t, "7", "bob@desk 7")
+}
+
+// reset makes a connection that is to be reset, soon or at once.
+func reset(t testing.TB, n *nettest.Network, addr string) {
+	t.Helper()
+	c, err := n.Dial(addr)
+	if err == nil {
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		_, err = c.Read(make([]byte, 1))
+		c.Close()
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%s: %v, want a reset", addr, err)
+	}
+}
+
+// A connection that nobody takes goes to the program, or is reset where there is none.
+func TestNotTaken(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	p := agent(t, n)
+	thief, err := p.Steal(8080, "", func(target.Incoming) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer thief.Close()
+	reset(t, outside, "10.9.0.1:8080")
+	for _, listen := range []string{"10.9.0.1:8080", "[fd09::1]:8080", "127.0.0.1:8080", "[::1]:8080"} {
+		l := n.Listen(t, "tcp", listen)
+		echo(l, "app")
+		from := outside
+		if strings.Contains(listen, "127.") || strings.Contains(listen, "::1]:") && !strings.Contains(listen, "fd09") {
+			from = n
+		}
+		connect(t, from, listen).say(t, "1", "app 1")
+		l.Close()
+	}
+	// What listens to the loopback only is not to be had from outside.
+	l := n.Listen(t, "tcp", "127.0.0.1:8080")
+	echo(l, "app")
+	reset(t, outside, "10.9.0.1:8080")
+}
+
+func TestMirror(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	p := agent(t, n)
+	seen, mirror := p.mirror(t)
+	for _, addr := range []string{"10.9.0.1:8080", "[fd09::1]:8080"} {
+		connect(t, outside, addr).say(t, addr, "app "+addr)
+		from := map[bool]string{true: "10.9.0.2 ", false: "fd09::2 "}[addr[0] == '1']
+		if got := <-seen; got != from+addr {
+			t.Errorf("the mirror saw %q", got)
+		}
+	}
+	during := connect(t, outside, "10.9.0.1:8080")
+	during.say(t, "1", "app 1")
+	mirror.Close()
+	during.say(t, "2", "app 2")
+}
+
+// Agents of one pod, in each order of coming.
+func TestAgents(t *testing.T) {
+	for _, order := range []string{"mirror mirror", "mirror steal", "steal mirror", "mirror steal mirror", "mirror mirror steal"} {
+		t.Run(order, func(t *testing.T) {
+			n, outside := nettest.New(t), nettest.New(t)
+			nettest.Join(t, n, outside)
+			echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+			var mirrors []<-chan string
+			var thief io.Closer
+			for _, role := range strings.Fields(order) {
+				p := agent(t, n)
+				if role == "steal" {
+					thief = p.steal(t, "thief")
+					continue
+				}
+				seen, _ := p.mirror(t)
+				mirrors = append(mirrors, seen)
+			}
+			check := func(who, line string) {
+				t.Helper()
+				connect(t, outside, "10.9.0.1:8080").say(t, line, who+" "+line)
+				for _, seen := range mirrors {
+					if got := <-seen; got != "10.9.0.2 "+line {
+						t.Errorf("a mirror saw %q", got)
+					}
+				}
+			}
+			if thief != nil {
+				check("thief", "1")
+				thief.Close()
+			}
+			check("app", "2")
+			for _, seen := range mirrors {
+				if len(seen) > 0 {
+					t.Errorf("a mirror saw %q again", <-seen)
+				}
+			}
+		})
+	}
+}
+
+// Not one connection is lost while a thief comes and goes.
+func TestCycles(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	p := agent(t, n)
+	var load sync.WaitGroup
+	var stop atomic.Bool
+	var done, stolen atomic.Int64
+	for _, from := range []struct {
+		*nettest.Network
+		addr string
+	}{{outside, "10.9.0.1:8080"}, {outside, "[fd09::1]:8080"}, {n, "127.0.0.1:8080"}} {
+		load.Go(func() {
+			for !stop.Load() {
+				c, err := from.Dial(from.addr)
+				if err != nil {
+					t.Errorf("%d: %v", done.Load(), err)
+					return
+				}
+				c.SetDeadline(time.Now().Add(20 * time.Second))
+				fmt.Fprintln(c, "x")
+				line, err := bufio.NewReader(c).ReadString('\n')
+				if err != nil {
+					t.Errorf("%d: %q, %v", done.Load(), line, err)
+					return
+				}
+				if line == "thief x\n" {
+					stolen.Add(1)
+				}
+				done.Add(1)
+				c.Close()
+			}
+		})
+	}
+	for i := range cycles(t, 20) {
+		if t.Failed() {
+			break
+		}
+		thief := p.steal(t, "thief")
+		for was := stolen.Load(); stolen.Load() < was+10 && !t.Failed(); {
+			time.Sleep(time.Millisecond)
+		}
+		thief.Close()
+		if i%5 == 4 { // the whole agent
+			if err := p.ports.close(); err != nil {
+				t.Error(err)
+			}
+			p = agent(t, n)
+		}
+	}
+	stop.Store(true)
+	load.Wait()
+	t.Logf("%d connections, %d of them stolen", done.Load(), stolen.Load())
+}
+
+const stealNow = "MIRRORD_TEST_STEAL"
+
+// TestStealer is another process, that steals in its own network until it is killed.
+func TestStealer(t *testing.T) {
+	if os.Getenv(stealNow) == "" {
+		t.Skip("left out: TestKill runs it")
+	}
+	p, err := openPorts((*netns.Namespace)(nil), Options{})
+	if err == nil {
+		pod := &Pod{ports: p}
+		_, err = pod.Steal(8080, "gone@away", func(in target.Incoming) bool { go echoTo(in.Conn, "killed"); return true })
+	}
+	fmt.Println("stealing", err)
+	time.Sleep(time.Hour)
+}
+
+func TestKill(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	agent(t, n) // or this is left out
+	var cmd *exec.Cmd
+	if err := n.Do(func() error {
+		cmd = exec.Command(os.Args[0], "-test.run=^TestStealer$")
+		cmd.Env = append(os.Environ(), stealNow+"=1")
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			var line string
+			if line, err = bufio.NewReader(out).ReadString('\n'); line != "stealing <nil>\n" {
+				err = errors.Join(errors.New(line), err)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	stolen := connect(t, outside, "10.9.0.1:8080")
+	stolen.say(t, "1", "killed 1")
+	cmd.Process.Kill()
+	cmd.Wait()
+	connect(t, outside, "10.9.0.1:8080").say(t, "2", "app 2")
+	if _, err := stolen.Read(make([]byte, 1)); err == nil {
+		t.Error("a stolen connection outlives its thief")
+	}
+	defer agent(t, n).steal(t, "next").Close()
+	connect(t, outside, "10.9.0.1:8080").say(t, "3", "next 3")
+	n.Do(func() error {
+		raw, err := os.ReadFile("/proc/thread-self/net/unix")
+		if got := strings.Count(string(raw), "@mirrord/port/"); err != nil || got != 1 {
+			t.Errorf("%d holders, %v", got, err)
+		}
+		return nil
+	})
+}
+
+// Many at once: relayed to the program, each with its own bytes.
+func TestMany(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	p := agent(t, n)
+	if _, err := p.Mirror(8080, "", func(c *target.Copy) { c.Close() }); err != nil {
+		t.Fatal(err)
+	}
+	var all []*client
+	for range 1000 {
+		all = append(all, connect(t, outside, "10.9.0.1:8080"))
+	}
+	for i, c := range all {
+		c.say(t, strconv.Itoa(i), fmt.Sprintf("app %d", i))
+	}
+}
