@@ -27,6 +27,15 @@ func TestUnixSockets(t *testing.T) {
 		}
 		run(7, "curl", "-sS", "http://pod/", "--unix-socket", "/srv/data/denied.sock")
 	})
+	t.Run("from the node", func(t *testing.T) { // through the target's root, and in its network
+		need(t, "curl")
+		t.Setenv("MIRRORD_AGENT_RIGHTS", "node")
+		for _, at := range [][]string{{"--unix-socket", "/srv/data/app.sock"}, {"--abstract-unix-socket", "shop"}} {
+			if got := run(0, append([]string{"curl", "-sS", "http://pod/"}, at...)...); got != want {
+				t.Errorf("%v: %q", at, got)
+			}
+		}
+	})
 	t.Run("node", func(t *testing.T) {
 		need(t, "node")
 		if got := run(0, "node", "-e", `require("http").get({socketPath: "/srv/data/app.sock"}, (r) => r.pipe(process.stdout))`); got != want {
