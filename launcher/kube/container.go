@@ -100,6 +100,9 @@ func stateOf(s *corev1.ContainerStatus) string {
 
 // reasonOf tells why a pod does not run.
 func reasonOf(pod *corev1.Pod) string {
+	if pod.Status.Reason != "" { // of one that the kubelet has ended
+		return strings.TrimSuffix(": "+pod.Status.Reason+", "+pod.Status.Message, ", ")
+	}
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
 			return ": " + condition.Reason + ", " + condition.Message

@@ -28,7 +28,8 @@ import (
 	"mirrord/agent/wire"
 )
 
-// Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost.
+// Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost; an error that wraps wire.ErrGone says
+// that this is in vain.
 func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
 	id, ahead := wire.NewLinkID(), a.ahead
 	a.ahead = nil
@@ -49,6 +50,9 @@ func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
 			if c != nil {
 				c.Close()
 			}
+		}
+		if gone := a.cluster.gone(ctx, a.pod, a.container()); gone != nil {
+			return nil, nil, gone
 		}
 		return nil, nil, err
 	}

@@ -17,6 +17,9 @@ import (
 	"mirrord/agent/wire"
 )
 
+// jobContainer is the name of the agent's container in a pod of its own.
+const jobContainer = "agent"
+
 // Pod describes the pod that an agent has of its own. Zero fields are as we have them.
 type Pod struct {
 	Namespace           string // the target's
@@ -86,7 +89,7 @@ func jobOf(place *Place, o AgentOptions, name string, args []string) *batchv1.Jo
 			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: &no, EnableServiceLinks: &no, TerminationGracePeriodSeconds: &grace,
 			ServiceAccountName: o.Pod.ServiceAccount, PriorityClassName: o.Pod.PriorityClass, Tolerations: o.Pod.Tolerations, NodeSelector: o.Pod.NodeSelector,
 			Containers: []corev1.Container{{
-				Name: "agent", Image: o.Image, ImagePullPolicy: o.Pull, Args: args, Resources: agentResources, SecurityContext: powerless(new(corev1.SecurityContext), stranger, nil),
+				Name: jobContainer, Image: o.Image, ImagePullPolicy: o.Pull, Args: args, Resources: agentResources, SecurityContext: powerless(new(corev1.SecurityContext), stranger, nil),
 			}},
 		},
 	}
@@ -144,7 +147,7 @@ func (c *Cluster) awaitJob(ctx context.Context, a *Agent, o AgentOptions) (wire.
 		return wire.Report{}, err
 	}
 	a.pod, a.ahead = pod.Name, c.dialAhead(ctx, pod.Name)
-	report, err := c.awaitReport(ctx, pod, "agent", o.Image)
+	report, err := c.awaitReport(ctx, pod, jobContainer, o.Image)
 	if err != nil || report.Error != "" {
 		a.ahead.close()
 	}
