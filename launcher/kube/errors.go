@@ -18,6 +18,8 @@ import (
 // what completes "cannot …".
 func (c *Cluster) explain(err error, what, verb, resource string) error {
 	var unknownAuthority x509.UnknownAuthorityError
+	var otherName x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	var network net.Error
 	hint := ""
 	switch {
@@ -32,6 +34,12 @@ func (c *Cluster) explain(err error, what, verb, resource string) error {
 		hint = "the login plugin of your kubeconfig failed: log in again as your provider says; `kubectl get pods` must work"
 	case errors.As(err, &unknownAuthority):
 		hint = "the cluster's certificate is not signed by what the kubeconfig names: it may be another cluster's; accept_invalid_certificates takes it as it is"
+	case errors.As(err, &otherName):
+		hint = "the cluster's certificate is for other names: another cluster may answer there; tls-server-name in the kubeconfig says which name to expect"
+	case errors.As(err, &invalid):
+		hint = "the cluster's certificate may not be used, or this machine's clock is wrong; accept_invalid_certificates takes it as it is"
+	case apierrors.IsUnexpectedServerError(err):
+		hint = "what answers at " + c.server + " is no API server of Kubernetes; `kubectl config get-contexts` lists others"
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "the API server of " + c.String() + " (" + c.server + ") does not answer in time"
 	case errors.As(err, &network):

@@ -182,7 +182,11 @@ func (c *Cluster) missing(ctx context.Context, err error, t Target) error {
 		return c.explain(err, "read "+t.String(), "get", resources[t.Kind])
 	}
 	hint := fmt.Sprintf("`mirrord ls -n %s` lists targets; -n names another namespace, --context another cluster", c.namespace)
-	if _, nerr := c.client.CoreV1().Namespaces().Get(ctx, c.namespace, metav1.GetOptions{}); apierrors.IsNotFound(nerr) {
+	_, nerr := c.client.CoreV1().Namespaces().Get(ctx, c.namespace, metav1.GetOptions{})
+	switch {
+	case apierrors.IsUnexpectedServerError(nerr):
+		return c.explain(nerr, "read "+t.String(), "get", resources[t.Kind])
+	case apierrors.IsNotFound(nerr):
 		return fmt.Errorf("there is no namespace %s in %s\nhint: -n names another namespace, --context another cluster", c.namespace, c)
 	}
 	return fmt.Errorf("there is no %s %s in the namespace %s of %s\nhint: %s", t.Kind, t.Name, c.namespace, c, hint)
