@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,8 +17,7 @@ import (
 // Failures are mirrord's own, and say what to do.
 func TestErrors(t *testing.T) {
 	needCluster(t)
-	token := strings.TrimSpace(ask(t, "create", "token", "reader"))
-	readOnly := asUser(t, token)
+	readOnly := asUser(t, tokenOf(t, "reader"))
 	for _, c := range []struct {
 		name string
 		args []string
@@ -35,6 +33,8 @@ func TestErrors(t *testing.T) {
 		{"idle cronjob", []string{"-n", namespace, "-t", "cronjob/never"}, []string{"error: the cronjob never has no job that runs now", "hint: start one: kubectl create job"}},
 		{"no image", []string{"-n", namespace, "-t", "pod/two", "-i", "mirrord-agent:no-such-tag", "-f", write(t, "m.json", `{"agent": {"image_pull_policy": "Never"}}`)},
 			[]string{"cannot get the agent's image mirrord-agent:no-such-tag: ErrImageNeverPull", "hint: name one that it can get with --agent-image"}},
+		{"no registry", []string{"-n", namespace, "-t", "pod/two", "-i", "127.0.0.1:1/mirrord-agent:none"},
+			[]string{"cannot get the agent's image 127.0.0.1:1/mirrord-agent:none: ", "hint: name one that it can get with --agent-image"}},
 		{"an image of something else", []string{"-n", namespace, "-t", "pod/by-pod", "-i", "mirrord-test:dev"}, []string{"error: the agent ended without a report", "hint: `kubectl logs by-pod"}},
 		{"no permission", []string{"-n", namespace, "-t", "pod/two", "-f", readOnly}, []string{"may not patch pods/ephemeralcontainers in the namespace " + namespace, `hint: ask for a Role with the verb "patch" on "pods/ephemeralcontainers"`}},
 		{"less permission", []string{"-n", namespace, "-t", "deployment/web", "-f", readOnly}, []string{"may not get deployments.apps in the namespace"}},
@@ -53,42 +53,6 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-// kubeconfig is the one that the tests run with, edited, named by a configuration.
-func kubeconfig(t *testing.T, edits ...[]string) string {
-	t.Helper()
-	out, err := exec.Command("kubectl", "config", "view", "--raw", "--minify", "--flatten").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := write(t, "kubeconfig", string(out))
-	for _, edit := range edits {
-		if out, err := kubectl(append([]string{"--kubeconfig", path, "config"}, edit...)...); err != nil {
-			t.Fatal(err, out)
-		}
-	}
-	text, err := json.Marshal(map[string]string{"kubeconfig": path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return write(t, "mirrord.json", string(text))
-}
-
-// asUser is a configuration whose kubeconfig logs in with a token.
-func asUser(t *testing.T, token string) string {
-	t.Helper()
-	return kubeconfig(t, []string{"set-credentials", "tester", "--token", token}, []string{"set-context", "--current", "--user", "tester"})
-}
-
-// elsewhere is a configuration whose kubeconfig leads nowhere.
-func elsewhere(t *testing.T) string {
-	t.Helper()
-	name, err := exec.Command("kubectl", "config", "view", "--minify", "-o", "jsonpath={.clusters[0].name}").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kubeconfig(t, []string{"set-cluster", string(name), "--server", "https://127.0.0.1:1"})
 }
 
 // agents are the states of the agents in a pod: "running" or "terminated", by name.

@@ -24,6 +24,8 @@ func TestKinds(t *testing.T) {
 		{"job/work", "WHO", "work"},
 		{"pod/two", "WHO", "two-second"},
 		{"pod/two/container/first", "WHO", "two-first"},
+		{"pod/native", "WHO", "native-app"},
+		{"pod/native/container/logs", "WHO", "native-logs"},
 		{"pod/shared", "WHO", "shared-first"},
 		{"pod/shared/container/second", "WHO", "shared-second"},
 		{"pod/hostnet", "WHO", "hostnet"},
@@ -151,7 +153,7 @@ func TestList(t *testing.T) {
 	}
 	for target, want := range map[string]string{
 		"deployment/web": "[web][8080]2/2", "service/web": "[web][8080]2/2", "statefulset/db": "[db][]1/1", "job/work": "[app][]1/1", "cronjob/never": "[][]0/0",
-		"pod/unready": "[app][]0/1", "pod/imageless": "[app][]0/1", "pod/two": "[first second][]1/1", "replicaset/copies": "[app][]1/1",
+		"pod/unready": "[app][]0/1", "pod/imageless": "[app][]0/1", "pod/two": "[first second][8080 8081]1/1", "replicaset/copies": "[app][]1/1",
 	} {
 		if strings.ReplaceAll(got[target], " ", "") != strings.ReplaceAll(want, " ", "") {
 			t.Errorf("%s: %s, not %s", target, got[target], want)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -70,36 +69,38 @@ func (w *way) set(cut bool) {
 	}
 }
 
-// throughWay is a configuration whose kubeconfig leads to the same cluster by a way that can be cut.
-func throughWay(t *testing.T) (*way, string) {
+// server is where the API server is, and the name in its certificate.
+type server struct{ cluster, address, name string }
+
+func apiServer(t *testing.T) server {
 	t.Helper()
-	view := func(what string) string {
-		out, err := exec.Command("kubectl", "config", "view", "--minify", "-o", "jsonpath={.clusters[0]."+what+"}").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(out)
+	at, err := url.Parse(view(t, ".clusters[0].cluster.server"))
+	if err != nil || at.Scheme != "https" {
+		t.Skipf("%s: %v", at, err)
 	}
-	server, err := url.Parse(view("cluster.server"))
-	if err != nil || server.Scheme != "https" {
-		t.Skipf("%s: %v", server, err)
-	}
-	port := server.Port()
+	port := at.Port()
 	if port == "" {
 		port = "443"
 	}
+	s := server{view(t, ".clusters[0].name"), net.JoinHostPort(at.Hostname(), port), view(t, ".clusters[0].cluster.tls-server-name")}
+	if s.name == "" {
+		s.name = at.Hostname()
+	}
+	return s
+}
+
+// throughWay is a configuration whose kubeconfig leads to the same cluster by a way that can be cut.
+func throughWay(t *testing.T) (*way, string) {
+	t.Helper()
+	server := apiServer(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &way{listener: listener, server: net.JoinHostPort(server.Hostname(), port), conns: map[net.Conn]struct{}{}}
+	w := &way{listener: listener, server: server.address, conns: map[net.Conn]struct{}{}}
 	go w.serve()
 	t.Cleanup(func() { listener.Close(); w.set(true) })
-	name := view("cluster.tls-server-name")
-	if name == "" {
-		name = server.Hostname()
-	}
-	return w, kubeconfig(t, []string{"set-cluster", view("name"), "--server", "https://" + listener.Addr().String(), "--tls-server-name", name})
+	return w, kubeconfig(t, []string{"set-cluster", server.cluster, "--server", "https://" + listener.Addr().String(), "--tls-server-name", server.name})
 }
 
 const asking = `
