@@ -1,6 +1,6 @@
 // Command podapp is the program in the pods of the tests: a static one in an image that has nothing else. It serves HTTP on PORT (8080), which answers with the
-// pod's name and the GREETING, ends when it is asked for /quit, and echoes on UDP port 7000. It also serves at the Unix sockets that UNIX lists, and at UNIX_DENIED,
-// to which nobody may connect.
+// pod's name and the GREETING, ends when it is asked for /quit, loads others (/load), and echoes on UDP port 7000. It also serves at the Unix sockets that UNIX
+// lists, and at UNIX_DENIED, to which nobody may connect.
 package main
 
 import (
@@ -39,7 +39,12 @@ func main() {
 		}()
 	}
 	host, _ := os.Hostname()
+	var l load
 	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/load" {
+			l.serve(w, r)
+			return
+		}
 		if r.URL.Path == "/unready" {
 			http.Error(w, "never ready", http.StatusServiceUnavailable)
 			return
