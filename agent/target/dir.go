@@ -104,8 +104,13 @@ func (d *Dir) Root() *os.File { return d.root }
 // Hosts is pod.yaml's hosts.
 func (d *Dir) Hosts() map[string][]netip.Addr { return d.pod.hosts }
 
-// Resolver is this machine's.
-func (d *Dir) Resolver() Resolver { return net.DefaultResolver }
+// Resolver is this machine's, unless the pod is offline: then it finds nothing.
+func (d *Dir) Resolver() Resolver {
+	if d.pod.offline {
+		return offline{}
+	}
+	return net.DefaultResolver
+}
 
 // Latency is the round trip that the link to the pod is to have: how far away the pod seems.
 func (d *Dir) Latency() time.Duration { return d.pod.latency }
@@ -120,7 +125,7 @@ func (d *Dir) ListenAddr(number uint16) netip.AddrPort {
 }
 
 // Dial follows the routes. An address that hosts names and no route leads to exists only in the pod's network: ECONNREFUSED. Any other is dialled
-// from this machine.
+// from this machine, or refused too where the pod is offline and the address is not on this machine's loopback.
 func (d *Dir) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
 	to, err := d.follow("tcp", addr)
 	if err != nil {
@@ -167,7 +172,25 @@ func (d *Dir) follow(network string, addr netip.AddrPort) (netip.AddrPort, error
 	if d.pod.named[addr.Addr()] {
 		return addr, fmt.Errorf("%s is in the pod's network and pod.yaml has no route to it: %w", addr, syscall.ECONNREFUSED)
 	}
+	if d.pod.offline && !addr.Addr().IsLoopback() {
+		return addr, fmt.Errorf("the pod is offline and its pod.yaml has no route to %s: %w", addr, syscall.ECONNREFUSED)
+	}
 	return addr, nil
+}
+
+// offline is the resolver of a pod without a network.
+type offline struct{}
+
+func (offline) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return nil, notThere(host)
+}
+
+func (offline) LookupAddr(_ context.Context, addr string) ([]string, error) {
+	return nil, notThere(addr)
+}
+
+func notThere(name string) error {
+	return &net.DNSError{Err: "the pod is offline and hosts of its pod.yaml does not have it", Name: name, IsNotFound: true}
 }
 
 // namePort is where name servers listen.

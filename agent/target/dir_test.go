@@ -132,6 +132,40 @@ func TestDial(t *testing.T) {
 	}
 }
 
+func TestOffline(t *testing.T) {
+	there := server(t, "there")
+	d := openDir(t, "offline: true\nhosts: {db: 10.96.0.9}\nroutes: {'10.96.0.7:80': %q}", there)
+	for _, c := range []struct{ addr, reason string }{
+		{"10.96.0.7:80", ""},
+		{there, ""},
+		{"10.96.0.9:80", "10.96.0.9:80 is in the pod's network and pod.yaml has no route to it"},
+		{"10.96.0.7:81", "the pod is offline and its pod.yaml has no route to 10.96.0.7:81"},
+		{"[::ffff:192.0.2.1]:80", "the pod is offline and its pod.yaml has no route to 192.0.2.1:80"},
+		{"[2001:db8::1]:80", "the pod is offline and its pod.yaml has no route to [2001:db8::1]:80"},
+	} {
+		conn, err := d.Dial(t.Context(), netip.MustParseAddrPort(c.addr))
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != (c.reason == "") || err != nil && (!errors.Is(err, syscall.ECONNREFUSED) || !strings.HasPrefix(err.Error(), c.reason)) {
+			t.Errorf("%s: %v, want %q", c.addr, err, c.reason)
+		}
+		if _, err := d.DialDatagrams(t.Context(), netip.MustParseAddrPort("192.0.2.1:8125")); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("datagrams: %v", err)
+		}
+	}
+	var dns *net.DNSError
+	if _, err := d.Resolver().LookupNetIP(t.Context(), "ip", "localhost"); !errors.As(err, &dns) || !dns.IsNotFound {
+		t.Errorf("a name is asked for: %v", err)
+	}
+	if _, err := d.Resolver().LookupAddr(t.Context(), "127.0.0.1"); !errors.As(err, &dns) || !dns.IsNotFound {
+		t.Errorf("an address is asked for: %v", err)
+	}
+	if _, err := OpenDir(podDir(t, "offline: maybe")); err == nil || !strings.Contains(err.Error(), "pod.yaml:1:10: offline must be true or false") {
+		t.Error(err)
+	}
+}
+
 func TestPorts(t *testing.T) {
 	d := openDir(t, "ports: {80: {listen: '127.0.0.1:0', app: '%s'}, 81: {listen: '127.0.0.1:0'}}", server(t, "app "))
 	listen := d.ListenAddr(80).String()

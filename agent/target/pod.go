@@ -29,6 +29,7 @@ type pod struct {
 	ports          map[uint16]portSpec
 	unserved       map[uint16]Fault // ports without an app, and what is wrong with mirroring them
 	latency        time.Duration
+	offline        bool // nothing but routes and this machine's loopback is connected to, no name but those of hosts is found
 }
 
 // route is the key of a route: an address of the pod's network.
@@ -69,6 +70,7 @@ func parsePod(raw []byte, dirName string) (*pod, []Fault) {
 		"routes":   func(n ast.Node) { p.each(n, "routes", p.route) },
 		"ports":    p.ports,
 		"latency":  p.latency,
+		"offline":  p.offline,
 	}
 	p.fields(root, "key", keys)
 	if p.pod.name == "" {
@@ -306,6 +308,15 @@ func (p *podParser) latency(n ast.Node) {
 		return
 	}
 	p.pod.latency = d
+}
+
+func (p *podParser) offline(n ast.Node) {
+	switch s, _ := text(n); s {
+	case "true", "false":
+		p.pod.offline = s == "true"
+	default:
+		p.fault(n, "true refuses every address without a route, and every name that hosts does not have", "offline must be true or false, not %s", shown(n))
+	}
 }
 
 // addrPort is an address to connect to.

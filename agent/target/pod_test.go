@@ -158,7 +158,7 @@ func TestFileError(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := OpenDir(dir)
-	want := path + ":1:1: unknown key \"nmae\"\nhint: known are: env, hostname, hosts, latency, name, ports, routes\n" +
+	want := path + ":1:1: unknown key \"nmae\"\nhint: known are: env, hostname, hosts, latency, name, offline, ports, routes\n" +
 		path + ":2:10: latency must be a duration from 0s to 10s, not \"never\"\nhint: latency is the round trip to the pod, such as 20ms"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)

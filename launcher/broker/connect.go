@@ -113,7 +113,7 @@ func (b *Broker) dial(ctx context.Context, a *attempt, addr netip.AddrPort) {
 	reply, conn, err := b.Link.Connect(ctx, addr)
 	if err != nil {
 		a.errno = errnoOf(err, unix.ENETUNREACH)
-		e.Errno = unix.ErrnoName(a.errno)
+		e.Errno, e.Reason = unix.ErrnoName(a.errno), reason(err)
 	} else {
 		a.agent, a.view = conn, frame.EndpointReply{Local: reply.Local, Peer: addr}
 	}

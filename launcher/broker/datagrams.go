@@ -105,7 +105,7 @@ func (b *Broker) dialFlow(f *flow, addr netip.AddrPort) {
 	reply, conn, err := b.Link.ConnectDatagrams(f.ctx, addr)
 	if err != nil {
 		f.errno = errnoOf(err, unix.ENETUNREACH)
-		e.Errno = unix.ErrnoName(f.errno)
+		e.Errno, e.Reason = unix.ErrnoName(f.errno), reason(err)
 	} else {
 		f.agent, f.view.Local = conn, reply.Local
 	}

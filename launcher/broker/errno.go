@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -23,4 +24,16 @@ func errnoOf(err error, lost unix.Errno) unix.Errno {
 		return lost
 	}
 	return e
+}
+
+// maxReason bounds what an event repeats of the agent's words, in bytes.
+const maxReason = 500
+
+// reason is what the agent says of a request that it refused; empty where that is nothing, or the agent was not reached.
+func reason(err error) string {
+	var refused *wire.Error
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	return strings.ToValidUTF8(refused.Text[:min(len(refused.Text), maxReason)], "")
 }

@@ -20,7 +20,7 @@ func (b *Broker) lookup(m *frame.LookupRequest) answer {
 	e := events.Event{Type: events.Name, Name: m.Name}
 	if err != nil {
 		n, errno := lookupStatus(err)
-		e.Errno = errno
+		e.Errno, e.Reason = errno, reason(err)
 		b.Emit(e)
 		return status(n)
 	}

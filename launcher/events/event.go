@@ -24,8 +24,8 @@ const (
 	ProcessResumed Type = "process.continued" // and goes on: pid
 	File           Type = "file"              // op, path, errno
 	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
-	Name           Type = "name"              // name, errno; addresses only with values
-	Connect        Type = "connect"           // address, name, protocol, errno; path of a Unix socket
+	Name           Type = "name"              // name, errno, reason; addresses only with values
+	Connect        Type = "connect"           // address, name, protocol, errno, reason; path of a Unix socket
 	OutgoingLocal  Type = "outgoing.local"    // address, name, protocol; path and reason of a Unix socket: it did not go to the pod; once for each
 	Listen         Type = "listen"            // port, actual_port, pod_port
 	Incoming       Type = "incoming"          // port, peer
