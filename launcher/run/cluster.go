@@ -34,6 +34,7 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 		if place, err = cluster.Resolve(limited, kube.Target{Kind: p.Target.Kind, Name: p.Target.Name, Container: p.Target.Container}); err != nil {
 			return "", err
 		}
+		p.origins = func() *kube.Origins { return cluster.Origins(ctx, place) }
 		return place.Name(), nil
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/kube"
 )
 
 // plan is the first thing that outer tells the broker.
@@ -26,6 +27,8 @@ type plan struct {
 	Frequent bool              `json:"frequent"` // outer wants the frequent events too
 	Values   bool              `json:"values"`   // events carry values
 	Warnings []events.Event    `json:"warnings"` // to be emitted first
+
+	origins func() *kube.Origins // asks about a cluster's target, when that has been found; outer does not know it
 }
 
 // targetPlan is config.Target as it was parsed.

@@ -1,0 +1,41 @@
+package run
+
+import (
+	"context"
+
+	"mirrord/agent/wire"
+	"mirrord/launcher/config"
+	"mirrord/launcher/events"
+	"mirrord/launcher/kube"
+)
+
+// Attached is a target that is looked at without a program running in its context.
+type Attached struct {
+	Link    *wire.Link
+	Origins *kube.Origins // what a pod's specification tells; nil for a pod directory, of which nothing is known
+
+	opened closers
+}
+
+// Attach opens the target of a configuration as a session does, for reading alone: nothing of what comes to the pod is asked for, so the agent has the
+// lowest rights. emit is told the phases and warnings. Close must be called.
+func Attach(ctx context.Context, c *config.Config, emit func(events.Event)) (*Attached, error) {
+	reading := *c
+	reading.Feature.Network.Incoming = config.Incoming{Mode: config.IncomingOff}
+	p := &plan{Session: newSession(), Config: &reading}
+	p.setTarget(c.Target)
+	a := new(Attached)
+	link, _, err := openTarget(ctx, p, newPhases(emit), emit, &a.opened)
+	if err != nil {
+		_ = a.Close()
+		return nil, err
+	}
+	a.Link = link
+	if p.origins != nil {
+		a.Origins = p.origins()
+	}
+	return a, nil
+}
+
+// Close tells the agent that it is not needed any more, and ends the link.
+func (a *Attached) Close() error { return a.opened.close() }
