@@ -32,11 +32,7 @@ func addCompletion(root *cobra.Command) {
 // completeExec says what the shells may offer behind exec's flags, and for the program. Behind the program's name only files are offered: its
 // flags are its own.
 func completeExec(c *cobra.Command) {
-	_ = c.RegisterFlagCompletionFunc("target", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-		return completeTarget(typed)
-	})
-	_ = c.RegisterFlagCompletionFunc("progress", fixed("auto", "plain", "json", "off"))
-	_ = c.MarkFlagFilename("config-file", configFormats...)
+	completeCommon(c)
 	for _, k := range config.Keys() {
 		for _, s := range settings {
 			if s.key == k.Path && s.value == "" && len(k.Words) > 0 {
@@ -50,6 +46,24 @@ func completeExec(c *cobra.Command) {
 		}
 		return programs(typed, os.Getenv("PATH")), cobra.ShellCompDirectiveDefault
 	}
+}
+
+// completeSnapshot says what the shells may offer behind snapshot's flags. Files of the pod are not known.
+func completeSnapshot(c *cobra.Command) {
+	completeCommon(c)
+	_ = c.MarkFlagDirname("output")
+	_ = c.RegisterFlagCompletionFunc("files", cobra.NoFileCompletions)
+	_ = c.RegisterFlagCompletionFunc("max-size", cobra.NoFileCompletions)
+	c.ValidArgsFunction = cobra.NoFileCompletions
+}
+
+// completeCommon is for flags of several commands.
+func completeCommon(c *cobra.Command) {
+	_ = c.RegisterFlagCompletionFunc("target", func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return completeTarget(typed)
+	})
+	_ = c.RegisterFlagCompletionFunc("progress", fixed("auto", "plain", "json", "off"))
+	_ = c.MarkFlagFilename("config-file", configFormats...)
 }
 
 // configFormats are the ends of the names of configuration files.

@@ -38,7 +38,7 @@ environment, files, name resolution, outgoing and incoming traffic.`,
 		},
 	}
 	exec := newExec(&ending)
-	root.AddCommand(exec, newVerifyConfig(&ending), newSchema(), newList(), newSession(), newSIP(&ending), newDoctor(&ending), newVersion(), newMan(), newBroker())
+	root.AddCommand(exec, newVerifyConfig(&ending), newSchema(), newList(), newSnapshot(), newSession(), newSIP(&ending), newDoctor(&ending), newVersion(), newMan(), newBroker())
 	addCompletion(root)
 	root.SetFlagErrorFunc(flagError)
 	root.SetArgs(giveValue(exec, args))

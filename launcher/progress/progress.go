@@ -125,6 +125,8 @@ func (p *Printer) phase(ev events.Event) {
 	case ready:
 		p.running = true
 		p.say("ready"+p.after(ev.Took)+": "+ev.Message, "")
+	case ev.Phase == "snapshot" && ev.State == "done":
+		p.say("snapshot: "+ev.Message, "")
 	case p.mode == Plain && ev.State != "started":
 		text := ev.Phase + ": " + ev.State
 		if ev.Message != "" {

@@ -14,6 +14,9 @@ type Attached struct {
 	Link    *wire.Link
 	Origins *kube.Origins // what a pod's specification tells; nil for a pod directory, of which nothing is known
 
+	// Phase runs a step and tells of it by events.
+	Phase func(name string, step func() (message string, err error)) error
+
 	opened closers
 }
 
@@ -24,8 +27,9 @@ func Attach(ctx context.Context, c *config.Config, emit func(events.Event)) (*At
 	reading.Feature.Network.Incoming = config.Incoming{Mode: config.IncomingOff}
 	p := &plan{Session: newSession(), Config: &reading}
 	p.setTarget(c.Target)
-	a := new(Attached)
-	link, _, err := openTarget(ctx, p, newPhases(emit), emit, &a.opened)
+	phase := newPhases(emit)
+	a := &Attached{Phase: phase}
+	link, _, err := openTarget(ctx, p, phase, emit, &a.opened)
 	if err != nil {
 		_ = a.Close()
 		return nil, err
