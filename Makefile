@@ -101,6 +101,16 @@ fmt:
 bench: build # writes tests/bench/RESULTS.md
 	tests/bench/run
 
+.PHONY: bench-image bench-cluster
+bench-image: # bin/image-bench: the program of the pods in tests/bench/cluster.go
+	for arch in amd64 arm64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/bench/$$arch ./tests/bench || exit; \
+	done
+	cd packaging/image && go run . -o ../../bin/image-bench -ref mirrord-bench:dev amd64=../../bin/bench/amd64 arm64=../../bin/bench/arm64
+
+bench-cluster: build agent-image bench-image # against the cluster of KUBECONFIG, whose nodes must have the images (MIRRORD_TEST_LOAD loads one)
+	tests/bench/cluster
+
 soak: build # the long counts; hours
 	tests/soak/run
 

@@ -22,6 +22,7 @@ type options struct {
 	connections int    // new connections in a row
 	entries     int    // of a directory
 	only        string // sections, by a part of their functions' names; "" for all
+	cluster     bool   // the sections that need a cluster, and no others
 }
 
 func main() {
@@ -32,13 +33,32 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 60000, "new connections in a row")
 	flag.IntVar(&o.entries, "entries", 10000, "entries of a directory")
 	flag.StringVar(&o.only, "only", "", "measure only the sections whose `name` contains this, and replace them in the results")
+	flag.BoolVar(&o.cluster, "cluster", false, "measure against the cluster of KUBECONFIG, and replace those sections in the results")
+	serve := flag.Bool("serve", false, "be the program of the cluster's pods")
+	ask, from, requests := flag.String("ask", "", "in a pod: send requests to this `URL`"), flag.String("from", "", "who should answer"), flag.Int("requests", 100, "how many")
+	memory := flag.String("memory", "", "in a pod: tell the memory of this `PROGRAM`")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := bench(ctx, o); err != nil {
+	var err error
+	switch {
+	case *serve:
+		err = serveCluster()
+	case *ask != "":
+		askCluster(*ask, *from, *requests)
+	case *memory != "":
+		err = memoryOf(*memory)
+	default:
+		err = measure(o)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
+}
+
+func measure(o options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return bench(ctx, o)
 }
 
 // bench measures everything and writes the results.
@@ -49,6 +69,9 @@ func bench(ctx context.Context, o options) error {
 	}
 	if _, err := os.Stat(mirrord); err != nil {
 		return fmt.Errorf("the launcher: %w\nhint: make build", err)
+	}
+	if o.cluster {
+		return benchCluster(ctx, mirrord, o)
 	}
 	peers, err := startPeers()
 	if err != nil {
