@@ -38,7 +38,7 @@ type Pod struct {
 	root     *os.File         // nil: lacks says why
 	network  *netns.Namespace // nil: the agent's own
 	lacks    map[string]string
-	ports    *ports // nil: lacks says why
+	ports    *ports           // nil: lacks says why, or there is no target
 }
 
 // Open finds the target's process, becomes its user and opens its files. What the agent is not allowed to see, the Pod lacks; the error is a
@@ -80,9 +80,11 @@ func open(proc string, o Options) (_ *Pod, err error) {
 	if _, err := p.process.environ(); err != nil {
 		p.lacks["env"] = why(err)
 	}
-	if p.ports, err = openPorts(p.network, o); err != nil {
-		p.lacks["incoming"] = err.Error()
+	ports, missing := openPorts(p.network, o)
+	if missing != nil {
+		p.lacks["incoming"] = missing.Error()
 	}
+	p.ports = ports
 	return p, nil
 }
 
@@ -95,18 +97,17 @@ func why(err error) string {
 }
 
 // Close gives the target its ports back, and closes its files.
-func (p *Pod) Close() error {
-	var errs []error
+func (p *Pod) Close() (err error) {
 	if p.ports != nil {
-		errs = append(errs, p.ports.close())
+		err = p.ports.close()
 	}
 	if p.root != nil {
-		errs = append(errs, p.root.Close())
+		err = errors.Join(err, p.root.Close())
 	}
 	if p.process != nil {
-		errs = append(errs, p.process.close())
+		err = errors.Join(err, p.process.close())
 	}
-	return errors.Join(append(errs, p.network.Close())...)
+	return errors.Join(err, p.network.Close())
 }
 
 // Gone is an error when the target's process has ended: what was its root may be pulled from under who looks into it, and its number may be another's.

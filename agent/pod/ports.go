@@ -211,6 +211,9 @@ func (p *ports) close() error {
 
 // errIncoming is why no connection can be stolen or mirrored.
 func (p *Pod) errIncoming() error {
+	if p.process == nil {
+		return fmt.Errorf("an agent without a target has no ports: %w", syscall.EOPNOTSUPP)
+	}
 	return fmt.Errorf("incoming connections: %s: %w", p.lacks["incoming"], syscall.EOPNOTSUPP)
 }
 
