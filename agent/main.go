@@ -40,7 +40,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	target, err := pod.Open(pod.Options{Name: start.Name, Container: start.Container, Rights: start.Rights, HostNetwork: start.HostNetwork})
+	target, err := pod.Open(pod.Options{Name: start.Name, Container: start.Container, Rights: start.Rights, HostNetwork: start.HostNetwork, Probes: start.Probes})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	Rights    wire.Rights
 	// HostNetwork: the target has its node's network, so incoming connections are left alone.
 	HostNetwork bool
+	Probes      []wire.Probe // of the pod, which go to its own program
 }
 
 // Pod is a live pod. It is a target.Target.

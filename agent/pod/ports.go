@@ -20,6 +20,7 @@ const leaveTime = 5 * time.Second
 // ports are those of the pod whose connections come to the agent: as long as somebody steals or mirrors them.
 type ports struct {
 	network redirect.Network
+	probes  probes
 
 	mu       sync.Mutex
 	redirect *redirect.Redirect // nil until it is needed
@@ -45,12 +46,13 @@ func openPorts(n redirect.Network, o Options) (*ports, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ports{network: n, open: make(map[uint16]*port), all: make(map[*port]struct{})}, r.Close()
+	return &ports{network: n, probes: groupProbes(o.Probes), open: make(map[uint16]*port), all: make(map[*port]struct{})}, r.Close()
 }
 
 // source is what redirect gives, as a target.Source.
 type source struct {
 	redirect *redirect.Redirect
+	probes   []wire.Probe // of the port
 	*redirect.Listener
 }
 
@@ -61,7 +63,11 @@ func (s *source) Accept() (target.Arrival, error) {
 		return target.Arrival{}, err
 	}
 	dial := func(ctx context.Context) (wire.Conn, error) { return s.redirect.Dial(ctx, origin) }
-	return target.Arrival{Conn: conn, Local: origin.Local, Remote: origin.Remote, Dial: dial}, nil
+	a := target.Arrival{Conn: conn, Local: origin.Local, Remote: origin.Remote, Dial: dial}
+	if len(s.probes) > 0 {
+		a.Own = func(ctx context.Context) bool { return isProbe(ctx, conn, s.probes) }
+	}
+	return a, nil
 }
 
 // subscribe has begin use the port, which is opened for the first user.
@@ -137,7 +143,7 @@ func (p *ports) listen(number uint16, user string) (*port, error) {
 		}
 		return nil, err
 	}
-	opened.Port = target.OpenPort(&source{p.redirect, l})
+	opened.Port = target.OpenPort(&source{p.redirect, p.probes[number], l})
 	p.open[number] = opened
 	p.all[opened] = struct{}{}
 	return opened, nil

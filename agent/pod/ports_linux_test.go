@@ -19,6 +19,7 @@ import (
 	"mirrord/agent/netns"
 	"mirrord/agent/redirect/nettest"
 	"mirrord/agent/target"
+	"mirrord/agent/wire"
 )
 
 // cycles is how often a test repeats things: n times, or what MIRRORD_TEST_CYCLES says.
@@ -36,9 +37,9 @@ func cycles(t testing.TB, n int) int {
 }
 
 // agent is what an agent has of a namespace, for a test's length.
-func agent(t testing.TB, n *nettest.Network) *Pod {
+func agent(t testing.TB, n *nettest.Network, probes ...wire.Probe) *Pod {
 	t.Helper()
-	p, err := openPorts(n, Options{})
+	p, err := openPorts(n, Options{Probes: probes})
 	if errors.Is(err, syscall.EPERM) {
 		t.Skipf("left out: %v", err)
 	}
@@ -188,6 +189,25 @@ func TestNotTaken(t *testing.T) {
 	l := n.Listen(t, "tcp", "127.0.0.1:8080")
 	echo(l, "app")
 	reset(t, outside, "10.9.0.1:8080")
+}
+
+// The kubelet's requests go to the program, in whatever pieces they come; others are stolen, also those that take their time, or say nothing.
+func TestProbes(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	p := agent(t, n, wire.Probe{Port: 8080, URI: "/ready"})
+	defer p.steal(t, "thief").Close()
+	const first = "GET /ready HTTP/1.1\r"
+	connect(t, outside, "10.9.0.1:8080").say(t, first+"\nUser-Agent: kube-probe/1.34\r\n\r", "app GET /ready HTTP/1.1")
+	connect(t, outside, "10.9.0.1:8080").say(t, first+"\nUser-Agent: curl/8\r\n\r", "thief GET /ready HTTP/1.1")
+	connect(t, outside, "10.9.0.1:8080").say(t, "SSH-2.0", "thief SSH-2.0")
+	slow := connect(t, outside, "10.9.0.1:8080")
+	for _, piece := range []string{"GET", " /ready HTTP/1.1\r", "\nUser-Agent: kube-", "probe/1.34\r"} {
+		io.WriteString(slow, piece)
+	}
+	slow.say(t, "", "app GET /ready HTTP/1.1")
+	connect(t, outside, "10.9.0.1:8080").say(t, first, "thief GET /ready HTTP/1.1") // no more comes
 }
 
 func TestMirror(t *testing.T) {

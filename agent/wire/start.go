@@ -23,6 +23,7 @@ type Start struct {
 	HostNetwork bool
 	// Environ: the agent's own environment holds what the specification of the target's container says, for where the process's may not be read.
 	Environ bool
+	Probes  []Probe // the kubelet's HTTP probes of the pod's ports
 }
 
 // Rights say what an agent was given beyond asking and listening.
@@ -54,6 +55,9 @@ func (s *Start) Args() []string {
 	if s.Environ {
 		args = append(args, "--environ")
 	}
+	for _, p := range s.Probes {
+		args = append(args, "--probe="+p.String())
+	}
 	return args
 }
 
@@ -69,6 +73,14 @@ func ParseStart(args []string) (*Start, error) {
 	rights := flags.String("rights", "", "")
 	flags.BoolVar(&s.HostNetwork, "host-network", false, "")
 	flags.BoolVar(&s.Environ, "environ", false, "")
+	flags.Func("probe", "", func(text string) error {
+		p, err := ParseProbe(text)
+		if err == nil && len(s.Probes) == maxProbes {
+			err = fmt.Errorf("more than %d", maxProbes)
+		}
+		s.Probes = append(s.Probes, p)
+		return err
+	})
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,8 @@ import (
 
 func TestStart(t *testing.T) {
 	token := NewToken()
-	want := &Start{TokenHash: token.Hash(), Container: "abc", Name: "pod/cart", Lease: 90 * time.Second, Rights: RightsNetwork, HostNetwork: true, Environ: true}
+	want := &Start{TokenHash: token.Hash(), Container: "abc", Name: "pod/cart", Lease: 90 * time.Second, Rights: RightsNetwork, HostNetwork: true, Environ: true,
+		Probes: []Probe{{Port: 80, URI: "/ready"}, {Port: 8080, URI: "/a,b?c", UserAgent: "a probe"}}}
 	args := want.Args()
 	if strings.Contains(strings.Join(args, " "), string(token[:])) {
 		t.Error("the token shows")
@@ -21,7 +22,7 @@ func TestStart(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	for _, wrong := range []string{"--token-sha256=12", "--token-sha256=x", "--lease=0", "--lease=x", "--unknown=1", "--rights=all", "--rights=", "word"} {
+	for _, wrong := range []string{"--token-sha256=12", "--token-sha256=x", "--lease=0", "--lease=x", "--probe=x", "--unknown=1", "--rights=all", "--rights=", "word"} {
 		if _, err := ParseStart(append(slices.Clone(args), wrong)); err == nil {
 			t.Errorf("%s was taken", wrong)
 		}
