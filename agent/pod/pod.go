@@ -39,7 +39,7 @@ type Pod struct {
 	root     *os.File         // nil: lacks says why
 	network  *netns.Namespace // nil: the agent's own
 	lacks    map[string]string
-	ports    *ports           // nil: lacks says why, or there is no target
+	ports    *ports // nil: lacks says why, or there is no target
 }
 
 // Open finds the target's process, becomes its user and opens its files. What the agent is not allowed to see, the Pod lacks; the error is a

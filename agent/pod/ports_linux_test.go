@@ -2,6 +2,7 @@ package pod
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,19 +51,29 @@ func agent(t testing.TB, n *nettest.Network, probes ...wire.Probe) *Pod {
 	return &Pod{ports: p}
 }
 
-// echo answers each line of every connection with name and the line.
-func echo(l net.Listener, name string) {
-	go func() {
+// echo answers each line of every connection with name and the line, for the test's length.
+func echo(t testing.TB, l net.Listener, name string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
 		for {
 			c, err := l.Accept()
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			if err == nil {
-				go echoTo(c, name)
+				running.Go(func() {
+					defer context.AfterFunc(ctx, func() { c.Close() })()
+					echoTo(c, name)
+				})
 			}
 		}
-	}()
+	})
+	t.Cleanup(func() {
+		cancel() // what a client sends last may be lost with its namespace
+		l.Close()
+		running.Wait()
+	})
 }
 
 func echoTo(c io.ReadWriteCloser, name string) {
@@ -128,7 +139,7 @@ func (c *client) say(t testing.TB, line, want string) {
 func TestSteal(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
-	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 	p := agent(t, n)
 	before := connect(t, outside, "10.9.0.1:8080")
 	before.say(t, "1", "app 1")
@@ -177,7 +188,7 @@ func TestNotTaken(t *testing.T) {
 	reset(t, outside, "10.9.0.1:8080")
 	for _, listen := range []string{"10.9.0.1:8080", "[fd09::1]:8080", "127.0.0.1:8080", "[::1]:8080"} {
 		l := n.Listen(t, "tcp", listen)
-		echo(l, "app")
+		echo(t, l, "app")
 		from := outside
 		if strings.Contains(listen, "127.") || strings.Contains(listen, "::1]:") && !strings.Contains(listen, "fd09") {
 			from = n
@@ -187,7 +198,7 @@ func TestNotTaken(t *testing.T) {
 	}
 	// What listens to the loopback only is not to be had from outside.
 	l := n.Listen(t, "tcp", "127.0.0.1:8080")
-	echo(l, "app")
+	echo(t, l, "app")
 	reset(t, outside, "10.9.0.1:8080")
 }
 
@@ -195,7 +206,7 @@ func TestNotTaken(t *testing.T) {
 func TestProbes(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
-	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 	p := agent(t, n, wire.Probe{Port: 8080, URI: "/ready"})
 	defer p.steal(t, "thief").Close()
 	const first = "GET /ready HTTP/1.1\r"
@@ -213,7 +224,7 @@ func TestProbes(t *testing.T) {
 func TestMirror(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
-	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 	p := agent(t, n)
 	seen, mirror := p.mirror(t)
 	for _, addr := range []string{"10.9.0.1:8080", "[fd09::1]:8080"} {
@@ -235,7 +246,7 @@ func TestAgents(t *testing.T) {
 		t.Run(order, func(t *testing.T) {
 			n, outside := nettest.New(t), nettest.New(t)
 			nettest.Join(t, n, outside)
-			echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+			echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 			var mirrors []<-chan string
 			var thief io.Closer
 			for _, role := range strings.Fields(order) {
@@ -274,7 +285,7 @@ func TestAgents(t *testing.T) {
 func TestCycles(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
-	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 	p := agent(t, n)
 	var load sync.WaitGroup
 	var stop atomic.Bool
@@ -345,7 +356,7 @@ func TestStealer(t *testing.T) {
 func TestKill(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
-	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 	agent(t, n) // or this is left out
 	var cmd *exec.Cmd
 	if err := n.Do(func() error {
@@ -388,7 +399,7 @@ func TestKill(t *testing.T) {
 func TestMany(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
-	echo(n.Listen(t, "tcp", "[::]:8080"), "app")
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
 	p := agent(t, n)
 	if _, err := p.Mirror(8080, "", func(c *target.Copy) { c.Close() }); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 	"syscall"
@@ -35,6 +34,9 @@ func takePlace(n Network) (_ *place, m maps, err error) {
 		return nil, maps{}, err
 	}
 	defer unlock()
+	if m, err = newMaps(); err != nil {
+		return nil, maps{}, err
+	}
 	for slot := range slots {
 		var conn *net.UnixConn
 		err := n.Do(func() (err error) {
@@ -44,20 +46,17 @@ func takePlace(n Network) (_ *place, m maps, err error) {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			continue // free
 		}
-		if err != nil {
-			return nil, maps{}, err
+		var shared maps
+		if err == nil {
+			shared, err = askMaps(conn, m)
+			conn.Close()
 		}
-		m, err = receiveMaps(conn)
-		conn.Close()
+		m.close()
 		if err != nil {
 			return nil, maps{}, fmt.Errorf("the maps of another agent of the pod: %w", err)
 		}
+		m = shared
 		break
-	}
-	if m.listeners == nil {
-		if m, err = newMaps(); err != nil {
-			return nil, maps{}, err
-		}
 	}
 	p := new(place)
 	for slot := range slots {
@@ -117,66 +116,76 @@ func (p *place) serve(m maps) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		// The room in the socket is enough for one message, so that nobody can make us wait.
-		if trusted(conn) {
-			conn.WriteMsgUnix([]byte{p.slot}, unix.UnixRights(m.listeners.FD(), m.passed.FD(), m.keepers.FD()), nil)
-		}
-		conn.Close()
+		p.serving.Go(func() {
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(placeTime))
+			if got, err := receive(conn); err == nil && trusted(got) {
+				conn.WriteMsgUnix([]byte{p.slot}, unix.UnixRights(m.listeners.FD(), m.passed.FD(), m.keepers.FD()), nil)
+				closeAll(got)
+			}
+		})
 	}
 }
 
-// trusted says whether the other end may redirect connections: it is root, or runs as we do. Others of the pod would get with the maps what they lack
-// rights for.
-func trusted(conn *net.UnixConn) bool {
-	raw, err := conn.SyscallConn()
+// trusted says whether the other end may redirect connections itself: it has shown a map that only who has CAP_BPF and CAP_NET_ADMIN can make. Other programs
+// of the pod would get with the maps what they lack rights for.
+func trusted(shown []*ebpf.Map) bool {
+	return len(shown) > 0 && shown[0].Type() == ebpf.SockHash && shown[0].KeySize() == 4
+}
+
+// askMaps gets the maps of another process, which wants to see one of ours.
+func askMaps(conn *net.UnixConn, own maps) (maps, error) {
+	conn.SetDeadline(time.Now().Add(placeTime))
+	if _, _, err := conn.WriteMsgUnix([]byte{0}, unix.UnixRights(own.listeners.FD()), nil); err != nil {
+		return maps{}, err
+	}
+	got, err := receive(conn)
 	if err != nil {
-		return false
+		return maps{}, err
 	}
-	var peer *unix.Ucred
-	if cerr := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil || err != nil {
-		return false
+	if len(got) != 3 || !trusted(got) || got[1].KeySize() != 20 || got[1].ValueSize() != 32 || got[2].KeySize() != 2 || got[2].ValueSize() != 1 {
+		closeAll(got)
+		return maps{}, errors.New("they are not what this agent knows")
 	}
-	return peer.Uid == 0 || int(peer.Uid) == os.Geteuid()
+	return maps{got[0], got[1], got[2]}, nil
 }
 
-func receiveMaps(conn *net.UnixConn) (m maps, err error) {
-	if !trusted(conn) {
-		return m, errors.New("it runs as another user")
-	}
-	conn.SetReadDeadline(time.Now().Add(placeTime))
+// receive takes a message with maps, at most three, which the caller closes.
+func receive(conn *net.UnixConn) ([]*ebpf.Map, error) {
 	var data [1]byte
 	rights := make([]byte, unix.CmsgSpace(3*4))
 	_, n, _, _, err := conn.ReadMsgUnix(data[:], rights)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:n])
 	if err != nil || len(messages) != 1 {
-		return m, errors.New("it does not share them")
+		return nil, errors.New("a message without them")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
-		return m, err
+		return nil, err
 	}
 	var got []*ebpf.Map
 	for _, fd := range fds {
 		one, merr := ebpf.NewMapFromFD(fd) // which closes fd if it fails
-		err = errors.Join(err, merr)
+		if merr != nil {
+			err = merr
+			continue
+		}
 		got = append(got, one)
 	}
-	if len(got) == 3 {
-		m = maps{got[0], got[1], got[2]}
-	}
-	if err == nil && (len(got) != 3 || m.listeners.KeySize() != 4 || m.passed.KeySize() != 20 || m.passed.ValueSize() != 32 || m.keepers.ValueSize() != 1) {
-		err = errors.New("they are not what this agent knows")
-	}
 	if err != nil {
-		for _, one := range got {
-			one.Close()
-		}
-		return maps{}, err
+		closeAll(got)
+		return nil, err
 	}
-	return m, nil
+	return got, nil
+}
+
+func closeAll(all []*ebpf.Map) {
+	for _, one := range all {
+		one.Close()
+	}
 }
 
 func (p *place) close() error {

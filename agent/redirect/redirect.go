@@ -56,19 +56,23 @@ type Redirect struct {
 
 // Open prepares the redirection with the first engine that works here. The error says what each of them lacks.
 func Open(n Network) (*Redirect, error) {
-	var errs []error
+	var all error
 	for _, open := range engines {
 		e, err := open(n)
-		if err == nil {
+		switch {
+		case err == nil:
 			d, err := openDiag(n)
 			if err != nil {
 				return nil, errors.Join(err, e.close())
 			}
 			return &Redirect{network: n, engine: e, diag: d}, nil
+		case all == nil:
+			all = err
+		default:
+			all = fmt.Errorf("%w; %w", all, err)
 		}
-		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, all
 }
 
 // Close ends what is left. Before that every Listener was closed, and its Accept has said so.

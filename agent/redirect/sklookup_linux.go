@@ -81,9 +81,7 @@ func newMaps() (m maps, err error) {
 }
 
 func (m maps) close() {
-	for _, one := range []*ebpf.Map{m.listeners, m.passed, m.keepers} {
-		one.Close() // nil may be closed
-	}
+	closeAll([]*ebpf.Map{m.listeners, m.passed, m.keepers}) // nil may be closed
 }
 
 func openSkLookup(n Network) (engine, error) {

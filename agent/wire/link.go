@@ -27,6 +27,7 @@ const (
 // wraps ErrLinkLost; one lost session ends the other too. A link that can be made anew (Redial) is gone only when that fails.
 type Link struct {
 	session  string
+	user     string
 	redial   *Redial // nil: a lost link is gone
 	agent    Hello   // of the first pair
 	slots    chan struct{}
@@ -46,12 +47,12 @@ type Link struct {
 // NewLink says hello on both connections, which it owns from now on, even when it fails. ctx limits the hellos only. session is the launcher's id of
 // this session, any text.
 func NewLink(ctx context.Context, requests, bulk net.Conn, session string) (*Link, error) {
-	return NewLasting(ctx, requests, bulk, session, nil)
+	return NewLasting(ctx, requests, bulk, session, "", nil)
 }
 
-// NewLasting is NewLink for a link that is made anew when it is lost; redial may be nil.
-func NewLasting(ctx context.Context, requests, bulk net.Conn, session string, redial *Redial) (*Link, error) {
-	l := &Link{session: session, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}), reason: ErrLinkLost,
+// NewLasting is NewLink for a link that is made anew when it is lost; user is who has the session, for people (Hello.User). redial may be nil.
+func NewLasting(ctx context.Context, requests, bulk net.Conn, session, user string, redial *Redial) (*Link, error) {
+	l := &Link{session: session, user: user, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}), reason: ErrLinkLost,
 		changed: make(chan struct{}), subscriptions: make(map[*subscription]struct{})}
 	l.closing, l.close = context.WithCancel(context.Background())
 	first, err := l.newPair(ctx, requests, bulk)

@@ -75,8 +75,10 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	defer cancel()
 	var greeting sync.WaitGroup
 	var requestsErr error
-	greeting.Go(func() { _, requestsErr = hello(ctx, p.requests, Hello{Version: Version, Session: l.session}) })
-	p.agent, err = hello(ctx, p.bulk, Hello{Version: Version, Session: l.session, Bulk: true})
+	greeting.Go(func() {
+		_, requestsErr = hello(ctx, p.requests, Hello{Version: Version, Session: l.session, User: l.user})
+	})
+	p.agent, err = hello(ctx, p.bulk, Hello{Version: Version, Session: l.session, User: l.user, Bulk: true})
 	greeting.Wait()
 	if err = cmp.Or(requestsErr, err); err != nil {
 		p.close()

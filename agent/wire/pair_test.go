@@ -79,7 +79,7 @@ func lasting(t *testing.T, patience time.Duration, answer func(*Stream, *Request
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := NewLasting(t.Context(), requests, bulk, "session-1", &Redial{Dial: s.dial, Patience: patience, Changed: s.changed})
+	link, err := NewLasting(t.Context(), requests, bulk, "session-1", "ann@laptop", &Redial{Dial: s.dial, Patience: patience, Changed: s.changed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestSilentLink(t *testing.T) {
 		return valve{requests, s}, valve{bulk, s}, err
 	}
 	requests, bulk, _ := dial(t.Context())
-	link, err := NewLasting(t.Context(), requests, bulk, "session-1", &Redial{Dial: dial, Patience: time.Minute, Changed: s.changed})
+	link, err := NewLasting(t.Context(), requests, bulk, "session-1", "ann@laptop", &Redial{Dial: dial, Patience: time.Minute, Changed: s.changed})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"os/user"
 	"slices"
 	"strings"
 	"sync"
@@ -115,9 +117,21 @@ func connect(ctx context.Context, p *plan, agent *kube.Agent, emit func(events.E
 				Hint: fmt.Sprintf("it is tried again for %d seconds, while the program waits; agent.communication_timeout says how long", p.Config.Agent.Communication)})
 		}
 	}}
-	link, err := wire.NewLasting(ctx, requests, bulk, p.Session, redial)
+	link, err := wire.NewLasting(ctx, requests, bulk, p.Session, whoAmI(), redial)
 	if err != nil {
 		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
 	}
 	return link, nil
+}
+
+// whoAmI is the user, as others who want the same port of a pod are told.
+func whoAmI() string {
+	name, host := "somebody", "a machine"
+	if me, err := user.Current(); err == nil {
+		name = me.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
 }
