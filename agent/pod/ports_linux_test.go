@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mirrord/agent/netns"
 	"mirrord/agent/redirect/nettest"
 	"mirrord/agent/target"
@@ -335,6 +337,42 @@ func TestCycles(t *testing.T) {
 	stop.Store(true)
 	load.Wait()
 	t.Logf("%d connections, %d of them stolen", done.Load(), stolen.Load())
+}
+
+// A handshake that is under way when the redirection ends is brought to its end: the client thinks that it is connected.
+func TestHandshake(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
+	thief := agent(t, n).steal(t, "thief")
+	// The client delays the last packet of the handshake, for 200 ms or until it has something to send (tcp(7), TCP_QUICKACK).
+	lazy := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	var half net.Conn
+	if err := outside.Do(func() (err error) { half, err = lazy.DialContext(t.Context(), "tcp", "10.9.0.1:8080"); return }); err != nil {
+		t.Fatal(err)
+	}
+	defer half.Close()
+	half.SetDeadline(time.Now().Add(20 * time.Second))
+	thief.Close()
+	connect(t, outside, "10.9.0.1:8080").say(t, "1", "app 1")
+	for begun := true; begun; {
+		if err := n.Do(func() error {
+			raw, err := os.ReadFile("/proc/thread-self/net/tcp")
+			begun = strings.Contains(string(raw), ":1F90 0200090A:") && strings.Contains(string(raw), " 03 ") // to 8080, SYN_RECV
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprintln(half, "2")
+	if line, err := bufio.NewReader(half).ReadString('\n'); err != nil || !strings.HasSuffix(line, " 2\n") { // the thief's, if all this took too long
+		t.Errorf("%q, %v", line, err)
+	}
 }
 
 const stealNow = "MIRRORD_TEST_STEAL"
