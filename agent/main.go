@@ -40,7 +40,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	target, err := pod.Open(pod.Options{Name: start.Name, Container: start.Container, Rights: start.Rights, HostNetwork: start.HostNetwork, Probes: start.Probes})
+	target, err := pod.Open(pod.Options{Name: start.Name, Container: start.Container, Rights: start.Rights, HostNetwork: start.HostNetwork, Probes: start.Probes, Environ: start.Environ})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ type Namespace struct {
 }
 
 // Own says whether it is the process's own.
-func (n *Namespace) Own() bool { return n == nil }
+func (n *Namespace) Own() bool { return n == nil || n.file == nil }
 
 // Do runs f on a thread inside the namespace and returns its error, or why the namespace cannot be entered, which takes CAP_SYS_ADMIN. Sockets that f makes may
 // be used anywhere afterwards; goroutines that it starts are not in the namespace.

@@ -29,6 +29,8 @@ type Options struct {
 	// HostNetwork: the target has its node's network, so incoming connections are left alone.
 	HostNetwork bool
 	Probes      []wire.Probe // of the pod, which go to its own program
+	// Environ: this process's own environment holds what the target's specification says, and stands in for that of the target's process where it may not be read.
+	Environ bool
 }
 
 // Pod is a live pod. It is a target.Target.
@@ -39,7 +41,8 @@ type Pod struct {
 	root     *os.File         // nil: lacks says why
 	network  *netns.Namespace // nil: the agent's own
 	lacks    map[string]string
-	ports    *ports // nil: lacks says why, or there is no target
+	ports    *ports            // nil: lacks says why, or there is no target
+	env      map[string]string // nil: what the process's environment is when somebody asks
 }
 
 // Open finds the target's process, becomes its user and opens its files. What the agent is not allowed to see, the Pod lacks; the error is a
@@ -59,6 +62,11 @@ func open(proc string, o Options) (_ *Pod, err error) {
 			p.Close()
 		}
 	}()
+	if o.Rights == wire.RightsNode { // of a process that changed its user these are root's to read
+		if p.env, err = p.process.environ(); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.process.become(o.Rights); err != nil {
 		return nil, err
 	}
@@ -78,8 +86,12 @@ func open(proc string, o Options) (_ *Pod, err error) {
 	if p.root, err = p.process.open("root"); err != nil {
 		p.lacks["files"] = why(err)
 	}
-	if _, err := p.process.environ(); err != nil {
-		p.lacks["env"] = why(err)
+	if p.env == nil {
+		if _, err := p.process.environ(); err != nil && o.Environ {
+			p.env = ownEnvironment(os.Environ())
+		} else if err != nil {
+			p.lacks["env"] = why(err)
+		}
 	}
 	ports, missing := openPorts(p.network, o)
 	if missing != nil {
@@ -149,8 +161,8 @@ func (p *Pod) Capabilities() []string {
 
 // Env is the environment of the target's process; without a target it is empty.
 func (p *Pod) Env() (map[string]string, error) {
-	if p.process == nil {
-		return nil, nil
+	if p.process == nil || p.env != nil {
+		return p.env, nil
 	}
 	env, err := p.process.environ()
 	if err != nil {

@@ -149,13 +149,25 @@ func (p *process) environ() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseEnviron(strings.Split(string(raw), "\x00")), nil
+}
+
+func parseEnviron(pairs []string) map[string]string {
 	env := make(map[string]string)
-	for kv := range bytes.SplitSeq(raw, []byte{0}) {
-		if name, value, ok := strings.Cut(string(kv), "="); ok && name != "" {
+	for _, kv := range pairs {
+		if name, value, ok := strings.Cut(kv, "="); ok && name != "" {
 			env[name] = value
 		}
 	}
-	return env, nil
+	return env
+}
+
+// ownEnvironment is an agent's own without what its container has for itself: the rest it has been given.
+func ownEnvironment(pairs []string) map[string]string {
+	env := parseEnviron(pairs)
+	delete(env, "PATH")
+	delete(env, "HOME")
+	return env
 }
 
 // open opens one of the process's files or the directory that a link of proc leads to.

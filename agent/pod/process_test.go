@@ -176,6 +176,13 @@ func TestGone(t *testing.T) {
 	}
 }
 
+func TestOwnEnvironment(t *testing.T) {
+	got := ownEnvironment([]string{"PATH=/bin", "HOME=/", "A=x=y", "HOSTNAME=web"})
+	if fmt.Sprint(got) != "map[A:x=y HOSTNAME:web]" {
+		t.Error(got)
+	}
+}
+
 // Without a target there are names and connections, of this process's own network.
 func TestTargetless(t *testing.T) {
 	p, err := open(t.TempDir(), Options{Name: "targetless", Rights: wire.RightsNone})

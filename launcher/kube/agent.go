@@ -24,6 +24,7 @@ type AgentOptions struct {
 	Pod      Pod                  // the agent's own, where it has one
 	Rights   wire.Rights          // empty: those that suffice, found by trying
 	Beside   bool                 // never wire.RightsNode
+	Env      bool                 // the environment is wanted
 	Incoming bool                 // rights for incoming connections are tried for
 	Needs    []string             // of Agent.Lacks what is worth more rights; with "incoming" in it, no agent is better than one that lacks that
 	Say      func(message string) // is told of each way that was tried in vain
@@ -54,7 +55,35 @@ func (r refusal) Unwrap() error { return r.error }
 func (c *Cluster) StartAgent(ctx context.Context, place *Place, o AgentOptions) (*Agent, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Startup, errSlow)
 	defer cancel()
-	return o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return c.startWith(ctx, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
+	if place.HostNetwork() && slices.Contains(o.Needs, "incoming") {
+		return nil, fmt.Errorf("the pod %s has the network of its node, so the connections to its ports are not its own: none is stolen or mirrored\nhint: "+
+			"leave --steal and incoming.mode out, or name a pod without hostNetwork", place.Pod())
+	}
+	agent, err := o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return c.startWith(ctx, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
+	if err != nil || !o.Env || agent.Lacks["env"] == "" || agent.Rights == wire.RightsNode {
+		return agent, err
+	}
+	return c.withSpecified(ctx, place, o, agent), nil
+}
+
+// withSpecified replaces an agent that cannot read the environment of the target's process by one that has what the specification of the target's container
+// says. The kubelet resolves that, so the user needs no permission for Secrets, but only when a container starts. It is done when a first agent has said that it
+// must be, which is rare, and not always: all the target's variables would stand in the pod once more for each session, and a Secret that has been deleted
+// since the target's start would keep every agent from starting.
+func (c *Cluster) withSpecified(ctx context.Context, place *Place, o AgentOptions, agent *Agent) *Agent {
+	better, err := c.startBeside(ctx, place, o, agent.Rights, true)
+	if err != nil {
+		o.Say("no agent with the variables of the specification: " + firstLine(err))
+		return agent
+	}
+	o.Say("the variables are those of the pod's specification, without what its image and program add: " + agent.Lacks["env"])
+	agent.dismiss(ctx)
+	return better
+}
+
+func firstLine(err error) string {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return first
 }
 
 // StartTargetless starts an agent without a target, in a pod of its own, and waits until it listens.
@@ -69,8 +98,7 @@ func (o *AgentOptions) climb(rungs []wire.Rights, start func(wire.Rights) (*Agen
 	var refusals []error
 	var best *Agent // the one that lacks least of those that started
 	note := func(rights wire.Rights, why error) {
-		first, _, _ := strings.Cut(why.Error(), "\nhint: ")
-		o.Say(fmt.Sprintf("no agent with the rights %q: %s", rights, first))
+		o.Say(fmt.Sprintf("no agent with the rights %q: %s", rights, firstLine(why)))
 		refusals = append(refusals, why)
 	}
 	for _, rights := range rungs {
@@ -164,7 +192,7 @@ func (c *Cluster) startWith(ctx context.Context, place *Place, o AgentOptions, r
 	if rights == wire.RightsNode {
 		return c.startJob(ctx, place, o)
 	}
-	return c.startBeside(ctx, place, o, rights)
+	return c.startBeside(ctx, place, o, rights, false)
 }
 
 // fit checks what a started agent says.

@@ -13,20 +13,34 @@ import (
 	"mirrord/agent/wire"
 )
 
+// beside is a container for an agent in the target's pod.
+type beside struct {
+	name     string
+	rights   wire.Rights
+	security *corev1.SecurityContext
+	// environ: the container has the variables of the target's.
+	environ bool
+}
+
 // startBeside adds an agent's container to the target's pod.
-func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights) (*Agent, error) {
+func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights, environ bool) (*Agent, error) {
 	security, sure := securityFor(place.pod, containerOf(place.pod, place.Container))
-	name := "mirrord-" + o.Session
+	b := beside{name: "mirrord-" + o.Session, rights: rights, environ: environ}
 	if rights == wire.RightsNetwork {
 		// As root it becomes whatever user the target is.
 		security, sure = networkFor(security, containerOf(place.pod, place.Container)), true
 	} else {
-		name += "-t" // there may be one of more rights beside it, which has ended
+		b.name += "-t" // there may be one of more rights beside it, which has ended
 	}
-	agent, report, err := c.tryBeside(ctx, place, o, rights, name, security)
+	if environ {
+		b.name += "-e"
+	}
+	b.security = security
+	agent, report, err := c.tryBeside(ctx, place, o, b)
 	if err == nil && report.User != nil && !sure {
 		// What the image's user is only a process of the container tells.
-		agent, report, err = c.tryBeside(ctx, place, o, rights, name+"-u", asUser(security, *report.User))
+		b.name, b.security = b.name+"-u", asUser(security, *report.User)
+		agent, report, err = c.tryBeside(ctx, place, o, b)
 	}
 	if err != nil {
 		return nil, err
@@ -35,26 +49,42 @@ func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions,
 }
 
 // tryBeside starts one agent and returns what it reports.
-func (c *Cluster) tryBeside(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights, name string, security *corev1.SecurityContext) (*Agent, wire.Report, error) {
-	a := &Agent{Name: name, Rights: rights, cluster: c, pod: place.Pod(), token: wire.NewToken()}
-	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: rights, HostNetwork: place.HostNetwork()}
-	pod, err := c.addContainer(ctx, place, corev1.EphemeralContainer{
+func (c *Cluster) tryBeside(ctx context.Context, place *Place, o AgentOptions, b beside) (*Agent, wire.Report, error) {
+	a := &Agent{Name: b.name, Rights: b.rights, cluster: c, pod: place.Pod(), token: wire.NewToken()}
+	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: b.rights,
+		HostNetwork: place.HostNetwork(), Environ: b.environ}
+	container := corev1.EphemeralContainer{
 		TargetContainerName: place.Container,
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-			Name: name, Image: o.Image, ImagePullPolicy: o.Pull, Args: start.Args(), SecurityContext: security,
+			Name: b.name, Image: o.Image, ImagePullPolicy: o.Pull, Args: start.Args(), SecurityContext: b.security,
 			TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 		},
-	})
+	}
+	if b.environ {
+		container.Env, container.EnvFrom = environmentOf(containerOf(place.pod, place.Container))
+	}
+	pod, err := c.addContainer(ctx, place, container)
 	if err != nil {
 		return nil, wire.Report{}, err
 	}
 	a.Crowd = len(pod.Spec.EphemeralContainers)
 	a.ahead = c.dialAhead(ctx, pod.Name)
-	report, err := c.awaitReport(ctx, pod, name, o.Image)
+	report, err := c.awaitReport(ctx, pod, b.name, o.Image)
 	if err != nil || report.Error != "" {
 		a.ahead.close()
 	}
 	return a, report, err
+}
+
+// environmentOf are a container's variables for another one of the same pod: a container's resources would be the other's own.
+func environmentOf(container *corev1.Container) ([]corev1.EnvVar, []corev1.EnvFromSource) {
+	own := container.DeepCopy()
+	for _, v := range own.Env {
+		if from := v.ValueFrom; from != nil && from.ResourceFieldRef != nil && from.ResourceFieldRef.ContainerName == "" {
+			from.ResourceFieldRef.ContainerName = own.Name
+		}
+	}
+	return own.Env, own.EnvFrom
 }
 
 func (c *Cluster) addContainer(ctx context.Context, place *Place, container corev1.EphemeralContainer) (*corev1.Pod, error) {

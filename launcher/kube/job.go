@@ -38,14 +38,17 @@ const (
 	session = "mirrord/session"
 )
 
-// agentResources are what an agent's own pod asks for and may take, where the user says nothing; a quota may ask for both.
+// agentResources are what an agent's own pod asks for and may take, where the user says nothing: on a full node, too, there is room for it. A quota may ask for both.
 var agentResources = corev1.ResourceRequirements{
-	Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+	Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("0"), corev1.ResourceMemory: resource.MustParse("0")},
 	Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("128Mi")},
 }
 
 // unmeshed keep the proxies of service meshes out of the agent's pod: some go by a label, some by an annotation.
 var unmeshed = map[string]string{"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "kuma.io/sidecar-injection": "disabled"}
+
+// elsewhere is what to do about a policy.
+const elsewhere = "agent.namespace names another namespace for the agent's own pod"
 
 // startJob starts an agent in a pod of its own: on the target's node, or without a target (nil) anywhere.
 func (c *Cluster) startJob(ctx context.Context, place *Place, o AgentOptions) (*Agent, error) {
@@ -63,7 +66,7 @@ func (c *Cluster) startJob(ctx context.Context, place *Place, o AgentOptions) (*
 	created, err := in.client.BatchV1().Jobs(in.namespace).Create(ctx, job, metav1.CreateOptions{})
 	switch {
 	case policyOf(err) != "":
-		return nil, refusal{fmt.Errorf("a policy of the cluster forbids a Job for the agent: %s\nhint: ask who sets the policies of the namespace %s; agent.namespace names another", policyOf(err), in.namespace)}
+		return nil, refusal{fmt.Errorf("a policy of the namespace %s forbids a Job for the agent: %s\nhint: %s", in.namespace, policyOf(err), elsewhere)}
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
 		return nil, refusal{in.explain(err, "start an agent's Job", "create", "jobs.batch")}
 	case err != nil:
@@ -189,8 +192,8 @@ func (c *Cluster) watchFailures(ctx context.Context, job string, stop context.Ca
 		}
 		for _, event := range list.Items {
 			if event.Reason == "FailedCreate" {
-				stop(refusal{fmt.Errorf("a policy of the cluster forbids the agent's pod: %s\nhint: ask who sets the policies of the namespace %s; agent.namespace names another",
-					policyText(strings.TrimPrefix(event.Message, "Error creating: ")), c.namespace)})
+				reason := policyText(strings.TrimPrefix(event.Message, "Error creating: "))
+				stop(refusal{fmt.Errorf("a policy of the namespace %s forbids a pod for the agent: %s\nhint: %s", c.namespace, reason, elsewhere)})
 				return
 			}
 		}

@@ -21,6 +21,7 @@ func agentOptions(p *plan) (o kube.AgentOptions, err error) {
 		Session: p.Session, Image: settings.Image, Pull: corev1.PullPolicy(settings.PullPolicy),
 		Lease: time.Duration(settings.Communication) * time.Second, Startup: time.Duration(settings.Startup) * time.Second,
 		Rights: wire.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
+		Env:      !slices.Contains(feature.Env.Exclude, "*"),
 		Incoming: feature.Network.Incoming.Mode != config.IncomingOff,
 		Pod: kube.Pod{
 			Namespace: settings.Namespace, Labels: settings.Labels, Annotations: settings.Annotations, NodeSelector: settings.NodeSelector,

@@ -56,9 +56,11 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 	var env []string
 	var fromPod int
 	if err := phase(phaseEnv, func() (string, error) {
-		reply, err := link.Do(ctx, &wire.Request{Op: wire.OpEnv})
-		if err != nil {
-			return "", fmt.Errorf("cannot read the pod's environment: %w", err)
+		reply := new(wire.Reply)
+		if slices.Contains(link.Agent().Capabilities, "env") { // that it is not was said
+			if reply, err = link.Do(ctx, &wire.Request{Op: wire.OpEnv}); err != nil {
+				return "", fmt.Errorf("cannot read the pod's environment: %w", err)
+			}
 		}
 		var warnings []config.Warning
 		local := os.Environ()

@@ -1,6 +1,6 @@
 // Command podapp is the program in the pods of the tests: a static one in an image that has nothing else. It serves HTTP on PORT (8080), which answers with the
 // pod's name and the GREETING, ends when it is asked for /quit, loads others (/load), and echoes on UDP port 7000. It also serves at the Unix sockets that UNIX
-// lists, and at UNIX_DENIED, to which nobody may connect.
+// lists, and at UNIX_DENIED, to which nobody may connect. It writes the file WRITE, then becomes the user BECOME.
 package main
 
 import (
@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 func main() {
@@ -19,6 +21,11 @@ func main() {
 	}
 	if file := os.Getenv("WRITE"); file != "" {
 		if err := os.WriteFile(file, []byte("written by the pod\n"), 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if user, err := strconv.Atoi(os.Getenv("BECOME")); err == nil { // from then on only who has more rights may look into this process
+		if err := syscall.Setuid(user); err != nil {
 			log.Fatal(err)
 		}
 	}
