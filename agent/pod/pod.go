@@ -181,7 +181,11 @@ func (p *Pod) Hosts() map[string][]netip.Addr {
 
 // Resolver asks the name servers of the target's /etc/resolv.conf, as that is now.
 func (p *Pod) Resolver() target.Resolver {
-	return &resolver{config: parseResolvConf(bytes.NewReader(p.read("/etc/resolv.conf"))), dial: p.dial}
+	return &resolver{config: p.resolvConf(), dial: p.dial}
+}
+
+func (p *Pod) resolvConf() config {
+	return parseResolvConf(bytes.NewReader(p.read("/etc/resolv.conf")))
 }
 
 // maxResolverFile bounds hosts and resolv.conf, in bytes.
@@ -207,8 +211,11 @@ func (p *Pod) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) 
 	return conn.(*net.TCPConn), nil
 }
 
-// DialDatagrams is Dial for UDP.
+// DialDatagrams is Dial for UDP. The unspecified address with port 53 is the first name server.
 func (p *Pod) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error) {
+	if addr.Addr().IsUnspecified() && addr.Port() == namePort {
+		addr = p.resolvConf().servers[0]
+	}
 	conn, err := p.dial(ctx, "udp", addr.String())
 	if err != nil {
 		return nil, err

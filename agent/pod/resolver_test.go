@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -230,5 +232,30 @@ func TestLookupNextServer(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if _, err := r.LookupNetIP(ctx, "ip", "cart"); err == nil {
 		t.Error("given up, and found")
+	}
+}
+
+// Who asks for the pod's name server, whichever that is, gets the first that the pod has.
+func TestFirstNameServer(t *testing.T) {
+	dir := t.TempDir()
+	os.Mkdir(filepath.Join(dir, "etc"), 0o755)
+	if err := os.WriteFile(filepath.Join(dir, "etc/resolv.conf"), []byte("nameserver 127.77.0.1\nnameserver 127.77.0.2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	p := &Pod{root: root}
+	for addr, want := range map[string]string{"0.0.0.0:53": "127.77.0.1:53", "127.0.0.1:53": "127.0.0.1:53", "0.0.0.0:54": "127.0.0.1:54"} {
+		conn, err := p.DialDatagrams(t.Context(), netip.MustParseAddrPort(addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := conn.RemoteAddr().String(); got != want {
+			t.Errorf("%s is %s", addr, got)
+		}
+		conn.Close()
 	}
 }

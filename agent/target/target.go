@@ -28,7 +28,8 @@ type Target interface {
 	Resolver() Resolver
 	// Dial makes a TCP connection as the target's program would. Errors carry the errno.
 	Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error)
-	// DialDatagrams makes a UDP socket of the target's that is connected to the address. Errors carry the errno.
+	// DialDatagrams makes a UDP socket of the target's that is connected to the address; the unspecified one with port 53 is the target's first name server.
+	// Errors carry the errno.
 	DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error)
 	// DialUnix connects to a stream socket by its path as the target sees it, or by "@" and its abstract name. With wait it waits for room in the
 	// listener's queue until ctx ends. Errors carry the errno.

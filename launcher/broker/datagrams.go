@@ -59,7 +59,8 @@ func (b *Broker) connectDatagrams(m *frame.ConnectRequest) answer {
 		if b.network.Outgoing.IgnoreLocalhost && addr.Port() != namePort || ownsDatagrams(addr.Port()) {
 			return connectHere()
 		}
-		if ip.IsUnspecified() { // the kernel takes it for loopback
+		// The kernel takes it for loopback; as a name server's it is the first of the pod's.
+		if ip.IsUnspecified() && (m.Flags&frame.ConnectNever == 0 || addr.Port() != namePort) {
 			addr = netip.AddrPortFrom(loopback(ip.Is6()), addr.Port())
 		}
 	}

@@ -25,7 +25,7 @@ struct resolver_saved {
 
 // pod_resolver points the state at the broker; 0 when there is none, and nobody else may be asked.
 static NOINLINE int pod_resolver(res_state state, struct resolver_saved *saved) {
-    static const struct frame_addr server = {.family = 4, .port = NAME_PORT, .ip = {127, 0, 0, 1}};
+    static const struct frame_addr server = {.family = 4, .port = NAME_PORT}; // the unspecified address: the pod's own, whichever that is
     struct frame_addr relay;
     union socket_address native;
     saved->changed = 0;
