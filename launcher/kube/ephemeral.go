@@ -53,6 +53,7 @@ func (c *Cluster) tryBeside(ctx context.Context, place *Place, o AgentOptions, b
 	a := &Agent{Name: b.name, Rights: b.rights, cluster: c, pod: place.Pod(), token: wire.NewToken()}
 	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: b.rights,
 		HostNetwork: place.HostNetwork(), Environ: b.environ}
+	start.Probes, _ = probes(place.pod)
 	container := corev1.EphemeralContainer{
 		TargetContainerName: place.Container,
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{

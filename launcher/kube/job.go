@@ -61,6 +61,7 @@ func (c *Cluster) startJob(ctx context.Context, place *Place, o AgentOptions) (*
 	if place != nil {
 		a.Rights = wire.RightsNode
 		start.Container, start.Name, start.HostNetwork, start.Rights = place.ContainerID, place.Name(), place.HostNetwork(), wire.RightsNode
+		start.Probes, _ = probes(place.pod)
 	}
 	job := jobOf(place, o, a.Name, start.Args())
 	created, err := in.client.BatchV1().Jobs(in.namespace).Create(ctx, job, metav1.CreateOptions{})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/config"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
 )
@@ -98,7 +99,23 @@ func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube
 		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
 			Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
 	}
+	warnOfProbes(p.Config.Feature.Network.Incoming, place, emit)
 	return agent, agent.Name + message, nil
+}
+
+// warnOfProbes tells of the kubelet's probes that a program which steals their port has to answer.
+func warnOfProbes(in config.Incoming, place *kube.Place, emit func(events.Event)) {
+	if in.Mode != config.IncomingSteal {
+		return
+	}
+	ports := slices.DeleteFunc(place.OtherProbes(), func(pod uint16) bool {
+		_, taken := in.PodPort(in.LocalPort(pod))
+		return !taken
+	})
+	if len(ports) > 0 {
+		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("while these ports are stolen the program has to answer the kubelet's probes of them: %v", ports),
+			Hint: "only probes by HTTP can be told from other connections; a program that stands still has the pod restarted"})
+	}
 }
 
 // connect makes the link to a started agent, which is made anew when it is lost, for as long as the agent waits.

@@ -1,0 +1,85 @@
+package kube
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"mirrord/agent/wire"
+)
+
+// probes are the kubelet's probes of all containers: a port is the pod's, whichever container it belongs to. known are those whose requests can be told from
+// others; others are the ports of the rest, which are connections like any other (TCP, gRPC), or cannot be read (HTTPS).
+func probes(pod *corev1.Pod) (known []wire.Probe, others []uint16) {
+	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range list {
+			for _, probe := range []*corev1.Probe{list[i].ReadinessProbe, list[i].LivenessProbe, list[i].StartupProbe} {
+				if probe == nil {
+					continue
+				}
+				p, port := probeOf(&list[i], probe)
+				switch {
+				case p != nil && !slices.Contains(known, *p):
+					known = append(known, *p)
+				case p == nil && port != 0 && !slices.Contains(others, port):
+					others = append(others, port)
+				}
+			}
+		}
+	}
+	slices.Sort(others)
+	return known, others
+}
+
+// probeOf is what the kubelet's request looks like, or the port of a probe that is no plain HTTP; 0: it comes to no port of the pod.
+func probeOf(container *corev1.Container, probe *corev1.Probe) (*wire.Probe, uint16) {
+	switch {
+	case probe.GRPC != nil:
+		return nil, uint16(probe.GRPC.Port)
+	case probe.TCPSocket != nil && probe.TCPSocket.Host == "":
+		return nil, portOf(container, probe.TCPSocket.Port)
+	case probe.HTTPGet == nil || probe.HTTPGet.Host != "":
+		return nil, 0
+	}
+	get := probe.HTTPGet
+	port := portOf(container, get.Port)
+	if get.Scheme == corev1.URISchemeHTTPS {
+		return nil, port
+	}
+	to, err := url.Parse(get.Path)
+	if err != nil { // as the kubelet does
+		to = &url.URL{Path: get.Path}
+	}
+	p := wire.Probe{Port: port, URI: to.RequestURI()}
+	for _, header := range get.HTTPHeaders {
+		if strings.EqualFold(header.Name, "User-Agent") {
+			p.UserAgent = header.Value
+		}
+	}
+	if p.Valid() != nil {
+		return nil, port
+	}
+	return &p, port
+}
+
+// portOf is a port by its number or name; 0: there is none.
+func portOf(container *corev1.Container, port intstr.IntOrString) uint16 {
+	if port.Type == intstr.Int {
+		return uint16(port.IntVal)
+	}
+	for _, p := range container.Ports {
+		if p.Name == port.StrVal {
+			return uint16(p.ContainerPort)
+		}
+	}
+	return 0
+}
+
+// OtherProbes are the ports of the pod with probes that a program which steals the port gets as well: those that are not plain HTTP.
+func (p *Place) OtherProbes() []uint16 {
+	_, others := probes(p.pod)
+	return others
+}
