@@ -203,7 +203,10 @@ func (a *Agent) fit(report wire.Report) error {
 	case report.Version != wire.Version:
 		return fmt.Errorf("the agent speaks version %d of the protocol, this mirrord version %d\nhint: use an agent's image of the same release as mirrord", report.Version, wire.Version)
 	}
-	a.port, a.Lacks = report.Port, report.Lacks
+	a.port, a.Lacks = report.Port, map[string]string{}
+	for name, why := range report.Lacks {
+		a.Lacks[name] = strings.ReplaceAll(why, "\n", "; ")
+	}
 	return nil
 }
 
