@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // way is one to the API server that can be cut.
@@ -22,6 +24,7 @@ type way struct {
 	mu    sync.Mutex
 	cut   bool
 	conns map[net.Conn]struct{}
+	held  chan struct{} // nil, or closed when what is held goes on
 }
 
 func (w *way) serve() {
@@ -38,10 +41,10 @@ func (w *way) serve() {
 			}
 			defer far.Close()
 			go func() {
-				io.Copy(far, near)
+				io.Copy(far, held{near, w})
 				far.Close()
 			}()
-			io.Copy(near, far)
+			io.Copy(near, held{far, w})
 		}()
 	}
 }
@@ -67,6 +70,35 @@ func (w *way) set(cut bool) {
 		}
 		clear(w.conns)
 	}
+}
+
+// hold stops what comes, on all connections, and lets it go on.
+func (w *way) hold(stop bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if stop {
+		w.held = make(chan struct{})
+	} else {
+		close(w.held)
+		w.held = nil
+	}
+}
+
+// held is what comes from one end of a way.
+type held struct {
+	io.Reader
+	way *way
+}
+
+func (h held) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	h.way.mu.Lock()
+	wait := h.way.held
+	h.way.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+	return n, err
 }
 
 // server is where the API server is, and the name in its certificate.
@@ -109,53 +141,104 @@ for line in sys.stdin:
     print(open("/srv/config/colour.txt").read().strip(), urllib.request.urlopen("http://db:8080/").read().decode().split()[0], flush=True)
 `
 
-// A program lives through a cut: what it asks meanwhile is answered when the link is there again.
-func TestCutLink(t *testing.T) {
-	needCluster(t)
+// cuttable is a session whose link can be cut, and its program, which asks the pod for things when it is told to.
+type cuttable struct {
+	t       *testing.T
+	way     *way
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	answers *bufio.Scanner
+	log     string // of events: they tell what people are told only once
+}
+
+func startCuttable(t *testing.T) *cuttable {
+	t.Helper()
 	need(t, "python3")
 	w, config := throughWay(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	log := filepath.Join(t.TempDir(), "events")
-	cmd := command(ctx, t, "exec", "-n", namespace, "-t", "deployment/web", "-f", config, "--events", log, "--", "python3", "-c", asking)
-	in, err := cmd.StdinPipe()
+	t.Cleanup(cancel)
+	c := &cuttable{t: t, way: w, log: filepath.Join(t.TempDir(), "events")}
+	c.cmd = command(ctx, t, "exec", "-n", namespace, "-t", "deployment/web", "-f", config, "--events", c.log, "--", "python3", "-c", asking)
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	c.answers = bufio.NewScanner(out)
+	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	return c
+}
+
+func (c *cuttable) ask() { fmt.Fprintln(c.in, "ask") }
+
+func (c *cuttable) answered() {
+	c.t.Helper()
+	if !c.answers.Scan() || c.answers.Text() != "blue db-0" {
+		c.t.Fatalf("answered %q", c.answers.Text())
 	}
-	answers := bufio.NewScanner(out)
-	answered := func() {
-		t.Helper()
-		if !answers.Scan() || answers.Text() != "blue db-0" {
-			t.Fatalf("answered %q", answers.Text())
+}
+
+// told waits until something was told so many times.
+func (c *cuttable) told(what string, times int) {
+	c.t.Helper()
+	eventually(c.t, what, func() bool {
+		text, _ := os.ReadFile(c.log)
+		return strings.Count(string(text), what) == times
+	})
+}
+
+func (c *cuttable) end() {
+	c.t.Helper()
+	c.in.Close()
+	if err := c.cmd.Wait(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// A program lives through a cut: what it asks meanwhile is answered when the link is there again.
+func TestCutLink(t *testing.T) {
+	needCluster(t)
+	c := startCuttable(t)
+	c.ask()
+	c.answered()
+	for i := range 3 {
+		c.way.set(true)
+		c.told("the connection to the pod is lost", i+1)
+		c.ask()
+		c.way.set(false)
+		c.answered()
+		c.told("the connection to the pod is there again", i+1)
+	}
+	c.end()
+	c.told("the connection to the pod is lost", 3)
+}
+
+// Cuts that last, with connections that are closed, and with ones on which nothing comes any more.
+func TestLongCuts(t *testing.T) {
+	needCluster(t)
+	for _, long := range []time.Duration{5 * time.Second, 20 * time.Second} {
+		for how, cut := range map[string]func(*way, bool){"closed": (*way).set, "silent": (*way).hold} {
+			t.Run(fmt.Sprint(long, " ", how), func(t *testing.T) {
+				t.Parallel()
+				c := startCuttable(t)
+				c.ask()
+				c.answered()
+				cut(c.way, true)
+				c.ask()
+				time.Sleep(long) // the length of the cut is what is tested
+				cut(c.way, false)
+				opened := time.Now()
+				c.answered()
+				t.Logf("answered %v after the end of the cut", time.Since(opened).Round(10*time.Millisecond))
+				c.ask()
+				c.answered()
+				c.end()
+			})
 		}
 	}
-	told := func(what string, times int) { // events tell what people are told only once
-		t.Helper()
-		eventually(t, what, func() bool {
-			text, _ := os.ReadFile(log)
-			return strings.Count(string(text), what) == times
-		})
-	}
-	fmt.Fprintln(in, "ask")
-	answered()
-	for i := range 3 {
-		w.set(true)
-		told("the connection to the pod is lost", i+1)
-		fmt.Fprintln(in, "ask")
-		w.set(false)
-		answered()
-		told("the connection to the pod is there again", i+1)
-	}
-	in.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-	told("the connection to the pod is lost", 3)
 }
