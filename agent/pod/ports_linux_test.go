@@ -223,6 +223,25 @@ func TestProbes(t *testing.T) {
 	connect(t, outside, "10.9.0.1:8080").say(t, first, "thief GET /ready HTTP/1.1") // no more comes
 }
 
+func TestWithoutIPv6(t *testing.T) {
+	n, outside := nettest.New(t), nettest.New(t)
+	nettest.Join(t, n, outside)
+	if err := n.Do(func() error {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
+			return err
+		}
+		return os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, n.Listen(t, "tcp4", "0.0.0.0:8080"), "app")
+	thief := agent(t, n).steal(t, "thief")
+	connect(t, outside, "10.9.0.1:8080").say(t, "1", "thief 1")
+	connect(t, n, "127.0.0.1:8080").say(t, "1", "thief 1")
+	thief.Close()
+	connect(t, outside, "10.9.0.1:8080").say(t, "2", "app 2")
+}
+
 func TestMirror(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
