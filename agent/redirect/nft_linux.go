@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,13 +35,16 @@ const (
 //
 // Only a connection's first packet is redirected: the kernel begins to follow connections with the first table, and takes the next packet of each for its first.
 type nft struct {
+	network Network
+
 	mu     sync.Mutex
-	socket int // netlink, in the namespace; -1: closed
+	socket int      // netlink, in the namespace; -1: closed
+	ports  []string // of listeners, as endings of addresses in /proc/net/tcp
 }
 
 // openNFT tries whether the kernel has all that rules need and lets us make them.
 func openNFT(ns Network) (engine, error) {
-	e := &nft{socket: -1}
+	e := &nft{network: ns, socket: -1}
 	err := ns.Do(func() (err error) {
 		e.socket, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 		return err
@@ -115,6 +122,11 @@ func (e *nft) add(port uint16, listeners []*net.TCPListener) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, listener := range to {
+		if ending := fmt.Sprintf(":%04X", listener); !slices.Contains(e.ports, ending) {
+			e.ports = append(e.ports, ending)
+		}
+	}
 	err := commit(e.socket, nftTable(portTable(port), port, to)...)
 	var refused *refusedError
 	if errors.As(err, &refused) && refused.kind == unix.NFT_MSG_NEWTABLE && (refused.errno == unix.EPERM || refused.errno == unix.EEXIST) {
@@ -227,14 +239,44 @@ func sockaddr(a netip.Addr) unix.Sockaddr {
 	return &unix.SockaddrInet6{Addr: a.As16(), ZoneId: uint32(zone)}
 }
 
-// close ends all redirections. Connections that were redirected are reset.
+// flushTime limits how long close waits for connections to end, and flushStep is between two looks.
+const (
+	flushTime = 2 * time.Second
+	flushStep = 5 * time.Millisecond
+)
+
+// close ends all redirections. Connections that were redirected get flushTime to end, for the kernel sends nothing more on them afterwards; those that have not are reset.
 func (e *nft) close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.socket < 0 {
 		return nil
 	}
+	e.network.Do(func() error {
+		for deadline := time.Now().Add(flushTime); len(e.ports) > 0 && time.Now().Before(deadline) && e.busy(); time.Sleep(flushStep) {
+		}
+		return nil
+	})
 	err := unix.Close(e.socket)
 	e.socket = -1
 	return err
+}
+
+// busy says whether a connection that was redirected may have something to send, in this thread's namespace. A table that cannot be read has none.
+func (e *nft) busy() bool {
+	for _, name := range []string{"tcp", "tcp6"} {
+		raw, _ := os.ReadFile("/proc/thread-self/net/" + name)
+		for line := range strings.Lines(string(raw)) {
+			f := strings.Fields(line) // a number, local and remote address, state
+			if len(f) < 4 || !slices.ContainsFunc(e.ports, func(ending string) bool { return strings.HasSuffix(f[1], ending) }) {
+				continue
+			}
+			switch f[3] { // linux/tcp_states.h
+			case "05", "06", "07", "0A": // FIN_WAIT2, TIME_WAIT, CLOSE, LISTEN
+			default:
+				return true
+			}
+		}
+	}
+	return false
 }

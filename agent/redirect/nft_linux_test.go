@@ -188,6 +188,43 @@ func TestNFTEstablished(t *testing.T) {
 	still("after the engine", before, "program")
 }
 
+// What the agent has written before the engine ends still arrives, and the end after it.
+func TestNFTCloseDelivers(t *testing.T) {
+	const size = 4 << 20 // more than the kernel takes at once for a client that does not read
+	pod, outside := newPod(t)
+	e := engineNFT(t, pod)
+	for _, host := range []string{pod4, pod6} {
+		l := pod.listen(t, "tcp", ":0", "")
+		if err := e.add(8080, []*net.TCPListener{l}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := outside.dial(t, net.JoinHostPort(host, "8080"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := agent.SetWriteBuffer(size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := agent.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		agent.Close()
+		closed := make(chan error)
+		go func() { closed <- e.close() }()
+		if n, err := io.Copy(io.Discard, c); n != size || err != nil {
+			t.Errorf("%d of %d bytes, %v", n, size, err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		e = engineNFT(t, pod)
+	}
+}
+
 // An accepted connection tells where it was made to; one to the listener itself is an error.
 func TestNFTOriginal(t *testing.T) {
 	pod, outside := newPod(t)
