@@ -114,6 +114,13 @@ func (f *fakeAgent) notify(errno string) {
 // incoming opens a connection to a subscribed port and returns it when the launcher has accepted it, else the launcher's errno.
 func (f *fakeAgent) incoming(t *testing.T, port uint16, local, remote string) (*wire.Stream, string) {
 	t.Helper()
+	s := f.offer(t, port, local, remote)
+	return s, answerTo(t, s)
+}
+
+// offer offers a connection, and answerTo reads what the broker says to it: nothing, or an errno.
+func (f *fakeAgent) offer(t *testing.T, port uint16, local, remote string) *wire.Stream {
+	t.Helper()
 	s, err := f.bulk.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -122,11 +129,16 @@ func (f *fakeAgent) incoming(t *testing.T, port uint16, local, remote string) (*
 	if err := wire.WriteHeader(s, r); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func answerTo(t *testing.T, s *wire.Stream) string {
+	t.Helper()
 	var reply wire.Reply
 	if err := wire.ReadHeader(s, &reply); err != nil {
 		t.Fatal(err)
 	}
-	return s, reply.Errno
+	return reply.Errno
 }
 
 // sendFile answers an OpOpen with a file of this content; a cut one breaks off before the clean end.

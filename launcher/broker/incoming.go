@@ -27,6 +27,8 @@ const (
 	deliverTime = 10 * time.Second
 	// watchEvery is how often the kernel is asked whether the program still listens.
 	watchEvery = time.Second
+	// acceptTime is how long a connection may wait in a program's queue before it is the program's, whatever becomes of that; less than the agent waits.
+	acceptTime = 5 * time.Second
 )
 
 // listeners are the session's listening sockets, by the port that the program asked for, or got when it asked for any.
@@ -271,6 +273,11 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 	errno := "ECONNREFUSED"
 	for _, s := range at {
 		c, err := b.dialProgram(s, view)
+		if err == nil && b.steals() && !accepted(b.ctx, endsOf(c), s) {
+			b.relays.unregister(endsOf(c))
+			c.Close()
+			err = unix.ECONNREFUSED // as it would have been a moment later
+		}
 		if err == nil {
 			if err := in.Accept(); err != nil {
 				b.relays.unregister(endsOf(c))

@@ -47,17 +47,24 @@ func portOf(l *net.TCPListener) uint16 { return uint16(l.Addr().(*net.TCPAddr).P
 
 const podAddr, client = "10.1.2.3:8080", "10.9.8.7:51000"
 
-// acceptIncoming checks that a connection to the pod's port arrives at the program, with its true ends.
-func (s *session) checkIncoming(l *net.TCPListener) {
+// take has the program accept a connection to the pod's port, which is the program's only then.
+func (s *session) take(l *net.TCPListener) (*wire.Stream, *net.TCPConn) {
 	s.t.Helper()
-	far, errno := s.agent.incoming(s.t, 8080, podAddr, client)
-	if errno != "" {
-		s.t.Fatalf("refused: %s", errno)
-	}
+	far := s.agent.offer(s.t, 8080, podAddr, client)
 	c, err := l.AcceptTCP()
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if errno := answerTo(s.t, far); errno != "" {
+		s.t.Fatalf("refused: %s", errno)
+	}
+	return far, c
+}
+
+// checkIncoming checks that a connection to the pod's port arrives at the program, with its true ends.
+func (s *session) checkIncoming(l *net.TCPListener) {
+	s.t.Helper()
+	far, c := s.take(l)
 	defer c.Close()
 	var view frame.EndpointReply
 	ends := &frame.EndpointRequest{Local: c.LocalAddr().(*net.TCPAddr).AddrPort(), Peer: c.RemoteAddr().(*net.TCPAddr).AddrPort()}
@@ -223,15 +230,8 @@ func TestPortMapping(t *testing.T) {
 	if e := s.emitted(events.Listen); len(e) != 1 || e[0].Port != 3000 || e[0].PodPort != 8080 {
 		t.Errorf("events %+v", e)
 	}
-	far, errno := s.agent.incoming(t, 8080, podAddr, client)
-	if errno != "" {
-		t.Fatal(errno)
-	}
+	far, c := s.take(l)
 	defer far.Close()
-	c, err := l.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer c.Close()
 	var view frame.EndpointReply
 	s.ask(t, frame.Endpoint, &frame.EndpointRequest{Local: addrOf(c.LocalAddr()), Peer: addrOf(c.RemoteAddr())}, &view)
@@ -403,14 +403,7 @@ func TestLoopback(t *testing.T) {
 func TestIncomingAbort(t *testing.T) {
 	s := start(t, &fakeAgent{}, nil)
 	l := s.program(t, "127.0.0.1:0", 8080)
-	far, errno := s.agent.incoming(t, 8080, podAddr, client)
-	if errno != "" {
-		t.Fatal(errno)
-	}
-	c, err := l.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
+	far, c := s.take(l)
 	c.SetLinger(0)
 	c.Close()
 	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {

@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
+)
+
+// inQueues counts the connections that wait for a program to accept them.
+func (s *session) inQueues(t *testing.T) (n int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	s.relays.mu.Lock()
+	defer s.relays.mu.Unlock()
+	for key := range s.relays.live {
+		if waits, err := queued(fd, key); err == nil && waits {
+			n++
+		}
+	}
+	return n
+}
+
+// TestIncomingNotAccepted: what waits in the queue of a listener that ends is given back whole.
+func TestIncomingNotAccepted(t *testing.T) {
+	s := start(t, &fakeAgent{}, nil)
+	for _, at := range []string{"127.0.0.1:0", "[::]:0"} {
+		l := s.program(t, at, 8080)
+		var waiting []*wire.Stream
+		for range 3 {
+			waiting = append(waiting, s.agent.offer(t, 8080, podAddr, client))
+		}
+		eventually(t, "the connections are in the queue", func() bool { return s.inQueues(t) == len(waiting) })
+		l.Close()
+		for _, far := range waiting {
+			if errno := answerTo(t, far); errno != "ECONNREFUSED" {
+				t.Errorf("%s: errno %q, want ECONNREFUSED", at, errno)
+			}
+			far.Close()
+		}
+		s.relays.mu.Lock()
+		if n := len(s.relays.live); n > 0 {
+			t.Errorf("%s: %d connections are kept", at, n)
+		}
+		s.relays.mu.Unlock()
+	}
+}
