@@ -40,6 +40,7 @@ while True:
     if server in ready: answer(True)
     if sys.stdin in ready: break
 while answer(False): pass
+server.close() # at once: what comes while the interpreter ends would be lost with it
 `
 
 // taker is a session whose program listens on its pod's port 8080.

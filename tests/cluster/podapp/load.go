@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -71,16 +74,29 @@ func (l *load) run(to string, pause time.Duration, stop <-chan struct{}) {
 func first(client *http.Client, to string) string {
 	answer, err := client.Get(to)
 	if err != nil {
-		return "error: " + err.Error()
+		return failure(err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	switch {
 	case err != nil:
-		return "error: " + err.Error()
+		return failure(err)
 	case answer.StatusCode != http.StatusOK:
 		return fmt.Sprint("error: status ", answer.StatusCode)
 	}
 	word, _, _ := strings.Cut(string(text), " ")
 	return word
+}
+
+// failure is an error without the connection's addresses.
+func failure(err error) string {
+	var errno syscall.Errno
+	var why *url.Error
+	switch {
+	case errors.As(err, &errno):
+		err = errno
+	case errors.As(err, &why):
+		err = why.Err
+	}
+	return "error: " + err.Error()
 }
