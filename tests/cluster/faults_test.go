@@ -161,7 +161,7 @@ func TestKilled(t *testing.T) {
 		s := newSite(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		cmd := s.command(ctx, append(append([]string{"exec", "-n", namespace, "-t", "pod/" + pod, "-f", s.config}, incoming...), "--", "python3", "-c", working)...)
+		cmd := s.command(ctx, "exec", "-n", namespace, "-t", "pod/"+pod, "-f", s.config, "--steal", "--", "python3", "-c", working)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -246,6 +246,3 @@ func parentOf(line []byte) int {
 	pid, _ := strconv.Atoi(fields[1])
 	return pid
 }
-
-// incoming are the flags of a session that takes its pod's connections.
-var incoming = []string{}
