@@ -109,7 +109,8 @@ func (s *subscription) take(in target.Incoming) bool {
 	if !s.begin() {
 		return false
 	}
-	out := s.offer(in)
+	first := peek(in.Conn)
+	out := s.offer(in, first)
 	if out == nil {
 		s.relays.Done()
 		return false
@@ -117,7 +118,12 @@ func (s *subscription) take(in target.Incoming) bool {
 	go func() {
 		defer s.relays.Done()
 		defer context.AfterFunc(s.ctx, func() { wire.Refuse(in.Conn) })()
-		wire.Pipe(out, in.Conn)
+		if drop(in.Conn, first) {
+			wire.Pipe(out, in.Conn)
+		} else {
+			wire.Refuse(out)
+			wire.Refuse(in.Conn)
+		}
 	}()
 	return true
 }
@@ -131,7 +137,7 @@ func (s *subscription) see(c *target.Copy) {
 	go func() {
 		defer s.relays.Done()
 		defer context.AfterFunc(s.ctx, func() { c.Close() })()
-		if out := s.offer(target.Incoming{Local: c.Local, Remote: c.Remote}); out != nil {
+		if out := s.offer(target.Incoming{Local: c.Local, Remote: c.Remote}, nil); out != nil {
 			s.play(out, c)
 		}
 		c.Close()
@@ -187,8 +193,8 @@ func (s *subscription) notice(err error) {
 	}
 }
 
-// offer asks the launcher to take a connection, and returns the stream that carries it, or nil.
-func (s *subscription) offer(in target.Incoming) *wire.Stream {
+// offer asks the launcher to take a connection that begins with first, and returns the stream that carries it, or nil.
+func (s *subscription) offer(in target.Incoming, first []byte) *wire.Stream {
 	s.mu.Lock()
 	heard := s.heard
 	s.mu.Unlock()
@@ -200,7 +206,10 @@ func (s *subscription) offer(in target.Incoming) *wire.Stream {
 	}
 	wake := context.AfterFunc(ctx, func() { stream.SetDeadline(time.Unix(1, 0)) })
 	var reply wire.Reply
-	err = wire.WriteHeader(stream, &wire.Request{Op: wire.OpIncoming, Port: s.port, Local: in.Local, Remote: in.Remote})
+	err = wire.WriteHeader(stream, &wire.Request{Op: wire.OpIncoming, Port: s.port, Local: in.Local, Remote: in.Remote, Early: uint32(len(first))})
+	if err == nil {
+		_, err = stream.Write(first)
+	}
 	if err == nil {
 		err = wire.ReadHeader(stream, &reply)
 	}

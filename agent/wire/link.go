@@ -220,9 +220,13 @@ func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice fu
 	}
 }
 
-// IncomingConn is a connection to a subscribed port of the target, with both ends' addresses as the target sees them. Accept or Refuse must be
+// IncomingConn is a connection to a subscribed port of the target, with both ends' addresses as the target sees them, whose first bytes were Early. Accept or Refuse must be
 // called once before anything else; after Accept it is a connection, which its owner closes.
-type IncomingConn struct{ *Stream }
+type IncomingConn struct {
+	*Stream
+	// Early has arrived with the offer. Who accepts the connection uses it before what is read; who refuses does not: the agent has kept it.
+	Early []byte
+}
 
 // Accept takes the connection.
 func (c *IncomingConn) Accept() error { return WriteHeader(c.Stream, &Reply{}) }
@@ -256,8 +260,16 @@ func (l *Link) accept(stream *Stream, req *Request) {
 		return
 	}
 	stream.SetAddrs(req.Local, req.Remote)
+	conn := &IncomingConn{Stream: stream}
+	if req.Early > 0 {
+		conn.Early = make([]byte, min(req.Early, MaxEarly))
+		if _, err := io.ReadFull(stream, conn.Early); err != nil || req.Early > MaxEarly {
+			Refuse(stream)
+			return
+		}
+	}
 	select {
-	case l.incoming <- incoming{req, &IncomingConn{stream}}:
+	case l.incoming <- incoming{req, conn}:
 	case <-stream.life().Done(): // the session has ended too
 		stream.Close()
 	case <-l.done:

@@ -17,6 +17,9 @@ const (
 	MaxRequest = 64 << 10
 )
 
+// MaxEarly bounds what goes along with the offer of a connection, in bytes: a request, as a rule.
+const MaxEarly = 16 << 10
+
 // Op says what a stream is for.
 type Op uint8
 
@@ -58,6 +61,7 @@ type Request struct {
 	Stream   uint32         `cbor:"15,keyasint,omitempty"` // OpReset: yamux's id of the stream
 	Datagram bool           `cbor:"16,keyasint,omitempty"` // OpConnect: a UDP socket; each datagram then is u16 length, bytes (see Datagram)
 	NoWait   bool           `cbor:"17,keyasint,omitempty"` // OpConnect with Path: EAGAIN when the listener's queue is full
+	Early    uint32         `cbor:"18,keyasint,omitempty"` // OpIncoming: so many of the connection's first bytes follow at once, up to MaxEarly
 	Stats    bool           `cbor:"20,keyasint,omitempty"` // OpOpen: the entries of a directory come with their metadata
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"net"
 	"syscall"
 	"time"
 
@@ -16,30 +17,40 @@ const (
 	rareLook  = 100 * time.Millisecond
 )
 
-// accepted waits until a program has accepted a connection that waits in its listener's queue, and for acceptTime at most: a program that stands in a debugger
-// is still the one that is meant. False: the listener has ended with the connection in its queue, so that nobody has read anything of it.
-func accepted(ctx context.Context, key ends, s boundSock) bool {
+// accepted waits until a program has accepted the connection c that waits in the queue of its listener s, and for acceptTime at most: a program that stands in a
+// debugger is still the one that is meant. False: the listener has ended with the connection in its queue, so that nobody has read anything of it.
+func accepted(ctx context.Context, c *net.TCPConn, s boundSock) bool {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return true
 	}
 	defer unix.Close(fd)
-	ctx, cancel := context.WithTimeout(ctx, acceptTime)
-	defer cancel()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	late := time.Now().Add(acceptTime)
 	for wait := firstLook; ; wait = min(2*wait, rareLook) {
-		switch waiting, err := queued(fd, key); {
+		switch waiting, err := queued(fd, endsOf(c)); {
 		case errors.Is(err, unix.ENOENT):
 			// A program may also accept a connection and reset it.
 			return s.listening()
-		case err != nil, !waiting:
+		case err != nil, !waiting, time.Now().After(late):
 			return true
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return true
-		}
+		await(c, wait)
 	}
+}
+
+// await waits until there is something to read from c, if only its end: a program that answers has accepted.
+func await(c *net.TCPConn, limit time.Duration) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	c.SetReadDeadline(time.Now().Add(limit))
+	defer c.SetReadDeadline(time.Time{})
+	raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
 }
 
 // queued asks the kernel (sock_diag(7)) for the program's end of a connection: one that was not accepted yet has no inode. ENOENT: there is no such connection.

@@ -2,7 +2,10 @@
 
 package broker
 
-import "context"
+import (
+	"context"
+	"net"
+)
 
 // accepted is of Linux: elsewhere nobody tells whether a program has accepted a connection.
-func accepted(context.Context, ends, boundSock) bool { return true }
+func accepted(context.Context, *net.TCPConn, boundSock) bool { return true }

@@ -273,10 +273,15 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 	errno := "ECONNREFUSED"
 	for _, s := range at {
 		c, err := b.dialProgram(s, view)
-		if err == nil && b.steals() && !accepted(b.ctx, endsOf(c), s) {
-			b.relays.unregister(endsOf(c))
-			c.Close()
-			err = unix.ECONNREFUSED // as it would have been a moment later
+		if err == nil {
+			// The program has what has come so far when it accepts, and need not wait for the agent then.
+			if _, err = c.Write(in.Early); err == nil && b.steals() && !accepted(b.ctx, c, s) {
+				err = unix.ECONNREFUSED // as it would have been a moment later
+			}
+			if err != nil {
+				b.relays.unregister(endsOf(c))
+				c.Close()
+			}
 		}
 		if err == nil {
 			if err := in.Accept(); err != nil {
