@@ -51,6 +51,11 @@ func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk
 	s.listen(true)
 	defer s.listen(false) // when nothing is on offer any more
 	defer s.relays.Wait()
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	if req.Steal { // connections may come before the reply has left
+		s.relays.Go(func() { wire.Pulse(watched, beat, patience, s.listen, requests, bulk) })
+	}
 	s.writing.Lock() // a notice comes after the reply
 	var taken io.Closer
 	var err error
@@ -66,11 +71,6 @@ func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk
 	err = wire.WriteHeader(stream, &wire.Reply{})
 	s.writing.Unlock()
 	if err == nil {
-		watched, stop := context.WithCancel(ctx)
-		defer stop()
-		if req.Steal {
-			s.relays.Go(func() { wire.Pulse(watched, beat, patience, s.listen, requests, bulk) })
-		}
 		defer context.AfterFunc(ctx, func() { stream.SetReadDeadline(time.Unix(1, 0)) })()
 		io.Copy(io.Discard, stream)
 	}
