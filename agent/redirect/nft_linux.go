@@ -69,7 +69,11 @@ func (e *nft) openTable() error {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	id := own.(*unix.SockaddrNetlink).Pid // unique in the namespace
-	err = commit(e.socket, nftTable(nftName+"agent-"+strconv.FormatUint(uint64(id), 10), 0, map[byte]uint16{unix.NFPROTO_IPV4: 0})...)
+	name := nftName + "agent-" + strconv.FormatUint(uint64(id), 10)
+	// The kernel follows the connections of a family for as long as a rule is about it.
+	if err = commit(e.socket, nftTable(name, 0, map[byte]uint16{unix.NFPROTO_IPV4: 0, unix.NFPROTO_IPV6: 0})...); err != nil { // it may be without IPv6
+		err = commit(e.socket, nftTable(name, 0, map[byte]uint16{unix.NFPROTO_IPV4: 0})...)
+	}
 	if err != nil {
 		return fmt.Errorf("nftables: %w", explainNFT(err))
 	}

@@ -181,6 +181,8 @@ func TestNFTEstablished(t *testing.T) {
 	}
 	still("after the redirection", before, "program")
 	still("after the redirection", during, "thief")
+	engineNFT(t, pod).close() // the kernel takes apart later what was deleted, but before it goes on with the next owner's end
+	still("after the redirection's rules", during, "thief")
 	for _, h := range hosts {
 		before = append(before, h.from.expect(t, net.JoinHostPort(h.host, "8080"), "program"))
 	}
