@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,7 +37,7 @@ type nft struct {
 
 	mu     sync.Mutex
 	socket int      // netlink, in the namespace; -1: closed
-	ports  []string // of listeners, as endings of addresses in /proc/net/tcp
+	ports  []uint16 // of listeners
 }
 
 // openNFT tries whether the kernel has all that rules need and lets us make them.
@@ -127,8 +125,8 @@ func (e *nft) add(port uint16, listeners []*net.TCPListener) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, listener := range to {
-		if ending := fmt.Sprintf(":%04X", listener); !slices.Contains(e.ports, ending) {
-			e.ports = append(e.ports, ending)
+		if !slices.Contains(e.ports, listener) {
+			e.ports = append(e.ports, listener)
 		}
 	}
 	err := commit(e.socket, nftTable(portTable(port), port, to)...)
@@ -266,21 +264,13 @@ func (e *nft) close() error {
 	return err
 }
 
-// busy says whether a connection that was redirected may have something to send, in this thread's namespace. A table that cannot be read has none.
+// busy says whether a connection that was redirected may have something to send, in this thread's namespace; it may where the kernel does not tell.
 func (e *nft) busy() bool {
-	for _, name := range []string{"tcp", "tcp6"} {
-		raw, _ := os.ReadFile("/proc/thread-self/net/" + name)
-		for line := range strings.Lines(string(raw)) {
-			f := strings.Fields(line) // a number, local and remote address, state
-			if len(f) < 4 || !slices.ContainsFunc(e.ports, func(ending string) bool { return strings.HasSuffix(f[1], ending) }) {
-				continue
-			}
-			switch f[3] { // linux/tcp_states.h
-			case "05", "06", "07", "0A": // FIN_WAIT2, TIME_WAIT, CLOSE, LISTEN
-			default:
-				return true
-			}
+	found, err := connections(withBytes)
+	for c := range found {
+		if slices.Contains(e.ports, c.local.Port()) {
+			return true
 		}
 	}
-	return false
+	return err != nil
 }

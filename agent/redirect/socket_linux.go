@@ -1,14 +1,8 @@
 package redirect
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
-	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -50,17 +44,17 @@ func settle(n Network, l *net.TCPListener, port uint16) error {
 		return err
 	}
 	own := uint16(l.Addr().(*net.TCPAddr).Port)
-	var begun map[handshake]bool
+	var begun map[connection]bool
 	for deadline := time.Now().Add(settleTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		now := make(map[handshake]bool)
-		if err := n.Do(func() error { return handshakes(now, port, own) }); err != nil {
-			return err
+		var now map[connection]bool
+		if n.Do(func() (err error) { now, err = connections(synReceived); return }) != nil {
+			continue // a kernel that does not tell: as long as one may take
 		}
 		if begun == nil {
 			begun = now // later ones are not ours
 		}
 		for h := range begun {
-			if !now[h] {
+			if !now[h] || h.local.Port() != port && h.local.Port() != own {
 				delete(begun, h)
 			}
 		}
@@ -87,44 +81,4 @@ func grace() {
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0); errno != 0 {
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-// handshake is what /proc/net/tcp tells of one: its two addresses.
-type handshake struct{ local, remote string }
-
-// handshakes adds those to the ports that are under way in this thread's namespace.
-func handshakes(found map[handshake]bool, ports ...uint16) error {
-	for _, name := range []string{"tcp", "tcp6"} {
-		file, err := os.Open("/proc/thread-self/net/" + name)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // no IPv6
-		}
-		if err != nil {
-			return err
-		}
-		err = parseHandshakes(file, found, ports)
-		file.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// parseHandshakes reads a table of /proc/net: a number, the addresses in hexadecimal, the state…
-func parseHandshakes(r io.Reader, found map[handshake]bool, ports []uint16) error {
-	const synReceived = "03"
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || fields[3] != synReceived {
-			continue
-		}
-		for _, port := range ports {
-			if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
-				found[handshake{fields[1], fields[2]}] = true
-			}
-		}
-	}
-	return lines.Err()
 }
