@@ -39,7 +39,11 @@ func (s *shot) describe(now time.Time) []byte {
 	b.WriteString("routes: # where something stands in for an address, such as \"10.96.0.9:5432\": \"127.0.0.1:5432\"\n")
 	if s.Used != nil {
 		for _, addr := range slices.Sorted(maps.Keys(s.Used.Addresses)) {
-			fmt.Fprintf(&b, "  # %q: \"127.0.0.1:PORT\"", addr)
+			here := "127.0.0.1:PORT"
+			if strings.HasPrefix(addr, unixScheme+"://") {
+				here = "SOCKET"
+			}
+			fmt.Fprintf(&b, "  # %q: %q", addr, here)
 			if name := s.Used.Addresses[addr]; name != "" {
 				fmt.Fprintf(&b, " # %s", visible(name))
 			}

@@ -219,7 +219,7 @@ func TestAgain(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, "rootfs/srv/data/sub"), 0o700) })
 	first := options(t, linkTo(t, dir))
-	first.Globs, first.Used = globs(t, "/srv"), &Used{Names: []string{"db", "elsewhere"}, Addresses: map[string]string{"10.96.0.9:5432": "db\nports: {}"}}
+	first.Globs, first.Used = globs(t, "/srv"), &Used{Names: []string{"db", "elsewhere"}, Addresses: map[string]string{"10.96.0.9:5432": "db\nports: {}", "unix:///run/d\nb.sock": ""}}
 	result := take(t, first)
 	if result.Variables != 3 || result.Names != 2 || result.Files != 7 || len(result.Left) != 0 {
 		t.Errorf("%+v", result)
@@ -246,7 +246,7 @@ func TestAgain(t *testing.T) {
 	b, _ := os.ReadFile(filepath.Join(second.Dir, podFile))
 	_, a2, _ := strings.Cut(string(a), "\n")
 	_, b2, _ := strings.Cut(string(b), "\n")
-	if a2 != b2 || !strings.Contains(a2, `# "10.96.0.9:5432": "127.0.0.1:PORT" # "db\nports: {}"`) {
+	if a2 != b2 || !strings.Contains(a2, `# "10.96.0.9:5432": "127.0.0.1:PORT" # "db\nports: {}"`) || !strings.Contains(a2, `# "unix:///run/d\nb.sock": "SOCKET"`) {
 		t.Errorf("%s\n%s", a, b)
 	}
 	reply, err := second.Link.Do(t.Context(), &wire.Request{Op: wire.OpLookup, Name: "unknown.example.com"})

@@ -17,10 +17,13 @@ import (
 // maxLine bounds a line of an events file, in bytes.
 const maxLine = 1 << 20
 
+// unixScheme begins the route of a Unix socket, and is its protocol in events.
+const unixScheme = "unix"
+
 // Used is what a session has used of its pod.
 type Used struct {
 	Paths, Names []string          // that it got, each once
-	Addresses    map[string]string // "10.96.0.9:5432", "udp://10.96.0.7:8125" that it connected to → a name, or nothing
+	Addresses    map[string]string // "10.96.0.9:5432", "udp://10.96.0.7:8125", "unix:///run/db.sock" that it connected to → a name, or nothing
 }
 
 // ReadUsed reads what `mirrord exec --events` has written, of any number of sessions.
@@ -45,6 +48,10 @@ func ReadUsed(r io.Reader) (*Used, error) {
 		case events.Name:
 			names[ev.Name] = ev.Name != ""
 		case events.Connect:
+			if ev.Protocol == unixScheme && ev.Path != "" {
+				u.Addresses[unixScheme+"://"+ev.Path] = ""
+				continue
+			}
 			addr, err := netip.ParseAddrPort(ev.Address)
 			if err != nil || addr.Addr().IsLoopback() || addr.Addr().Zone() != "" {
 				continue
