@@ -36,6 +36,10 @@ func setTolerations(d *decoder, n *node) {
 		}
 		var t Toleration
 		for _, m := range item.members {
+			if k := m.value.kind; k == list || k == object { // without its key a toleration would bear every taint
+				d.wrong(m.value, "tolerations with plain values")
+				continue
+			}
 			switch m.name {
 			case "key":
 				t.Key = m.value.text

@@ -67,6 +67,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{"target: targetless\nfeature: {network: {incoming: steal}}", "2:21: field `feature.network.incoming.mode` is \"steal\", but without a target there are no connections to steal"},
 		{"target: targetless\nagent: {rights: node}", "2:9: field `agent.rights` is about a target, and there is none"},
 		{"agent: {tolerations: [{keys: a}]}", "1:24: field `agent.tolerations` has a toleration with the unknown \"keys\""},
+		{"agent: {tolerations: [{key: [gpu], operator: Exists}]}", "1:29: field `agent.tolerations` must be tolerations with plain values, not a list"},
 		{"agent: {tolerations: [a]}", "1:23: field `agent.tolerations` must be a list of tolerations"},
 		{"agent: {resources: {request: {cpu: 1}}}", "1:21: field `agent.resources` has the unknown \"request\""},
 		{"agent: {image_pull_secrets: [{names: a}]}", "1:30: field `agent.image_pull_secrets` must be names of Secrets"},
