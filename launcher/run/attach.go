@@ -23,9 +23,7 @@ type Attached struct {
 // Attach opens the target of a configuration as a session does, for reading alone: nothing of what comes to the pod is asked for, so the agent has the
 // lowest rights. emit is told the phases and warnings. Close must be called.
 func Attach(ctx context.Context, c *config.Config, emit func(events.Event)) (*Attached, error) {
-	reading := *c
-	reading.Feature.Network.Incoming = config.Incoming{Mode: config.IncomingOff}
-	p := &plan{Session: newSession(), Config: &reading}
+	p := &plan{Session: newSession(), Config: reading(c)}
 	p.setTarget(c.Target)
 	phase := newPhases(emit)
 	a := &Attached{Phase: phase}
@@ -39,6 +37,14 @@ func Attach(ctx context.Context, c *config.Config, emit func(events.Event)) (*At
 		a.Origins = p.origins()
 	}
 	return a, nil
+}
+
+// reading is a configuration for looking at all of a pod, whatever of it a program would get.
+func reading(c *config.Config) *config.Config {
+	all := *c
+	all.Feature = config.Default().Feature
+	all.Feature.Network.Incoming = config.Incoming{Mode: config.IncomingOff}
+	return &all
 }
 
 // Close tells the agent that it is not needed any more, and ends the link.
