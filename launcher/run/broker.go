@@ -263,9 +263,7 @@ func (b *brokerProcess) openPod(open opener) error {
 		}()
 		var err error
 		b.pod, err = open(ctx, &b.plan, b.decide, b.emit)
-		if err == nil {
-			<-decided
-		}
+		<-decided // after an error, too: nothing is told after the session's end
 		done <- err
 	}()
 	select {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,6 +32,7 @@ const (
 	testLibrary = "RUN_TEST_LIBRARY" // a file that injected programs have mapped
 	testMute    = "RUN_TEST_MUTE"    // the layer never says hello
 	testHang    = "RUN_TEST_HANG"    // the pod's context is never ready
+	testBroken  = "RUN_TEST_BROKEN"  // there is none
 )
 
 func TestMain(m *testing.M) {
@@ -58,6 +60,9 @@ func nothing(ctx context.Context, _ *plan, _ func(sip.Request) sip.Verdict, emit
 	emit(events.Event{Type: events.Phase, Phase: phaseTarget, State: stateStarted})
 	if os.Getenv(testHang) != "" {
 		<-ctx.Done()
+	}
+	if os.Getenv(testBroken) != "" {
+		return nil, errors.New("there is no such pod")
 	}
 	library := os.Getenv(testLibrary)
 	if library == "" {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -61,6 +62,29 @@ func TestEndings(t *testing.T) {
 				t.Errorf("event %+v", end)
 			}
 		})
+	}
+}
+
+// Of a session that cannot begin, too, nothing is told after its end: what is done beside the target's search is waited for.
+func TestFailureIsTheEnd(t *testing.T) {
+	for range 20 {
+		s := launch(t, []string{testBroken + "=1"}, "true")
+		s.wait()
+		var all []events.Event
+		under := map[string]bool{}
+		for s.events.Scan() {
+			var ev events.Event
+			if err := json.Unmarshal(s.events.Bytes(), &ev); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, ev)
+			if ev.Type == events.Phase && ev.Phase == phaseDecision {
+				under[ev.State] = true
+			}
+		}
+		if n := len(all); n < 2 || all[n-2].Type != events.Failed || all[n-1].Type != events.SessionEnded || !under[stateStarted] || !under[stateDone] {
+			t.Fatalf("%+v", all)
+		}
 	}
 }
 
