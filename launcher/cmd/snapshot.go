@@ -163,16 +163,12 @@ func (f *snapshotFlags) options(conf *config.Config) (o snapshot.Options, err er
 }
 
 // record opens the target and takes the snapshot.
-func record(ctx context.Context, conf *config.Config, o snapshot.Options, emit func(events.Event)) (result *snapshot.Result, err error) {
+func record(ctx context.Context, conf *config.Config, o snapshot.Options, emit func(events.Event)) (*snapshot.Result, error) {
 	attached, err := run.Attach(ctx, conf, emit)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if cerr := attached.Close(); err == nil {
-			err = cerr
-		}
-	}()
+	defer func() { _ = attached.Close() }() // the snapshot is there, or not, by now; an agent that is not told ends with its lease
 	o.Link, o.Origins, o.Phase = attached.Link, attached.Origins, attached.Phase
 	return snapshot.Take(ctx, o)
 }
