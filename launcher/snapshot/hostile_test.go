@@ -32,6 +32,7 @@ type fake struct {
 	list    func(p string) []wire.Entry
 	content func(p string) (io.Reader, error)
 	env     map[string]string
+	systems map[string]uint64 // paths → types of their file systems
 }
 
 func (f *fake) Agent() wire.Hello {
@@ -48,6 +49,8 @@ func (f *fake) Do(ctx context.Context, req *wire.Request) (*wire.Reply, error) {
 			return nil, &wire.Error{Errno: errno}
 		}
 		return &wire.Reply{Stat: st}, ctx.Err()
+	case wire.OpStatfs:
+		return &wire.Reply{Statfs: &wire.Statfs{Type: f.systems[req.Path]}}, ctx.Err()
 	case wire.OpLookup:
 		return nil, &wire.Error{Errno: wire.ErrnoNotFound}
 	}
@@ -107,6 +110,28 @@ func TestOddNames(t *testing.T) {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{`"/d/sock\nerror: fake": a socket`, "/d/" + long + ": this machine cannot have a file of that name: file name too long"}, lefts(result)); d != "" {
+		t.Error(d)
+	}
+}
+
+// A node's processes, with their environments, may be mounted anywhere.
+func TestKernelsFiles(t *testing.T) {
+	mount := entryOf("host", dirMode, 0)
+	mount.Stat.Dev = 5
+	link := only(mount, entryOf("own", fileMode, 3))
+	below := link.list
+	link.list = func(p string) []wire.Entry {
+		if p == "/d/host" {
+			return []wire.Entry{entryOf("environ", fileMode, 7)}
+		}
+		return below(p)
+	}
+	link.systems = map[string]uint64{"/d/host": 0x9fa0} // PROC_SUPER_MAGIC
+	o, result := takeD(t, link)
+	if d := cmp.Diff(map[string]string{"/d": "/", "/d/own": "own"}, tree(t, o.Dir)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"/d/host: a file system of processes"}, lefts(result)); d != "" {
 		t.Error(d)
 	}
 }

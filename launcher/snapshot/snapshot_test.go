@@ -255,6 +255,18 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// A name is found by programs that ask name servers by themselves, too: these ask for what a resolver makes of it.
+func TestSearchDomains(t *testing.T) {
+	o := options(t, linkTo(t, podDir(t, "name: x\nhosts: {web: 10.96.0.7, web.shop.svc: 10.96.0.7, web.svc: 10.96.0.8, db.shop.svc: 10.96.0.9}",
+		map[string]string{"/etc/resolv.conf": "nameserver 10.96.0.10\nsearch shop.svc svc # those of the namespace\n"})))
+	o.Used = &Used{Names: []string{"web"}}
+	take(t, o)
+	text, err := os.ReadFile(filepath.Join(o.Dir, podFile))
+	if err != nil || !strings.Contains(string(text), "hosts:\n  \"web\": [\"10.96.0.7\"]\n  \"web.shop.svc\": [\"10.96.0.7\"]\n  \"web.svc\": [\"10.96.0.8\"]\nroutes:") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
 func TestSecrets(t *testing.T) {
 	link := linkTo(t, podDir(t, "name: x", map[string]string{
 		"/var/run": "-> /run", "/run/secrets/kubernetes.io/serviceaccount/token": "TOKEN", "/run/mine": "M", "/run/credentials/own": "TOKEN",
