@@ -72,6 +72,7 @@ type Printer struct {
 	lost     map[string]bool // programs
 	outside  list
 	local    list
+	nowhere  list
 }
 
 // New gives a printer on w, which is standard error.
@@ -108,7 +109,11 @@ func (p *Printer) Show(ev events.Event) {
 	case events.ProcessOutside:
 		p.outside.add(ev.Path, ev.Reason)
 	case events.FileLocal:
-		p.local.add(ev.Path, missingFolder(ev.Path))
+		if why := missingFolder(ev.Path); why != "" {
+			p.nowhere.add(ev.Path, why)
+		} else {
+			p.local.add(ev.Path, "")
+		}
 	case events.Listen:
 		if ev.ActualPort != 0 && ev.ActualPort != ev.Port {
 			p.say(fmt.Sprintf("port %d: on this machine the program listens on %d instead", ev.Port, ev.ActualPort), "")
@@ -214,6 +219,7 @@ func (p *Printer) summary(ev events.Event) {
 	}
 	p.outside.print(p, "ran outside the pod's context: ")
 	p.local.print(p, "written on this machine, not in the pod: ")
+	p.nowhere.print(p, "written nowhere: ")
 	p.clear()
 }
 
@@ -246,7 +252,7 @@ func (p *Printer) clear() {
 	}
 }
 
-// missingFolder is why a write to a path of the pod may have failed on this machine; "" when it need not have.
+// missingFolder is why a write to a path of the pod fails on this machine; "" when it need not.
 func missingFolder(path string) string {
 	folder := filepath.Dir(path)
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {

@@ -49,7 +49,7 @@ mirrord: hint: ` + "`mirrord doctor`" + ` tells whether programs get the layer o
 mirrord: in the pod: 12000 files opened, 1 connection made, 2 connections failed
 mirrord: ran outside the pod's context: /usr/bin/go: static
 mirrord: written on this machine, not in the pod: /var/log/` + "\ufffd" + `[2Japp
-mirrord: written on this machine, not in the pod: /no/such/folder/file: the folder /no/such/folder is not on this machine
+mirrord: written nowhere: /no/such/folder/file: the folder /no/such/folder is not on this machine
 `
 
 func TestModes(t *testing.T) {
