@@ -13,11 +13,13 @@ type Probe struct {
 	UserAgent string // that the probe's own headers set; empty: the kubelet's, "kube-probe/" and its version
 }
 
-// Bounds of a probe in bytes, and of the probes of a pod in number.
+// MaxProbes bounds the probes of a pod that a Start tells, in number.
+const MaxProbes = 64
+
+// Bounds of a probe in bytes.
 const (
 	maxProbeURI  = 2 << 10
 	maxUserAgent = 512
-	maxProbes    = 64
 )
 
 // String is what ParseProbe reads: "8080,/healthz?x=1", and after a space the user agent.

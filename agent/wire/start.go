@@ -23,7 +23,7 @@ type Start struct {
 	HostNetwork bool
 	// Environ: the agent's own environment holds what the specification of the target's container says, for where the process's may not be read.
 	Environ bool
-	Probes  []Probe // the kubelet's HTTP probes of the pod's ports
+	Probes  []Probe // the kubelet's HTTP probes of the pod's ports, at most MaxProbes
 }
 
 // Rights say what an agent was given beyond asking and listening.
@@ -75,8 +75,8 @@ func ParseStart(args []string) (*Start, error) {
 	flags.BoolVar(&s.Environ, "environ", false, "")
 	flags.Func("probe", "", func(text string) error {
 		p, err := ParseProbe(text)
-		if err == nil && len(s.Probes) == maxProbes {
-			err = fmt.Errorf("more than %d", maxProbes)
+		if err == nil && len(s.Probes) == MaxProbes {
+			err = fmt.Errorf("more than %d", MaxProbes)
 		}
 		s.Probes = append(s.Probes, p)
 		return err

@@ -12,7 +12,8 @@ import (
 )
 
 // probes are the kubelet's probes of all containers: a port is the pod's, whichever container it belongs to. known are those whose requests can be told from
-// others; others are the ports of the rest, which are connections like any other (TCP, gRPC), or cannot be read (HTTPS).
+// others; others are the ports of the rest that somebody has to answer: those that are not plain HTTP, and what is beyond wire.MaxProbes. A TCP probe only connects,
+// which the agent's own listener is enough for.
 func probes(pod *corev1.Pod) (known []wire.Probe, others []uint16) {
 	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 		for i := range list {
@@ -22,9 +23,10 @@ func probes(pod *corev1.Pod) (known []wire.Probe, others []uint16) {
 				}
 				p, port := probeOf(&list[i], probe)
 				switch {
-				case p != nil && !slices.Contains(known, *p):
+				case p != nil && slices.Contains(known, *p):
+				case p != nil && len(known) < wire.MaxProbes:
 					known = append(known, *p)
-				case p == nil && port != 0 && !slices.Contains(others, port):
+				case port != 0 && !slices.Contains(others, port):
 					others = append(others, port)
 				}
 			}
@@ -34,13 +36,11 @@ func probes(pod *corev1.Pod) (known []wire.Probe, others []uint16) {
 	return known, others
 }
 
-// probeOf is what the kubelet's request looks like, or the port of a probe that is no plain HTTP; 0: it comes to no port of the pod.
+// probeOf is what the kubelet's request looks like, and its port; nil: it is no plain HTTP. 0: nobody at a port of the pod has to answer.
 func probeOf(container *corev1.Container, probe *corev1.Probe) (*wire.Probe, uint16) {
 	switch {
 	case probe.GRPC != nil:
 		return nil, uint16(probe.GRPC.Port)
-	case probe.TCPSocket != nil && probe.TCPSocket.Host == "":
-		return nil, portOf(container, probe.TCPSocket.Port)
 	case probe.HTTPGet == nil || probe.HTTPGet.Host != "":
 		return nil, 0
 	}
@@ -78,7 +78,7 @@ func portOf(container *corev1.Container, port intstr.IntOrString) uint16 {
 	return 0
 }
 
-// OtherProbes are the ports of the pod with probes that a program which steals the port gets as well: those that are not plain HTTP.
+// OtherProbes are the ports of the pod with probes that a program which steals the port has to answer, in order.
 func (p *Place) OtherProbes() []uint16 {
 	_, others := probes(p.pod)
 	return others

@@ -49,7 +49,21 @@ func TestProbes(t *testing.T) {
 	if diff := cmp.Diff(want, known); diff != "" {
 		t.Error(diff)
 	}
-	if fmt.Sprint(others) != "[5432 8443 9000]" {
+	if fmt.Sprint(others) != "[8443 9000]" {
 		t.Error(others)
+	}
+}
+
+// More probes than an agent is told of are the program's to answer.
+func TestManyProbes(t *testing.T) {
+	pod := new(corev1.Pod)
+	for i := range wire.MaxProbes + 2 {
+		get := &corev1.HTTPGetAction{Port: intstr.FromInt32(8080 + int32(i)), Path: "/"}
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}}})
+	}
+	known, others := probes(pod)
+	start := wire.Start{Lease: 1, Rights: wire.RightsNetwork, Probes: known}
+	if _, err := wire.ParseStart(start.Args()); err != nil || len(known) != wire.MaxProbes || fmt.Sprint(others) != "[8144 8145]" {
+		t.Error(len(known), others, err)
 	}
 }

@@ -113,8 +113,8 @@ func warnOfProbes(in config.Incoming, place *kube.Place, emit func(events.Event)
 		return !taken
 	})
 	if len(ports) > 0 {
-		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("while these ports are stolen the program has to answer the kubelet's probes of them: %v", ports),
-			Hint: "only probes by HTTP can be told from other connections; a program that stands still has the pod restarted"})
+		emit(events.Event{Type: events.Warning, Message: "the program has to answer the kubelet's probes of a stolen port: " + strings.Trim(fmt.Sprint(ports), "[]"),
+			Hint: fmt.Sprintf("only those by plain HTTP, up to %d, are left to the pod's own program; the pod may be restarted while others have no answer", wire.MaxProbes)})
 	}
 }
 
