@@ -1,9 +1,11 @@
 package serve_test
 
 import (
+	"errors"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +43,30 @@ func TestOpenProc(t *testing.T) {
 	st, got, err = read(t, link, wire.Request{Path: "/sys/kernel/mm/transparent_hugepage/enabled"})
 	if err != nil || st.Size != 4096 || string(got) != string(want) {
 		t.Errorf("%q of %d bytes, %v", got, st.Size, err)
+	}
+}
+
+// unseen is a pod directory whose files may not be seen.
+type unseen struct{ *target.Dir }
+
+func (unseen) Root() *os.File           { return nil }
+func (unseen) Lacks() map[string]string { return map[string]string{"files": "not allowed"} }
+
+// Files that may not be seen are forbidden, not absent: a program would take the default for one that it does not find.
+func TestUnseenFiles(t *testing.T) {
+	link := linkTo(t, func(requests, bulk net.Conn) error {
+		return serve.Serve(t.Context(), requests, bulk, unseen{openDir(t, "name: x\nenv: {A: b}", nil)})
+	})
+	if _, _, err := read(t, link, wire.Request{Path: "/etc/resolv.conf"}); !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "not allowed") {
+		t.Error(err)
+	}
+	for _, op := range []wire.Op{wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs} {
+		if _, err := link.Do(t.Context(), &wire.Request{Op: op, Path: "/srv"}); !errors.Is(err, syscall.EACCES) {
+			t.Error(op, err)
+		}
+	}
+	if reply := do(t, link, &wire.Request{Op: wire.OpEnv}); reply.Env["A"] != "b" {
+		t.Errorf("%+v", reply)
 	}
 }
 

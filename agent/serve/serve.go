@@ -124,6 +124,11 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 				return nil, &wire.Error{Errno: "EIO", Text: err.Error()}
 			}
 		}
+		if lacking, ok := s.target.(target.Lacking); ok && req.Op != wire.OpEnv {
+			if why := lacking.Lacks()["files"]; why != "" {
+				return nil, &wire.Error{Errno: "EACCES", Text: why}
+			}
+		}
 	}
 	switch req.Op {
 	case wire.OpEnv:

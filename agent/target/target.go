@@ -52,6 +52,12 @@ type Mortal interface {
 	Gone() error
 }
 
+// Lacking is a Target that may not see all of what it stands for.
+type Lacking interface {
+	// Lacks tells what of env, files and incoming cannot be had, and why. Files that cannot be seen may be there all the same, so nobody is told that they are not.
+	Lacks() map[string]string
+}
+
 // Incoming is a new connection to a port of the target. take owns Conn if it returns true, and must not have read from it otherwise.
 type Incoming struct {
 	Conn          wire.Conn
