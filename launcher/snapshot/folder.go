@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // The files of a snapshot beside rootfs.
@@ -16,6 +19,9 @@ const (
 	podFile  = "pod.yaml"
 	leftFile = "left-out.txt"
 )
+
+// oldSuffix is behind a draft's name in that of the snapshot that it replaces.
+const oldSuffix = ".old"
 
 // mark begins the pod.yaml of every snapshot, and of nothing else.
 const mark = "# made by mirrord snapshot"
@@ -60,6 +66,7 @@ func isSnapshot(dir string) bool {
 // draft is a snapshot before it has its name.
 type draft struct {
 	final, path string
+	hold        *os.File // path, locked: somebody is at it
 	root        *os.Root // rootfs: a name of the pod's cannot lead out of it
 }
 
@@ -72,19 +79,52 @@ func begin(final string, force bool) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := os.MkdirTemp(filepath.Dir(final), "."+filepath.Base(final)+".partial-") // 0700
+	prefix := "." + filepath.Base(final) + ".partial-"
+	clean(filepath.Dir(final), prefix)
+	path, err := os.MkdirTemp(filepath.Dir(final), prefix) // 0700
 	if err != nil {
 		return nil, fmt.Errorf("the folder of the snapshot cannot be made: %w", err)
 	}
 	d := &draft{final: final, path: path}
+	if d.hold, err = lock(path); err != nil { // another that begins takes it for a killed one's
+		return nil, fmt.Errorf("the folder of the snapshot cannot be locked: %w", err)
+	}
 	rootfs := filepath.Join(path, "rootfs")
 	if err = os.Mkdir(rootfs, 0o700); err == nil {
 		d.root, err = os.OpenRoot(rootfs)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(path))
+		return nil, errors.Join(err, os.RemoveAll(path), d.hold.Close())
 	}
 	return d, nil
+}
+
+// clean removes the drafts of snapshots that were killed: nobody else removes what they hold of the pod. An earlier snapshot that was moved aside is left.
+func clean(folder, prefix string) {
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) || strings.HasSuffix(e.Name(), oldSuffix) {
+			continue
+		}
+		path := filepath.Join(folder, e.Name())
+		if hold, err := lock(path); err == nil {
+			_ = os.RemoveAll(path)
+			hold.Close()
+		}
+	}
+}
+
+// lock takes a folder for as long as the file is open, or the process lives; an error means that another has it.
+func lock(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (d *draft) write(name string, text []byte) error {
@@ -100,7 +140,7 @@ func (d *draft) finish() error {
 		}
 		return os.Rename(d.path, d.final)
 	}
-	old := d.path + ".old"
+	old := d.path + oldSuffix
 	if err := os.Rename(d.final, old); err != nil {
 		return err
 	}
@@ -112,5 +152,5 @@ func (d *draft) finish() error {
 
 // discard removes what has not been finished.
 func (d *draft) discard() error {
-	return errors.Join(d.root.Close(), os.RemoveAll(d.path))
+	return errors.Join(d.root.Close(), os.RemoveAll(d.path), d.hold.Close())
 }

@@ -378,3 +378,29 @@ func TestCheck(t *testing.T) {
 		t.Errorf("there is %v", left)
 	}
 }
+
+// What a killed snapshot left is removed by the next one of that name, but not what another is at, or an earlier snapshot.
+func TestKilledBefore(t *testing.T) {
+	folder := t.TempDir()
+	final := filepath.Join(folder, "x")
+	other, err := begin(final, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".x.partial-1/rootfs", ".x.partial-2.old", ".y.partial-3"} {
+		if err := os.MkdirAll(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := begin(final, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.discard(), other.write(podFile, nil), other.finish(), other.discard()); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil || fmt.Sprint(entries) != "[d .x.partial-2.old/ d .y.partial-3/ d x/]" {
+		t.Error(entries, err)
+	}
+}
