@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// taking answers what comes to the pod's port until its standard input ends, then what has come until then. It writes each request's path.
+// taking answers what comes to the pod's port until its standard input ends, then what has come until then. It writes each request's path, and
+// knows nothing at /ready.
 const taking = `
 import select, socket, sys
 server = socket.create_server(("", 8080), backlog=1024)
@@ -30,8 +31,10 @@ def answer(wait):
             more = c.recv(4096)
             if not more: return True
             asked += more
-        print("asked for", asked.split()[1].decode(), flush=True)
-        c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\nsession took it\n")
+        path = asked.split()[1].decode()
+        print("asked for", path, flush=True)
+        status = b"404 Not Found" if path == "/ready" else b"200 OK"
+        c.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 16\r\nConnection: close\r\n\r\nsession took it\n")
     except OSError: pass
     finally: c.close()
     return True

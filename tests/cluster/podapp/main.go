@@ -1,5 +1,5 @@
 // Command podapp is the program in the pods of the tests: a static one in an image that has nothing else. It serves HTTP on PORT (8080), which answers with the
-// pod's name and the GREETING, ends when it is asked for /quit, loads others (/load), and echoes on UDP port 7000. It also serves at the Unix sockets that UNIX
+// pod's name and the GREETING, ends when it is asked for /quit, says so in its log when for /ready, loads others (/load), and echoes on UDP port 7000. It also serves at the Unix sockets that UNIX
 // lists, and at UNIX_DENIED, to which nobody may connect. It writes the file WRITE, then becomes the user BECOME.
 package main
 
@@ -55,6 +55,9 @@ func main() {
 		if r.URL.Path == "/unready" {
 			http.Error(w, "never ready", http.StatusServiceUnavailable)
 			return
+		}
+		if r.URL.Path == "/ready" {
+			log.Print("probed")
 		}
 		if r.URL.Path == "/quit" {
 			os.Exit(1)
