@@ -17,7 +17,7 @@ import (
 	"mirrord/launcher/kube"
 )
 
-// crowd is how many containers that were added to a pod are worth a word: Kubernetes lists them for as long as the pod lives.
+// crowd is how many further containers that were added to a pod are worth a word: Kubernetes lists them for as long as the pod lives.
 const crowd = 10
 
 // targetless is the kind of target that is none.
@@ -44,7 +44,7 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 		return nil, nil, err
 	}
 	if place != nil && len(place.Passed) > 0 {
-		emit(events.Event{Type: events.Warning, Message: "the container is " + place.Container + ", after the sidecars " + strings.Join(place.Passed, ", "),
+		emit(events.Event{Type: events.Warning, Message: "the container is " + place.Container + "; passed over as a sidecar: " + strings.Join(place.Passed, ", "),
 			Hint: "/container/NAME behind the target names another"})
 	}
 	var agent *kube.Agent
@@ -95,7 +95,7 @@ func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube
 			emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("the agent cannot serve %s: %s", name, agent.Lacks[name])})
 		}
 	}
-	if agent.Crowd >= crowd {
+	if agent.Crowd > 0 && agent.Crowd%crowd == 0 { // not each time from then on
 		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
 			Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
 	}

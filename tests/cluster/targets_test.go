@@ -127,7 +127,7 @@ func TestTwoContainers(t *testing.T) {
 		compare(t, strings.Split(got, "\n"), []string{who, "two first from 127.0.0.1", "two second from 127.0.0.1", ""})
 	}
 	r := mirrord(t, "exec", "-n", namespace, "-t", "deployment/web", "--", "true")
-	if !strings.Contains(r.err, "the container is web, after the sidecars istio-proxy") || !strings.Contains(r.err, "/container/NAME behind the target names another") {
+	if !strings.Contains(r.err, "the container is web; passed over as a sidecar: istio-proxy") || !strings.Contains(r.err, "/container/NAME behind the target names another") {
 		t.Error(r.err)
 	}
 }
