@@ -49,7 +49,7 @@ func Compile(in Input) ([]byte, error) {
 	for c, a := range actions {
 		page[offActions+2*c], page[offActions+2*c+1] = byte(a[0]), byte(a[1])
 	}
-	binary.LittleEndian.PutUint32(page[offFlags:], in.flags())
+	binary.LittleEndian.PutUint32(page[offFlags:], uint32(in.flags()))
 
 	automata, err := in.automata()
 	if err != nil {
@@ -91,13 +91,13 @@ var modes = map[string][8][2]Action{
 	"local": {}, // all local
 }
 
-func (in Input) flags() uint32 {
-	flags := uint32(0)
-	for flag, on := range map[uint32]bool{
-		flagFiles: in.Mode != "local", flagNames: in.Names, flagOutgoing: in.Outgoing, flagIncoming: in.Incoming,
-		flagHostname: in.Hostname != "", flagIgnoreLocalhost: in.IgnoreLocalhost, flagAskBind: in.AskBind,
-		flagUDP: in.UDP, flagNoIPv6: in.NoIPv6, flagUnix: len(in.UnixStreams) > 0,
-		flagRelative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
+func (in Input) flags() Flags {
+	flags := Flags(0)
+	for flag, on := range map[Flags]bool{
+		Files: in.Mode != "local", Names: in.Names, Outgoing: in.Outgoing, Incoming: in.Incoming,
+		Hostname: in.Hostname != "", IgnoreLocalhost: in.IgnoreLocalhost, AskBind: in.AskBind,
+		UDP: in.UDP, NoIPv6: in.NoIPv6, Unix: len(in.UnixStreams) > 0,
+		Relative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
 	} {
 		if on {
 			flags |= flag

@@ -20,10 +20,13 @@
 package rules
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
+	"sync/atomic"
+	"unsafe"
 )
 
 // Offsets in bytes of the fields that the broker writes during a session, and their bounds.
@@ -47,22 +50,26 @@ const (
 	offStreams     = 100
 	maxStreams     = 4
 	offHostname    = 128
+	liveLocal      = 96
 	automatonFixed = 8 + 256 // bytes of an automaton before accept
 )
 
+// Flags is the flags word.
+type Flags uint32
+
 // Bits of the flags word.
 const (
-	flagFiles           = 1 << iota // some files are remote
-	flagNames                       // names are resolved by the pod
-	flagOutgoing                    // TCP connections are made by the pod
-	flagIncoming                    // listening sockets get the pod's connections
-	flagHostname                    // the hostname field holds the pod's
-	flagIgnoreLocalhost             // connections to loopback stay on this machine
-	flagAskBind                     // the broker is asked before a port is bound
-	flagUDP                         // connected UDP sockets are the pod's
-	flagNoIPv6                      // there is no IPv6
-	flagRelative                    // the user's patterns may reach below folders of this machine: relative paths are looked at there too
-	flagUnix                        // some Unix sockets are the pod's
+	Files           Flags = 1 << iota // some files are remote
+	Names                             // names are resolved by the pod
+	Outgoing                          // TCP connections are made by the pod
+	Incoming                          // listening sockets get the pod's connections
+	Hostname                          // the hostname field holds the pod's
+	IgnoreLocalhost                   // connections to loopback stay on this machine
+	AskBind                           // the broker is asked before a port is bound
+	UDP                               // connected UDP sockets are the pod's
+	NoIPv6                            // there is no IPv6
+	Relative                          // the user's patterns may reach below folders of this machine: relative paths are looked at there too
+	Unix                              // some Unix sockets are the pod's
 )
 
 // class is why a path is whose it is. Lower ones win.
@@ -152,9 +159,45 @@ func checkAutomaton(b []byte, offset uint64) error {
 	return nil
 }
 
+// Has reports whether any of the flags is set.
+func (f File) Has(any Flags) bool { return Flags(binary.LittleEndian.Uint32(f[offFlags:]))&any != 0 }
+
+// Hostname is the pod's host name; it counts only with the flag.
+func (f File) Hostname() string {
+	name, _, _ := bytes.Cut(f[offHostname:offHostname+MaxHostname+1], []byte{0})
+	return string(name)
+}
+
+// Relays reports whether an IPv4 address is one of the broker's relay sockets.
+func (f File) Relays(ip [4]byte) bool {
+	mask := f.live(RelayNet + 4)
+	return mask != 0 && binary.BigEndian.Uint32(ip[:])&mask == f.live(RelayNet)
+}
+
+// Directories reports whether a directory of the pod was opened so far.
+func (f File) Directories() bool { return f.live(LiveDirs) != 0 }
+
+// Written counts the paths of the pod that were written to, and are this machine's now.
+func (f File) Written() uint32 { return f.live(liveLocal) }
+
+// Requested is the port that a program of the session asked for and was given actual in its place; 0 if there is none.
+func (f File) Requested(actual uint16) uint16 {
+	for i := range min(f.live(LivePortsCount), MaxLivePorts) {
+		if w := f.live(LivePorts + 4*int(i)); w != 0 && uint16(w) == actual {
+			return uint16(w >> 16)
+		}
+	}
+	return 0
+}
+
+// live reads a word that the broker may be writing. Every machine that we run on is little-endian.
+func (f File) live(offset int) uint32 {
+	return atomic.LoadUint32((*uint32)(unsafe.Pointer(&f[offset])))
+}
+
 // Classify says what happens to a path, absolute and normalised, as the layer does.
 func (f File) Classify(path string, write bool) Action {
-	if binary.LittleEndian.Uint32(f[offFlags:])&flagFiles == 0 {
+	if !f.Has(Files) {
 		return Local
 	}
 	mask := uint32(1)<<modeDefault | f.accepted(offAutomata, maxAutomata, path)
@@ -167,7 +210,7 @@ func (f File) Classify(path string, write bool) Action {
 
 // Stream says whether a Unix socket is the pod's, by its path, absolute and normalised, or "@" and its abstract name, as the layer does.
 func (f File) Stream(name string) bool {
-	return binary.LittleEndian.Uint32(f[offFlags:])&flagUnix != 0 && f.accepted(offStreams, maxStreams, name) != 0
+	return f.Has(Unix) && f.accepted(offStreams, maxStreams, name) != 0
 }
 
 // accepted joins the accept words of the automata in a list.
