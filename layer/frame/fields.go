@@ -94,6 +94,19 @@ func (m *ArgvRequest) fields(c *codec) {
 	c.strs(&m.Words)
 }
 
+func (m *SuperviseRequest) fields(c *codec) {
+	c.u32(&m.PPID)
+	c.u32(&m.Socket)
+	c.u64(&m.Scratch)
+	c.str(&m.Program)
+	c.str(&m.Cwd)
+}
+
+func (m *ListenerRequest) fields(c *codec) {
+	c.u32(&m.Descriptor)
+	c.u32(&m.Errno)
+}
+
 func (m *DatagramRequest) fields(c *codec) {
 	c.addr(&m.Addr)
 }
@@ -138,6 +151,10 @@ func (m *ConnectReply) fields(c *codec) {
 func (m *EndpointReply) fields(c *codec) {
 	c.addr(&m.Local)
 	c.addr(&m.Peer)
+}
+
+func (m *SuperviseReply) fields(c *codec) {
+	c.str(&m.Filter)
 }
 
 func (m *BindReply) fields(c *codec) {

@@ -63,6 +63,8 @@ const (
 	Unix      Kind = 19 // an outgoing connection to a Unix socket
 	Statfs    Kind = 20 // statfs, statvfs
 	UnixPeer  Kind = 21 // relay of a Unix reply → the name that was asked for
+	Supervise Kind = 22 // of the helper: its program's system calls are to be answered; answered with the filter
+	Listener  Kind = 23 // on the same connection: the filter is installed, or cannot be
 )
 
 // OneWay tells the kinds that have no reply.
@@ -223,6 +225,15 @@ type (
 		Cut   uint8
 		Words []string
 	}
+	// SuperviseRequest: Program is what the helper executes once it is under the filter, Cwd the pod's directory that it is in, or empty. Socket is the number of
+	// the connection's descriptor, Scratch an address of readable memory: the broker tries with them whether it may look into the helper.
+	SuperviseRequest struct {
+		PPID, Socket uint32
+		Scratch      uint64
+		Program, Cwd string
+	}
+	// ListenerRequest: the number of the listener's descriptor, or the errno of installing the filter.
+	ListenerRequest struct{ Descriptor, Errno uint32 }
 	// DatagramRequest is one way: where it goes.
 	DatagramRequest struct{ Addr netip.AddrPort }
 )
@@ -258,6 +269,8 @@ type (
 	}
 	// EndpointReply: the two ends as the pod sees them.
 	EndpointReply struct{ Local, Peer netip.AddrPort }
+	// SuperviseReply: Filter is struct sock_filter after struct sock_filter. With StatusLocal the program is executed as it is.
+	SuperviseReply struct{ Filter string }
 	// BindReply: the port to bind in place of the asked one; 0 is any. With StatusLocal the program's call stays as it is.
 	BindReply struct{ Port uint16 }
 	// ExecReply: Verdict is a sip.Kind. Path is empty when the file is executed that was asked about. Words stand in the place of the first Skip

@@ -27,6 +27,8 @@ enum frame_kind {
     FRAME_UNIX = 19,
     FRAME_STATFS = 20,
     FRAME_UNIX_PEER = 21,
+    FRAME_SUPERVISE = 22,
+    FRAME_LISTENER = 23,
 };
 
 enum frame_change {
@@ -47,7 +49,7 @@ enum { FRAME_HEADER = 16, FRAME_TOKEN = 16, FRAME_MAX = 64 << 10 };
 enum { STATUS_OK = 0, STATUS_LOCAL = -1, STATUS_WAIT = -2, STATUS_ARGV = -3 };
 enum { EXEC_SEARCH = 1, EXEC_ASK = 2 }; // flags of an Exec request
 enum { EXEC_LIGHT = 1, EXEC_ARM64E = 2 }; // of its reply
-enum { VERDICT_OUTSIDE = 2, VERDICT_COPY = 4 }; // of its reply
+enum { VERDICT_OUTSIDE = 2, VERDICT_COPY = 4, VERDICT_SUPERVISE = 6 }; // of its reply
 enum { EXEC_PATIENCE = 2000 };          // milliseconds after which who asked about an exec gives up, unless a STATUS_WAIT comes
 enum { LOOKUP_NOT_FOUND = 1, LOOKUP_AGAIN = 2, LOOKUP_FAIL = 3, LOOKUP_NO_DATA = 4 };
 enum { CONNECT_NONBLOCK = 1, CONNECT_V6ONLY = 2, CONNECT_DATAGRAM = 4, CONNECT_NEVER = 8 };
