@@ -26,6 +26,8 @@ type Request struct {
 	Env     []string // the program's environment; may be nil on Linux
 	Trace   bool     // fill in Hops and Argv of the verdict, for people
 	AsIs    bool     // of Linux: who executes cannot put anything in the program's place: what needs that is outside
+	// of Linux: the process is supervised, and so is all that it executes
+	Supervised bool
 
 	turns  int  // how many programs have been put in place of the one asked for, or are executed by it
 	inside bool // another program was asked for
@@ -45,6 +47,8 @@ const (
 	ExecOnly Kind = 3 // the layer loads, and only follows the programs that this one starts
 	Copy     Kind = 4 // a copy is executed in the program's place (of macOS: of one slice, signed anew); then as Inject, or as ExecOnly with Verdict.Light
 	Resolve  Kind = 5 // of a Hop: another program is decided about in its place
+	// of Linux: no library helps in the program; its system calls are answered. Its helper is executed in its place: Verdict.Helped
+	Supervise Kind = 6
 )
 
 // String is the kind as events name it.
@@ -60,6 +64,8 @@ func (k Kind) String() string {
 		return "copy"
 	case Resolve:
 		return "resolve"
+	case Supervise:
+		return "supervise"
 	}
 	return "fails"
 }
@@ -255,8 +261,8 @@ func (e *Engine) decide(r Request, path string) Verdict {
 			}
 			return e.asAsked(r, path, given, v)
 		}
-		v.judge(f, e.host.privilege(at, f, r.Caller), r.AsIs)
-		if skip && (v.Kind == Inject || v.Kind == Copy) {
+		e.judge(&v, f, e.host.privilege(at, f, r.Caller), r)
+		if skip && v.Kind != Outside && !r.Supervised {
 			v.skip()
 		}
 		if v.Kind == Copy { // of a script never: its interpreter is executed in its place
@@ -286,6 +292,24 @@ func (v Verdict) Copied(path, original string) Verdict {
 	return v
 }
 
+// Helped is a Supervise's verdict that can be executed: helper is the file of the program that comes under supervision, and executes what r asked for then.
+func (v Verdict) Helped(helper string, r Request) Verdict {
+	words := v.Words
+	if words == nil {
+		words = []string{r.Argv0}
+	}
+	v.Words = append([]string{helper, v.Path}, words...)
+	v.Path = helper
+	return v
+}
+
+// Unhelped is a Supervise's verdict when there can be no supervision; why is for people. The program then runs as it is.
+func (v Verdict) Unhelped(why string) Verdict {
+	reason, _, _ := strings.Cut(v.Reason, supervised)
+	v.Kind, v.Reason = Outside, reason+"; "+why
+	return v
+}
+
 // Uncopied is a Copy's verdict when there can be no copy; why is for people. The program then runs as it is.
 func (v Verdict) Uncopied(why string) Verdict {
 	reason, _, _ := strings.Cut(v.Reason, "; a copy ")
@@ -296,7 +320,7 @@ func (v Verdict) Uncopied(why string) Verdict {
 
 // skip makes v what the user's lists ask for.
 func (v *Verdict) skip() {
-	v.Skipped, v.Slice, v.Light, v.Notes = v.Kind != Copy, "", false, nil
+	v.Skipped, v.Slice, v.Light, v.Notes = v.Kind != Copy && v.Kind != Supervise, "", false, nil
 	v.outside("skip_processes names it")
 }
 

@@ -218,7 +218,7 @@ func TestJudge(t *testing.T) {
 	} {
 		tt.want.Program = tt.program
 		got := Verdict{Program: tt.program}
-		got.judge(&tt.f, tt.privilege, tt.asIs)
+		new(Engine).judge(&got, &tt.f, tt.privilege, Request{AsIs: tt.asIs})
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s: -want +got\n%s", tt.name, diff)
 		}

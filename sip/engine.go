@@ -19,6 +19,9 @@ type Engine struct {
 	rules  *chainRules
 	lists  Lists
 	probes map[string]bool // of this machine; see System.Probes
+
+	supervises bool
+	cannot     error // why nothing can be supervised here
 }
 
 // Lists are what the user says of programs by their names. A name is a file's, without its folder, in its own case; that of a script counts for it.
@@ -40,6 +43,14 @@ func (e *Engine) Seen(probes map[string]bool) *Engine {
 	knowing := *e
 	knowing.probes = probes
 	return &knowing
+}
+
+// Supervises gives an engine for who answers the system calls of programs that no library helps in; cannot says why that does not work here, or is nil. Without
+// it such programs are outside.
+func (e *Engine) Supervises(cannot error) *Engine {
+	able := *e
+	able.supervises, able.cannot = true, cannot
+	return &able
 }
 
 // system is what the verdicts depend on besides files.

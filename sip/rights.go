@@ -29,11 +29,33 @@ func capabilityNames(set uint64) []string {
 	return names
 }
 
-// judge decides about the binary f of v: the layer goes into the program itself, or into a copy of the file, which has no rights to protect.
-// privilege is why the loader would keep it out of the program, or "". asIs: nothing can be put in the program's place.
-func (v *Verdict) judge(f *file, privilege string, asIs bool) {
+// supervised ends the reason of a program whose system calls are answered.
+const supervised = "; they are answered from outside it"
+
+// judge decides about the binary f of v: the layer goes into the program itself, or into a copy of the file, which has no rights to protect, or its calls are
+// answered. privilege is why the loader would keep the layer out of it, or "".
+func (e *Engine) judge(v *Verdict, f *file, privilege string, r Request) {
 	lost := cmp.Or(strings.Join(f.rights, ", "), "these rights")
+	own := f.reason == reasonStatic || f.reason == reasonGo // makes its own system calls
 	switch {
+	case r.Supervised && f.reason != reasonMachine:
+		v.Kind = Supervise
+		if privilege != "" {
+			v.Reason = privilege + "; below a supervised program it runs without " + lost
+		}
+	case own && privilege == reasonSetuid:
+		v.outside(privilege)
+	case own && privilege != "" && slices.Contains(needRights, realName(v.Program)):
+		v.outside(privilege + "; it needs " + lost + ", and would not have that under supervision")
+	case own && e.supervises && e.cannot != nil:
+		v.outside(f.reason + "; " + e.cannot.Error())
+	case own && e.supervises && r.AsIs:
+		v.outside(f.reason + "; it is started in a way that leaves no room for supervision")
+	case own && e.supervises:
+		v.Kind, v.Reason = Supervise, f.reason+supervised
+		if privilege != "" {
+			v.Notes = append(v.Notes, "runs without "+lost)
+		}
 	case f.reason != "":
 		v.outside(f.reason)
 	case privilege == "":
@@ -46,7 +68,7 @@ func (v *Verdict) judge(f *file, privilege string, asIs bool) {
 		v.outside(privilege + "; a copy would not find its libraries, which it looks for beside itself ($ORIGIN)")
 	case slices.Contains(needRights, realName(v.Program)):
 		v.outside(privilege + "; it needs " + lost + ", and a copy would not have that")
-	case asIs:
+	case r.AsIs:
 		v.outside(privilege + "; it is started in a way that leaves no room for a copy")
 	default:
 		v.Kind, v.Reason = Copy, privilege+"; a copy without "+lost+" runs"
