@@ -1,0 +1,143 @@
+//go:build linux && (amd64 || arm64)
+
+package supervise
+
+import (
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/rules"
+	"mirrord/launcher/seccomp"
+	"mirrord/layer/frame"
+)
+
+type handler func(*Tree, *seccomp.Call)
+
+// entry is how calls of one number are answered.
+type entry struct {
+	needs  rules.Flags // any of them; 0 is always
+	when   []seccomp.Condition
+	handle handler
+}
+
+// table is every call that is looked at, by its number.
+var table = func() map[uint32]entry {
+	all := map[uint32]entry{
+		unix.SYS_OPENAT:     {needs: rules.Files | rules.Names, handle: func(t *Tree, c *seccomp.Call) { open(t, c, place{0, 1}, c.Arg(2), c.Arg(3)) }},
+		unix.SYS_OPENAT2:    {needs: rules.Files | rules.Names, handle: openHow},
+		unix.SYS_NEWFSTATAT: files(func(t *Tree, c *seccomp.Call) { stat(t, c, place{0, 1}, c.Arg(3), 2, statBytes) }),
+		unix.SYS_FSTAT:      files(func(t *Tree, c *seccomp.Call) { describe(t, c, c.Arg(0), 1, statBytes) }),
+		unix.SYS_STATX:      files(func(t *Tree, c *seccomp.Call) { stat(t, c, place{0, 1}, c.Arg(2), 4, statxBytes) }),
+		unix.SYS_FACCESSAT:  files(func(t *Tree, c *seccomp.Call) { access(t, c, place{0, 1}, c.Arg(2)) }),
+		unix.SYS_FACCESSAT2: files(func(t *Tree, c *seccomp.Call) { access(t, c, place{0, 1}, c.Arg(2)) }),
+		unix.SYS_READLINKAT: files(func(t *Tree, c *seccomp.Call) { readLink(t, c, place{0, 1}, 2, 3) }),
+		unix.SYS_STATFS:     files(statfs),
+		unix.SYS_GETDENTS64: files(entries),
+		unix.SYS_CHDIR:      files(chdir),
+		unix.SYS_FCHDIR:     files(fchdir),
+		unix.SYS_GETCWD:     files(getcwd),
+		unix.SYS_CHROOT:     files(chroot),
+
+		unix.SYS_GETXATTR:          files(func(t *Tree, c *seccomp.Call) { attributes(t, c, false, unix.ENODATA) }),
+		unix.SYS_LGETXATTR:         files(func(t *Tree, c *seccomp.Call) { attributes(t, c, true, unix.ENODATA) }),
+		unix.SYS_LISTXATTR:         files(func(t *Tree, c *seccomp.Call) { attributes(t, c, false, 0) }),
+		unix.SYS_LLISTXATTR:        files(func(t *Tree, c *seccomp.Call) { attributes(t, c, true, 0) }),
+		unix.SYS_INOTIFY_ADD_WATCH: files(watch),
+
+		unix.SYS_UNLINKAT: files(func(t *Tree, c *seccomp.Call) {
+			op := frame.Unlink
+			if c.Arg(2)&unix.AT_REMOVEDIR != 0 {
+				op = frame.Rmdir
+			}
+			change(t, c, op, place{0, 1})
+		}),
+		unix.SYS_MKDIRAT:   changes(frame.Mkdir, place{0, 1}),
+		unix.SYS_MKNODAT:   changes(frame.Mknod, place{0, 1}),
+		unix.SYS_SYMLINKAT: changes(frame.Symlink, place{1, 2}, block{arg: 0}),
+		unix.SYS_FCHMODAT:  changes(frame.Chmod, place{0, 1}),
+		unix.SYS_FCHMODAT2: changes(frame.Chmod, place{0, 1}),
+		unix.SYS_FCHOWNAT:  changes(frame.Chown, place{0, 1}),
+		unix.SYS_TRUNCATE:  changes(frame.Truncate, place{none, 0}),
+		unix.SYS_UTIMENSAT: files(func(t *Tree, c *seccomp.Call) {
+			if c.Args[1] == 0 {
+				readOnly(t, c)
+				return
+			}
+			change(t, c, frame.Utimes, place{0, 1}, block{arg: 2, size: 32})
+		}),
+		unix.SYS_SETXATTR:     files(refuseAttribute),
+		unix.SYS_LSETXATTR:    files(refuseAttribute),
+		unix.SYS_REMOVEXATTR:  changes(frame.Chmod, place{none, 0}, block{arg: 1}),
+		unix.SYS_LREMOVEXATTR: changes(frame.Chmod, place{none, 0}, block{arg: 1}),
+		unix.SYS_RENAMEAT2:    pair(frame.Rename, place{0, 1}, place{2, 3}),
+		unix.SYS_LINKAT:       pair(frame.Link, place{0, 1}, place{2, 3}),
+		unix.SYS_FCHMOD:       files(readOnly),
+		unix.SYS_FCHOWN:       files(readOnly),
+		unix.SYS_FSETXATTR:    files(readOnly),
+
+		unix.SYS_CONNECT:     {needs: rules.Outgoing | rules.UDP | rules.Names, handle: connect},
+		unix.SYS_GETSOCKOPT:  {needs: rules.Outgoing, when: []seccomp.Condition{seccomp.Is(1, unix.SOL_SOCKET), seccomp.Is(2, unix.SO_ERROR)}, handle: socketError},
+		unix.SYS_GETPEERNAME: {needs: anyNetwork, handle: func(t *Tree, c *seccomp.Call) { socketEnd(t, c, true) }},
+		unix.SYS_GETSOCKNAME: {needs: anyNetwork, handle: func(t *Tree, c *seccomp.Call) { socketEnd(t, c, false) }},
+		unix.SYS_BIND:        {needs: rules.Incoming | rules.AskBind, handle: bind},
+		unix.SYS_LISTEN:      {needs: rules.Incoming | rules.Outgoing, handle: listen},
+		unix.SYS_ACCEPT:      {needs: rules.Incoming, when: []seccomp.Condition{seccomp.IsNot(1, 0)}, handle: func(t *Tree, c *seccomp.Call) { accept(t, c, 0) }},
+		unix.SYS_ACCEPT4:     {needs: rules.Incoming, when: []seccomp.Condition{seccomp.IsNot(1, 0)}, handle: func(t *Tree, c *seccomp.Call) { accept(t, c, c.Arg(3)) }},
+		unix.SYS_SENDTO:      {needs: rules.UDP | rules.Names, when: []seccomp.Condition{seccomp.IsNot(4, 0)}, handle: sendTo},
+		unix.SYS_SENDMSG:     {needs: rules.Names, handle: sendMessage},
+		unix.SYS_SENDMMSG:    {needs: rules.Names, handle: sendMessages},
+		unix.SYS_RECVFROM:    {needs: rules.Names, when: []seccomp.Condition{seccomp.IsNot(4, 0)}, handle: receiveFrom},
+		unix.SYS_RECVMSG:     {needs: rules.Names, handle: receiveMessage},
+
+		unix.SYS_EXECVE:   {handle: func(t *Tree, c *seccomp.Call) { execute(t, c, place{none, 0}) }},
+		unix.SYS_EXECVEAT: {handle: func(t *Tree, c *seccomp.Call) { execute(t, c, place{0, 1}) }},
+		unix.SYS_UNAME:    {needs: rules.Hostname, handle: uname},
+	}
+	legacy(all)
+	return all
+}()
+
+const anyNetwork = rules.Outgoing | rules.Incoming | rules.UDP | rules.Names
+
+func files(h handler) entry { return entry{needs: rules.Files, handle: h} }
+
+func changes(op frame.Op, p place, blocks ...block) entry {
+	return files(func(t *Tree, c *seccomp.Call) { change(t, c, op, p, blocks...) })
+}
+
+func pair(op frame.Op, from, to place) entry {
+	return files(func(t *Tree, c *seccomp.Call) { changePair(t, c, op, from, to) })
+}
+
+// refuseAttribute is setxattr: of a path that is not what the kernel would take it for, attributes cannot be set.
+func refuseAttribute(t *Tree, c *seccomp.Call) {
+	p := place{none, 0}
+	p.elsewhere(t, c, true, func(w where) {
+		switch {
+		case w.action == rules.Remote && !t.permitted(c, frame.Chmod, w.path, ""):
+		case w.moved:
+			c.Fail(unix.EOPNOTSUPP)
+		default:
+			c.Continue()
+		}
+	})
+}
+
+// Filter is the program under which a tree runs: only the calls that the rules make something of are reported.
+func Filter(r rules.File) ([]byte, error) {
+	list := []seccomp.Rule{
+		{Number: unix.SYS_IO_URING_SETUP, Errno: unix.ENOSYS}, // requests in a ring are no system calls
+	}
+	if r.Has(rules.NoIPv6) {
+		list = append(list, seccomp.Rule{Number: unix.SYS_SOCKET, When: []seccomp.Condition{seccomp.Is(0, unix.AF_INET6)}, Errno: unix.EAFNOSUPPORT})
+	}
+	for _, number := range slices.Sorted(maps.Keys(table)) {
+		e := table[number]
+		if e.needs == 0 || r.Has(e.needs) {
+			list = append(list, seccomp.Rule{Number: number, When: e.when})
+		}
+	}
+	return seccomp.Filter(list)
+}
