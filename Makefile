@@ -5,6 +5,9 @@ CC ?= cc
 # The hooks get NULL where libc's headers say "nonnull", so the compiler must not take it for impossible.
 LAYER_FLAGS = -std=gnu17 -O2 -fPIC -ftls-model=initial-exec -shared -fvisibility=hidden -fno-delete-null-pointer-checks -Wall -Wextra -Werror -Wno-nonnull-compare \
 	-Wl,-z,now,-z,relro,-z,noexecstack,-s
+# It brings what the compiler may call, so no pattern may be taken for that.
+HELPER_FLAGS = -std=gnu17 -Os -ffreestanding -static -nostdlib -nostartfiles -fno-stack-protector -fno-tree-loop-distribute-patterns \
+	-fno-asynchronous-unwind-tables -fno-pie -no-pie -Wall -Wextra -Werror -Wl,-z,noexecstack,-s
 # Own headers and stubs in place of Apple's, so that every machine builds the same bytes. macOS 12 is what Go needs; a library for it has chained fixups.
 # No exception passes the layer and Apple's debuggers follow frame pointers, so tables for unwinding would only be read from disk.
 DARWIN_FLAGS = -std=gnu17 -Os -nostdlibinc -isystem layer/include -DMIRRORD_LAYER -fvisibility=hidden -fno-stack-protector -fno-delete-null-pointer-checks \
@@ -44,14 +47,17 @@ layer: layer/lib/libmirrord.dylib
 else
 DARWIN_CC ?= clang-19 -fuse-ld=lld
 ifneq ($(shell command -v clang-19 > /dev/null && command -v ld64.lld-19),)
-layer: layer/lib/libmirrord.so layer/lib/libmirrord.dylib
+layer: layer/lib/libmirrord.so layer/lib/libmirrord-supervise.so layer/lib/libmirrord.dylib
 else
-layer: layer/lib/libmirrord.so
+layer: layer/lib/libmirrord.so layer/lib/libmirrord-supervise.so
 	@echo 'layer: the library for macOS is left out (tests/need clang-19 ld64.lld-19 installs what it takes)'
 endif
 endif
 layer/lib/libmirrord.so: $(wildcard layer/src/*) Makefile
 	$(CC) $(LAYER_FLAGS) -o $@.new layer/src/layer.c
+	mv $@.new $@
+layer/lib/libmirrord-supervise.so: layer/helper/supervise.c layer/src/frame.h layer/src/sys.h Makefile # a program, beside the library as its variants are
+	$(CC) $(HELPER_FLAGS) -o $@.new layer/helper/supervise.c
 	mv $@.new $@
 layer/lib/libmirrord.dylib: $(wildcard layer/src/* layer/include/* layer/include/*/* packaging/universal/*.go codesign/*.go codesign/macho/*.go) layer/libSystem.tbd Makefile # and libmirrord-arm64e.dylib
 	for arch in x86_64 arm64; do $(DARWIN_CC) -target $$arch-apple-macos12.0 $(DARWIN_FLAGS) -o layer/lib/$$arch.slice layer/src/layer.c layer/libSystem.tbd || exit; done

@@ -39,6 +39,9 @@ func Variant(path, name string) string {
 	return strings.TrimSuffix(path, ext) + "-" + name + ext
 }
 
+// Supervise is the variant, of Linux, that is no library but a program (helper/supervise.c): it comes under supervision and executes another in its place.
+const Supervise = "supervise"
+
 // Extract makes sure that the library is at <folder>/<hash of the content>/<file name>, with its variants beside it, and returns that path. The
 // folder is created with mode 0700, or 0755 for root, whose children may drop their user and must still be able to load it (ld.so also refuses
 // what root does not own). What is there already is used only if its content is right, so a damaged or planted file is replaced.

@@ -67,6 +67,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	if st == nil {
 		return answer{}, unix.EIO
 	}
+	b.opened.Store(true)
 	kind, limit, make, content, prefix := "f", st.Size, b.anonymousFile, io.Reader(body), []byte(nil)
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:

@@ -30,6 +30,16 @@ func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 	if who, ok := from.peer(); ok {
 		pid = who.pid
 	}
+	b.note(pid)
+	if b.idle != nil && b.Skips(m.Argv0, m.Exe) {
+		return descriptor(b.idle.fd, true)
+	}
+	b.Emit(events.Event{Type: events.ProcessInject, PID: pid, PPID: int(m.PPID), Path: m.Exe})
+	return descriptor(b.page.fd, true)
+}
+
+// note remembers a process that is inside.
+func (b *Broker) note(pid int) {
 	b.processes.mu.Lock()
 	if b.processes.injected == nil {
 		b.processes.injected = map[int]struct{}{}
@@ -37,11 +47,6 @@ func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 	b.processes.injected[pid] = struct{}{}
 	b.processes.mu.Unlock()
 	b.debuggers.forget(pid)
-	if b.idle != nil && b.Skips(m.Argv0, m.Exe) {
-		return descriptor(b.idle.fd, true)
-	}
-	b.Emit(events.Event{Type: events.ProcessInject, PID: pid, PPID: int(m.PPID), Path: m.Exe})
-	return descriptor(b.page.fd, true)
 }
 
 // exec says how a program is to be executed, to who asks; others only tell that they are about to. An exec that will fail by itself is left to do so.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +75,7 @@ type Broker struct {
 	queries   chan struct{} // holds one for each query that is being answered here
 	listeners listeners
 	debuggers debuggers
+	opened    atomic.Bool // a file or directory of the pod was handed out
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -488,58 +490,106 @@ func (a answer) send(c *net.UnixConn, to *net.UnixAddr, h frame.Header) error {
 
 // dispatch decodes a request and hands it to its handler.
 func (b *Broker) dispatch(from asker, kind frame.Kind, fields []byte) (answer, error) {
-	switch kind {
-	case frame.Hello:
-		return handle(fields, func(m *frame.HelloRequest) answer { return b.hello(from, m) })
-	case frame.Open:
-		return handle(fields, b.openFile)
-	case frame.Stat:
-		return handle(fields, b.stat)
-	case frame.Access:
-		return handle(fields, b.access)
-	case frame.Readlink:
-		return handle(fields, b.readlink)
-	case frame.Realpath:
-		return handle(fields, b.realpath)
-	case frame.Statfs:
-		return handle(fields, b.statfs)
-	case frame.Change:
-		return handle(fields, b.change)
-	case frame.Lookup:
-		return handle(fields, b.lookup)
-	case frame.Reverse:
-		return handle(fields, b.reverse)
-	case frame.Connect:
-		return handle(fields, func(m *frame.ConnectRequest) answer { return b.connectFrom(from, m) })
-	case frame.Unix:
-		return handle(fields, func(m *frame.UnixRequest) answer { return b.connectUnix(from, m) })
-	case frame.UnixPeer:
-		return handle(fields, b.unixPeer)
-	case frame.Connected:
-		return handle(fields, b.connected)
-	case frame.Endpoint:
-		return handle(fields, b.endpoint)
-	case frame.SockError:
-		return handle(fields, b.sockError)
-	case frame.Bind:
-		return handle(fields, func(m *frame.BindRequest) answer { return b.bind(from, m) })
-	case frame.Listen:
-		return handle(fields, func(m *frame.ListenRequest) answer { return b.listen(from, m) })
-	case frame.Exec:
-		return handle(fields, func(m *frame.ExecRequest) answer { return b.exec(from, m) })
-	case frame.Datagram:
-		return handle(fields, b.datagramLocal)
+	m := request(kind)
+	if m == nil {
+		return answer{}, fmt.Errorf("%w: kind %d", frame.ErrMalformed, kind)
 	}
-	return answer{}, fmt.Errorf("%w: kind %d", frame.ErrMalformed, kind)
-}
-
-func handle[M any, P interface {
-	*M
-	frame.Message
-}](fields []byte, f func(P) answer) (answer, error) {
-	m := P(new(M))
 	if err := frame.Decode(fields, m); err != nil {
 		return answer{}, err
 	}
-	return f(m), nil
+	return b.respond(from, kind, m), nil
+}
+
+// request is what a request of a kind is decoded into; nil when there is none.
+func request(kind frame.Kind) frame.Message {
+	switch kind {
+	case frame.Hello:
+		return new(frame.HelloRequest)
+	case frame.Open:
+		return new(frame.OpenRequest)
+	case frame.Stat:
+		return new(frame.StatRequest)
+	case frame.Access:
+		return new(frame.AccessRequest)
+	case frame.Readlink, frame.Realpath, frame.Statfs, frame.UnixPeer:
+		return new(frame.PathRequest)
+	case frame.Change:
+		return new(frame.ChangeRequest)
+	case frame.Lookup:
+		return new(frame.LookupRequest)
+	case frame.Reverse:
+		return new(frame.ReverseRequest)
+	case frame.Connect:
+		return new(frame.ConnectRequest)
+	case frame.Unix:
+		return new(frame.UnixRequest)
+	case frame.Connected:
+		return new(frame.ConnectedRequest)
+	case frame.Endpoint:
+		return new(frame.EndpointRequest)
+	case frame.SockError:
+		return new(frame.SockErrorRequest)
+	case frame.Bind:
+		return new(frame.BindRequest)
+	case frame.Listen:
+		return new(frame.ListenRequest)
+	case frame.Exec:
+		return new(frame.ExecRequest)
+	case frame.Datagram:
+		return new(frame.DatagramRequest)
+	case frame.Supervise:
+		return new(frame.SuperviseRequest)
+	}
+	return nil
+}
+
+// respond hands a request, of the type that its kind has, to its handler: from the layer, or for a supervised program.
+func (b *Broker) respond(from asker, kind frame.Kind, m frame.Message) answer {
+	switch m := m.(type) {
+	case *frame.HelloRequest:
+		return b.hello(from, m)
+	case *frame.OpenRequest:
+		return b.openFile(m)
+	case *frame.StatRequest:
+		return b.stat(m)
+	case *frame.AccessRequest:
+		return b.access(m)
+	case *frame.PathRequest:
+		switch kind {
+		case frame.Readlink:
+			return b.readlink(m)
+		case frame.Realpath:
+			return b.realpath(m)
+		case frame.UnixPeer:
+			return b.unixPeer(m)
+		}
+		return b.statfs(m)
+	case *frame.ChangeRequest:
+		return b.change(m)
+	case *frame.LookupRequest:
+		return b.lookup(m)
+	case *frame.ReverseRequest:
+		return b.reverse(m)
+	case *frame.ConnectRequest:
+		return b.connectFrom(from, m)
+	case *frame.UnixRequest:
+		return b.connectUnix(from, m)
+	case *frame.ConnectedRequest:
+		return b.connected(m)
+	case *frame.EndpointRequest:
+		return b.endpoint(m)
+	case *frame.SockErrorRequest:
+		return b.sockError(m)
+	case *frame.BindRequest:
+		return b.bind(from, m)
+	case *frame.ListenRequest:
+		return b.listen(from, m)
+	case *frame.ExecRequest:
+		return b.exec(from, m)
+	case *frame.DatagramRequest:
+		return b.datagramLocal(m)
+	case *frame.SuperviseRequest:
+		return b.supervise(from, m)
+	}
+	return failure(unix.ENOSYS)
 }

@@ -16,6 +16,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/layer"
 	"mirrord/sip"
 )
 
@@ -364,10 +365,28 @@ func (b *brokerProcess) decide(r sip.Request) sip.Verdict {
 	if v.Kind == sip.Copy {
 		v = b.copier.substitute(v, r.Caller)
 	}
+	if v.Kind == sip.Supervise && !r.Supervised {
+		v = b.help(v, r)
+	}
 	if v.Kind == sip.Outside && !v.Skipped { // what is skipped says hello
 		b.census.announce(v.Program)
 	}
 	return v
+}
+
+// help has the helper executed in the place of a program that is to be supervised. If it cannot be, the program runs outside.
+func (b *brokerProcess) help(v sip.Verdict, r sip.Request) sip.Verdict {
+	if r.Caller != nil && r.Caller.UID != os.Geteuid() {
+		return v.Unhelped(fmt.Sprintf("who started mirrord cannot look into this process, which is another user's (%d)", r.Caller.UID))
+	}
+	if b.pod == nil {
+		return v
+	}
+	helper := layer.Variant(b.pod.library, layer.Supervise)
+	if err := unix.Access(helper, unix.X_OK); err != nil {
+		return v.Unhelped(fmt.Sprintf("%s cannot be executed: %v", helper, err))
+	}
+	return v.Helped(helper, r)
 }
 
 func programError(name string, err error) error {

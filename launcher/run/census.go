@@ -89,11 +89,11 @@ func (c *census) take(root int, last bool) (inside int) {
 	return inside
 }
 
-// hasLayer looks at what is mapped: a process that said hello may run another program by now. Where that is hidden (a program of another
+// hasLayer says whether a process is inside: with the layer, or supervised. It looks at what is mapped: a process that said hello may run another program by now. Where that is hidden (a program of another
 // user, macOS) the hello counts, if it was of the same program.
 func (c *census) hasLayer(pid int) bool {
 	if yes, known := loads(pid, c.library); known {
-		return yes
+		return yes || supervised(pid)
 	}
 	generation, heard := c.hellos[pid]
 	return c.injected(pid) && (!heard || generation == generationOf(pid))
