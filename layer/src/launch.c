@@ -1,11 +1,12 @@
 // Starting a program, by whichever function: an exec is told to the broker, and goes its way. Only of a program with rights of its own, in which the
-// loader ignores LD_PRELOAD, the broker is asked what to execute in its place: then the asker waits.
+// loader ignores LD_PRELOAD, and of one that makes its own system calls, the broker is asked what to execute in its place: then the asker waits.
 //
 // As all that may run between vfork and exec, this allocates nothing on the heap and takes no lock.
 #define _GNU_SOURCE
 #include "layer.h"
 
 #include <alloca.h>
+#include <elf.h>
 #include <errno.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -39,48 +40,104 @@ struct launch {
     const posix_spawnattr_t *attributes;
 };
 
-// ---- has it rights of its own?
+#undef p_type // of resolv.h
+
+// ---- does the layer work in it?
 
 enum { SCRIPT_HEAD = 256, MAX_INTERPRETERS = 5 }; // what the kernel reads of a script, and how many scripts it follows (fs/exec.c)
+enum { HEAD = 1024 };                             // bytes of a file that are looked at: nearly always with all program headers
 
 static const char capability_attribute[] = "security.capability";
 
 // interpreter ends the interpreter's name in the first bytes of a script and returns it; NULL when they are of none.
-static const char *interpreter(char head[SCRIPT_HEAD + 1], long size) {
+static const char *interpreter(char head[HEAD + 1], long size) {
     if (size < 3 || head[0] != '#' || head[1] != '!') return NULL;
+    if (size > SCRIPT_HEAD) size = SCRIPT_HEAD;
     head[size] = 0;
     char *name = head + 2 + strspn(head + 2, " \t");
     name[strcspn(name, " \t\n")] = 0;
     return name;
 }
 
-// privileged says whether the program that path leads to may have rights of its own. Whether they count is for the broker to say.
-static int privileged(const char *path) {
-    char head[SCRIPT_HEAD + 1];
+#if defined(__x86_64__)
+enum { OWN_MACHINE = EM_X86_64 };
+#else
+enum { OWN_MACHINE = EM_AARCH64 };
+#endif
+
+// go_note says whether a note segment holds Go's, which survives strip.
+static int go_note(int fd, const Elf64_Phdr *p) {
+    char notes[512];
+    long size = sys_pread(fd, notes, p->p_filesz < sizeof notes ? p->p_filesz : sizeof notes, (long)p->p_offset);
+    for (long at = 0; at + 16 <= size;) {
+        Elf64_Nhdr n;
+        memcpy(&n, notes + at, sizeof n);
+        if (n.n_type == 4 && n.n_namesz == 4 && memcmp(notes + at + sizeof n, "Go\0", 4) == 0) return 1;
+        if (n.n_namesz > sizeof notes || n.n_descsz > sizeof notes) return 0;
+        at += (long)(sizeof n + ((n.n_namesz + 3) & ~3U) + ((n.n_descsz + 3) & ~3U));
+    }
+    return 0;
+}
+
+// go_section looks for the section of Go's that is there without a note, too.
+static int go_section(int fd, const Elf64_Ehdr *e) {
+    static const char name[] = "\0.go.buildinfo";
+    Elf64_Shdr names;
+    char text[4096];
+    if (e->e_shentsize != sizeof names || sys_pread(fd, &names, sizeof names, (long)(e->e_shoff + e->e_shstrndx * sizeof names)) != sizeof names) return 0;
+    long size = sys_pread(fd, text, names.sh_size < sizeof text ? names.sh_size : sizeof text, (long)names.sh_offset);
+    return size > 0 && memmem(text, (size_t)size, name, sizeof name) != NULL;
+}
+
+// makes_own_calls says whether a program may make its own system calls: it names no loader, or Go has made it. Whether it does is for the broker to say.
+static int makes_own_calls(int fd, const char *head, long size) {
+    Elf64_Ehdr e;
+    Elf64_Phdr list[HEAD / sizeof(Elf64_Phdr)];
+    if (size < (long)sizeof e || memcmp(head, ELFMAG "\2\1", 6) != 0) return 0;
+    memcpy(&e, head, sizeof e);
+    if (e.e_machine != OWN_MACHINE || e.e_phentsize != sizeof *list) return 0;
+    size_t count = e.e_phnum < sizeof list / sizeof *list ? e.e_phnum : sizeof list / sizeof *list;
+    if (e.e_phoff < HEAD && e.e_phoff + count * sizeof *list <= (size_t)size)
+        memcpy(list, head + e.e_phoff, count * sizeof *list);
+    else if (sys_pread(fd, list, count * sizeof *list, (long)e.e_phoff) != (long)(count * sizeof *list))
+        return 0;
+    int loader = 0;
+    for (size_t i = 0; i < count; i++) {
+        loader |= list[i].p_type == PT_INTERP;
+        if (list[i].p_type == PT_NOTE && go_note(fd, &list[i])) return 1;
+    }
+    return !loader || go_section(fd, &e);
+}
+
+// special says whether the layer may not work in the program that path leads to, for it has rights of its own or makes its own system calls. What that comes
+// to is for the broker to say.
+static int special(const char *path) {
+    char head[HEAD + 1];
     for (int depth = 0; depth <= MAX_INTERPRETERS; depth++) {
         struct stat st;
         if (sys_stat(path, &st) < 0 || !S_ISREG(st.st_mode)) return 0;
         if ((st.st_mode & S_ISUID) || (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) return 1;
         int fd = (int)sys(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0, 0, 0);
         if (fd < 0) return sys(SYS_getxattr, (long)path, (long)capability_attribute, 0, 0, 0, 0) > 0; // it may only be executed
-        const char *next = interpreter(head, sys_pread(fd, head, SCRIPT_HEAD, 0));
-        int capable = next == NULL && sys(SYS_fgetxattr, fd, (long)capability_attribute, 0, 0, 0, 0) > 0;
+        long size = sys_pread(fd, head, HEAD, 0);
+        const char *next = interpreter(head, size);
+        int found = next == NULL && (sys(SYS_fgetxattr, fd, (long)capability_attribute, 0, 0, 0, 0) > 0 || makes_own_calls(fd, head, size));
         sys_close(fd);
-        if (next == NULL) return capable;
+        if (next == NULL) return found;
         path = next;
     }
     return 0;
 }
 
-// privileged_below is privileged for a path that starts in a directory.
-static NOINLINE int privileged_below(const char *directory, const char *path) {
+// special_below is special for a path that starts in a directory.
+static NOINLINE int special_below(const char *directory, const char *path) {
     char whole[2 * PATH_MAX];
     if (strlen(path) >= PATH_MAX) return 0;
-    return privileged(strcat(strcat(strcpy(whole, directory), "/"), path));
+    return special(strcat(strcat(strcpy(whole, directory), "/"), path));
 }
 
-// found_privileged is privileged for the file that execvp finds.
-static int found_privileged(const char *name) {
+// found_special is special for the file that execvp finds.
+static int found_special(const char *name) {
     const char *list = getenv("PATH");
     if (list == NULL) list = "/bin:/usr/bin";
     size_t n = strlen(name);
@@ -92,7 +149,7 @@ static int found_privileged(const char *name) {
             strcat(path, name);
             struct stat st;
             if (sys_stat(path, &st) == 0 && S_ISREG(st.st_mode) && sys(SYS_faccessat, AT_FDCWD, (long)path, X_OK, 0, 0, 0) == 0)
-                return privileged(path);
+                return special(path);
         }
         list += length;
         if (*list == 0) return 0;
@@ -188,7 +245,7 @@ static NOINLINE int launch_answered(const struct launch *l, struct frame *f, int
     get_u8(f); // flags, of macOS
     to.path = get_text(f);
     size_t skip = get_u16(f), words = get_u16(f), given = count(l->argv);
-    if (f->broken || verdict != VERDICT_COPY || to.path[0] == 0) return 1;
+    if (f->broken || (verdict != VERDICT_COPY && verdict != VERDICT_SUPERVISE) || to.path[0] == 0) return 1;
     if (skip > given) skip = given;
     SCRATCH(argv, (words + given - skip + 1) * sizeof(char *));
     if (argv == NULL) return 1;
@@ -227,14 +284,14 @@ static NOINLINE int launch_asking(const struct launch *l) {
     return l->go(l);
 }
 
-static int may_be_privileged(const struct launch *l) {
-    if (l->search) return found_privileged(l->path);
-    return l->directory != NULL && l->path[0] != '/' ? privileged_below(l->directory, l->path) : privileged(l->path);
+static int may_be_special(const struct launch *l) {
+    if (l->search) return found_special(l->path);
+    return l->directory != NULL && l->path[0] != '/' ? special_below(l->directory, l->path) : special(l->path);
 }
 
 static int launch(const struct launch *l) {
     if (session.active && l->path != NULL) {
-        if (unlikely(may_be_privileged(l))) return launch_asking(l);
+        if (unlikely(may_be_special(l))) return launch_asking(l);
         announce(l);
     }
     return l->go(l);
