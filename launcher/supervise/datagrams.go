@@ -91,12 +91,8 @@ func sendTo(t *Tree, c *seccomp.Call) {
 			return
 		}
 		defer s.close()
-		if s.stream { // fast open is a connect in disguise: programs that are refused it connect
-			if c.Arg(3)&unix.MSG_FASTOPEN != 0 && t.leads(to) {
-				c.Fail(unix.EOPNOTSUPP)
-				return
-			}
-			c.Continue()
+		if s.stream {
+			t.sendFirst(c, s, to)
 			return
 		}
 		relay, errno := t.destination(c, s, to)
@@ -105,10 +101,31 @@ func sendTo(t *Tree, c *seccomp.Call) {
 			c.Fail(errno)
 		case !relay.IsValid():
 			c.Continue()
+		case rawAddress(relay, s.family) == nil:
+			c.Fail(unix.ENETUNREACH)
 		default:
-			t.sendFor(c, s, []part{{c.Args[1], c.Args[2]}}, relay, c.Arg(3))
+			n, err := t.send(c, s, []part{{c.Args[1], c.Args[2]}}, rawAddress(relay, s.family), c.Arg(3))
+			finish(c, n, err)
 		}
 	}()
+}
+
+// sendFirst is fast open, a connect in disguise: what it sends with the first packet is sent with the next.
+func (t *Tree) sendFirst(c *seccomp.Call, s socket, to netip.AddrPort) {
+	if c.Arg(3)&unix.MSG_FASTOPEN == 0 {
+		c.Continue()
+		return
+	}
+	errno, done := t.connect(c, s, to)
+	switch {
+	case !done:
+		c.Continue()
+	case errno != 0:
+		c.Fail(errno)
+	default:
+		n, err := t.send(c, s, []part{{c.Args[1], min(c.Args[2], maxDatagram)}}, nil, c.Arg(3)&^unix.MSG_FASTOPEN)
+		finish(c, n, err)
+	}
 }
 
 // dull says that nothing is to be done or told of what goes there.
@@ -128,13 +145,8 @@ func (t *Tree) dull(to netip.AddrPort) bool {
 // part is one of the pieces of memory that a message is made of.
 type part struct{ at, size uint64 }
 
-// sendFor sends a datagram to another address than the program's.
-func (t *Tree) sendFor(c *seccomp.Call, s socket, parts []part, to netip.AddrPort, flags int) {
-	n, err := t.send(c, s, parts, to, flags)
-	finish(c, n, err)
-}
-
-func (t *Tree) send(c *seccomp.Call, s socket, parts []part, to netip.AddrPort, flags int) (int, error) {
+// send sends what the program has in its memory, to an address that fits the socket or, with none, where it is connected to.
+func (t *Tree) send(c *seccomp.Call, s socket, parts []part, to []byte, flags int) (int, error) {
 	var data []byte
 	for _, p := range parts {
 		if p.size > maxDatagram || len(data)+int(p.size) > maxDatagram {
@@ -146,12 +158,8 @@ func (t *Tree) send(c *seccomp.Call, s socket, parts []part, to netip.AddrPort, 
 		}
 		data = append(data, piece...)
 	}
-	raw := rawAddress(to, s.family)
-	if raw == nil {
-		return 0, unix.ENETUNREACH
-	}
 	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
-		uintptr(flags|unix.MSG_NOSIGNAL), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw)))
+		uintptr(flags|unix.MSG_NOSIGNAL), uintptr(unsafe.Pointer(unsafe.SliceData(to))), uintptr(len(to)))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -171,6 +179,7 @@ const (
 	messageSize = 56 // struct msghdr
 	listedSize  = 64 // struct mmsghdr
 	maxParts    = 64
+	maxListed   = 1024 // UIO_MAXIOV
 )
 
 func readMessage(c *seccomp.Call, at uint64) (m message, ok bool) {
@@ -249,11 +258,15 @@ func (t *Tree) sendNamed(c *seccomp.Call, m message, to netip.AddrPort) (n int, 
 	if !ok {
 		return 0, unix.EFAULT, true
 	}
-	n, err = t.send(c, s, parts, relay, c.Arg(2))
+	raw := rawAddress(relay, s.family)
+	if raw == nil {
+		return 0, unix.ENETUNREACH, true
+	}
+	n, err = t.send(c, s, parts, raw, c.Arg(2))
 	return n, err, true
 }
 
-// sendMessages is sendmmsg: the first message alone, when something is to be done about it. Programs go on with the rest.
+// sendMessages is sendmmsg: as many messages from the first as something is to be done about. Programs go on with the rest.
 func sendMessages(t *Tree, c *seccomp.Call) {
 	m, ok := readMessage(c, c.Args[1])
 	to, named := netip.AddrPort{}, false
@@ -265,19 +278,38 @@ func sendMessages(t *Tree, c *seccomp.Call) {
 		return
 	}
 	go func() {
-		// The flags are the fourth argument here.
 		as := *c
-		as.Args[2] = c.Args[3]
-		n, err, done := t.sendNamed(&as, m, to)
-		switch {
-		case !done:
-			c.Continue()
-		case err != nil:
-			finish(c, 0, err)
-		default:
+		as.Args[2] = c.Args[3] // the flags, where sendmsg has them
+		for sent := uint64(0); ; {
+			n, err, done := t.sendNamed(&as, m, to)
+			switch {
+			case sent == 0 && !done:
+				c.Continue()
+				return
+			case sent == 0 && err != nil:
+				finish(c, 0, err)
+				return
+			case !done || err != nil:
+				c.Return(int(sent))
+				return
+			}
 			var size [4]byte
 			binary.LittleEndian.PutUint32(size[:], uint32(n))
-			finish(c, 1, c.Write(c.Args[1]+messageSize, size[:]))
+			if err := c.Write(c.Args[1]+sent*listedSize+messageSize, size[:]); err != nil {
+				finish(c, 0, err)
+				return
+			}
+			sent++
+			if ok = sent < min(c.Args[2], maxListed); ok {
+				m, ok = readMessage(c, c.Args[1]+sent*listedSize)
+			}
+			if ok {
+				to, ok = t.named(c, m)
+			}
+			if !ok {
+				c.Return(int(sent))
+				return
+			}
 		}
 	}()
 }
@@ -286,7 +318,7 @@ func sendMessages(t *Tree, c *seccomp.Call) {
 
 // receiveFrom is recvfrom of who wants to know the sender.
 func receiveFrom(t *Tree, c *seccomp.Call) {
-	if !t.asked.Load() {
+	if !t.asked.Load() && !t.relayed.Load() {
 		c.Continue()
 		return
 	}
@@ -296,7 +328,21 @@ func receiveFrom(t *Tree, c *seccomp.Call) {
 }
 
 func receiveMessage(t *Tree, c *seccomp.Call) {
-	if !t.asked.Load() {
+	t.receiveInto(c, c.Arg(2), func(n int) (int, error) { return n, nil })
+}
+
+// receiveMessages is recvmmsg: it gets one message at a time.
+func receiveMessages(t *Tree, c *seccomp.Call) {
+	t.receiveInto(c, c.Arg(3)&^unix.MSG_WAITFORONE, func(n int) (int, error) {
+		var size [4]byte
+		binary.LittleEndian.PutUint32(size[:], uint32(n))
+		return 1, c.Write(c.Args[1]+messageSize, size[:])
+	})
+}
+
+// receiveInto receives into the message that the second argument points to; done makes the call's result of the datagram's size.
+func (t *Tree) receiveInto(c *seccomp.Call, callFlags int, done func(n int) (int, error)) {
+	if !t.asked.Load() && !t.relayed.Load() {
 		c.Continue()
 		return
 	}
@@ -310,7 +356,7 @@ func receiveMessage(t *Tree, c *seccomp.Call) {
 		c.Continue()
 		return
 	}
-	go t.receive(c, c.Arg(2), parts, func(from []byte, n int) (int, error) {
+	go t.receive(c, callFlags, parts, func(from []byte, n int) (int, error) {
 		err := writeAddress(c, from, m.name, c.Args[1]+8)
 		if err == nil {
 			err = c.Write(c.Args[1]+40, make([]byte, 8)) // msg_controllen
@@ -319,7 +365,10 @@ func receiveMessage(t *Tree, c *seccomp.Call) {
 		if err == nil {
 			err = c.Write(c.Args[1]+48, flags[:])
 		}
-		return n, err
+		if err != nil {
+			return 0, err
+		}
+		return done(n)
 	})
 }
 
@@ -331,8 +380,7 @@ func (t *Tree) receive(c *seccomp.Call, flags int, parts []part, done func(from 
 		return
 	}
 	defer s.close()
-	if !s.udp || s.peer().IsValid() || flags&^(unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_WAITALL) != 0 ||
-		option(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO) > 0 {
+	if peer := s.peer(); !s.udp || peer.IsValid() && !mayBeRelayed(t.rules, peer) || flags&^(unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_WAITALL) != 0 {
 		c.Continue()
 		return
 	}
@@ -342,7 +390,7 @@ func (t *Tree) receive(c *seccomp.Call, flags int, parts []part, done func(from 
 	}
 	data := make([]byte, min(room, maxDatagram))
 	for {
-		if !s.nonblocking() && flags&unix.MSG_DONTWAIT == 0 && !awaited(c, s.fd) {
+		if !s.nonblocking() && flags&unix.MSG_DONTWAIT == 0 && !s.awaited(c) {
 			return
 		}
 		n, from, err := unix.Recvfrom(s.fd, data, flags|unix.MSG_DONTWAIT)

@@ -103,6 +103,20 @@ func direntsOf(raw []byte, at int64, room int) (out []byte, used int) {
 	}
 }
 
+// largeFile is the flag that the kernel sets in every 64-bit process (asm-generic/fcntl.h); Go and libc have it as 0 there.
+const largeFile = 0o100000
+
+// statusFlags is F_GETFL. A directory of the pod is a descriptor that cannot be read, so the kernel says that it is for writing, and libc makes no stream of it.
+func statusFlags(t *Tree, c *seccomp.Call) {
+	if t.rules.Directories() {
+		if kind, _ := tag(c.TID, c.Arg(0)); kind == 'd' {
+			c.Return(unix.O_RDONLY | unix.O_DIRECTORY | largeFile)
+			return
+		}
+	}
+	c.Continue()
+}
+
 // chdir: the kernel's working directory stays where it is when it becomes one of the pod.
 func chdir(t *Tree, c *seccomp.Call) {
 	w, ok := place{none, 0}.read(t, c, false)

@@ -35,14 +35,14 @@ func answer(c *seccomp.Call, errno unix.Errno) {
 
 // connect: the program's own socket is connected to the broker.
 func connect(t *Tree, c *seccomp.Call) {
-	raw, to, err := readAddress(c, c.Args[1], c.Args[2])
+	_, to, err := readAddress(c, c.Args[1], c.Args[2])
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:
 		t.unreadable(c, err)
 	case err != nil || !to.IsValid() || to.Port() == 0 || !t.leads(to) && !t.relayed.Load():
 		c.Continue()
 	default:
-		go t.connectElsewhere(c, raw, to)
+		go t.connectElsewhere(c, to)
 	}
 }
 
@@ -55,13 +55,22 @@ func (t *Tree) leads(to netip.AddrPort) bool {
 	return t.rules.Has(needed) && !staysLocal(to) && !(t.rules.Has(rules.IgnoreLocalhost) && to.Port() != namePort && isLoopback(to))
 }
 
-func (t *Tree) connectElsewhere(c *seccomp.Call, raw []byte, to netip.AddrPort) {
+func (t *Tree) connectElsewhere(c *seccomp.Call, to netip.AddrPort) {
 	s, ok := socketOf(c, c.Arg(0))
 	if !ok {
 		c.Continue()
 		return
 	}
 	defer s.close()
+	if errno, done := t.connect(c, s, to); done {
+		answer(c, errno)
+	} else {
+		c.Continue()
+	}
+}
+
+// connect connects the program's socket to the broker; done is false when the kernel is to connect it as the program asked.
+func (t *Tree) connect(c *seccomp.Call, s socket, to netip.AddrPort) (_ unix.Errno, done bool) {
 	if s.udp {
 		t.leaveRelay(s)
 	}
@@ -73,28 +82,22 @@ func (t *Tree) connectElsewhere(c *seccomp.Call, raw []byte, to netip.AddrPort) 
 		needed = rules.UDP
 	}
 	if !t.rules.Has(needed) || !t.leads(to) || s.stream && isConnecting(s.fd) {
-		c.Continue()
-		return
+		return 0, false
 	}
-	m := frame.ConnectRequest{Addr: to, Flags: s.connectFlags()}
-	r := t.ask(c, frame.Connect, &m)
+	r := t.ask(c, frame.Connect, &frame.ConnectRequest{Addr: to, Flags: s.connectFlags()})
 	reply, _ := r.Fields.(*frame.ConnectReply)
 	switch {
 	case r.Status > 0:
-		c.Fail(errno(r))
-		return
+		return errno(r), true
 	case reply == nil:
-		c.Fail(unix.ENETUNREACH)
-		return
+		return unix.ENETUNREACH, true
 	}
 	relay := rawAddress(reply.Relay, s.family)
 	switch {
 	case r.Status == frame.StatusLocal && relay == nil:
-		c.Continue()
-		return
+		return 0, false
 	case relay == nil || !c.Valid():
-		c.Fail(unix.ENETUNREACH)
-		return
+		return unix.ENETUNREACH, true
 	}
 	errno := rawCall(unix.SYS_CONNECT, s.fd, relay)
 	if r.Status == frame.StatusOK && (errno == 0 || errno == unix.EINPROGRESS) {
@@ -104,7 +107,7 @@ func (t *Tree) connectElsewhere(c *seccomp.Call, raw []byte, to netip.AddrPort) 
 			t.noteSender(reply.Relay, to)
 		}
 	}
-	answer(c, errno)
+	return errno, true
 }
 
 func (s socket) connectFlags() (flags uint8) {
@@ -355,11 +358,19 @@ func socketEnd(t *Tree, c *seccomp.Call, wantPeer bool) {
 // lookEvery is how often who waits for the program's sake looks whether the program still does, or has a signal to take.
 const lookEvery = 50 * time.Millisecond
 
-// awaited waits until the descriptor can be read; false when the call was answered, because nobody waits for it any more.
-func awaited(c *seccomp.Call, fd int) bool {
+// awaited waits until the socket can be read, for as long as SO_RCVTIMEO says; false when the call was answered, because that is over or nobody waits any more.
+func (s socket) awaited(c *seccomp.Call) bool {
+	var until time.Time
+	if limit, err := unix.GetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO); err == nil && limit.Nano() > 0 {
+		until = time.Now().Add(time.Duration(limit.Nano()))
+	}
 	for {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(p, int(lookEvery/time.Millisecond))
+		wait := lookEvery
+		if !until.IsZero() {
+			wait = max(0, min(wait, time.Until(until)))
+		}
+		p := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, int((wait+time.Millisecond-1)/time.Millisecond))
 		switch {
 		case n > 0:
 			return true
@@ -367,6 +378,9 @@ func awaited(c *seccomp.Call, fd int) bool {
 			c.Fail(errnoOf(err))
 			return false
 		case !c.Valid():
+			return false
+		case !until.IsZero() && !time.Now().Before(until):
+			c.Fail(unix.EAGAIN)
 			return false
 		case c.Interrupted():
 			c.Restart()
@@ -422,7 +436,7 @@ func accept(t *Tree, c *seccomp.Call, flags int) {
 func (t *Tree) take(c *seccomp.Call, s socket, flags int) (int, error) {
 	waits := !s.nonblocking()
 	for {
-		if waits && !awaited(c, s.fd) {
+		if waits && !s.awaited(c) {
 			return -1, nil
 		}
 		t.accepting.Lock()

@@ -35,6 +35,7 @@ var table = func() map[uint32]entry {
 		unix.SYS_READLINKAT: files(func(t *Tree, c *seccomp.Call) { readLink(t, c, place{0, 1}, 2, 3) }),
 		unix.SYS_STATFS:     files(statfs),
 		unix.SYS_GETDENTS64: files(entries),
+		unix.SYS_FCNTL:      {needs: rules.Files, when: []seccomp.Condition{seccomp.Is(1, unix.F_GETFL)}, handle: statusFlags},
 		unix.SYS_CHDIR:      files(chdir),
 		unix.SYS_FCHDIR:     files(fchdir),
 		unix.SYS_GETCWD:     files(getcwd),
@@ -90,6 +91,7 @@ var table = func() map[uint32]entry {
 		unix.SYS_SENDMMSG:    {needs: rules.Names, handle: sendMessages},
 		unix.SYS_RECVFROM:    {needs: rules.Names, when: []seccomp.Condition{seccomp.IsNot(4, 0)}, handle: receiveFrom},
 		unix.SYS_RECVMSG:     {needs: rules.Names, handle: receiveMessage},
+		unix.SYS_RECVMMSG:    {needs: rules.Names, handle: receiveMessages},
 
 		unix.SYS_EXECVE:   {handle: func(t *Tree, c *seccomp.Call) { execute(t, c, place{none, 0}) }},
 		unix.SYS_EXECVEAT: {handle: func(t *Tree, c *seccomp.Call) { execute(t, c, place{0, 1}) }},

@@ -12,10 +12,12 @@ static volatile sig_atomic_t handled, wrong;
 
 static void handler(int sig) {
     (void)sig;
+    int saved = errno; // what was interrupted may be about to look at it
     struct stat st;
     errno = 4711;
     if (stat(MOTD, &st) != 0 || st.st_size != sizeof MOTD_TEXT - 1 || errno != 4711) wrong = 1;
     handled++;
+    errno = saved;
 }
 
 int main(void) {

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -201,7 +202,7 @@ func condition(name string) (bool, error) {
 	case "python":
 		return exec.Command("env", "PATH="+systemPath+":"+os.Getenv("PATH"), "python3", "-c", "import "+value).Run() == nil, nil
 	case "static":
-		return linksStatically(), nil
+		return staticLinks(), nil
 	case "files":
 		n, err := strconv.ParseUint(value, 10, 64)
 		var limit unix.Rlimit
@@ -210,7 +211,8 @@ func condition(name string) (bool, error) {
 	return false, fmt.Errorf("unknown condition %q", name)
 }
 
-func linksStatically() bool {
+// staticLinks reports whether programs can be linked statically.
+var staticLinks = sync.OnceValue(func() bool {
 	dir, err := os.MkdirTemp("", "static")
 	if err != nil {
 		return false
@@ -219,7 +221,7 @@ func linksStatically() bool {
 	cc := exec.Command("cc", "-static", "-x", "c", "-o", filepath.Join(dir, "a"), "-")
 	cc.Stdin = strings.NewReader("int main(void) { return 0; }\n")
 	return cc.Run() == nil
-}
+})
 
 func TestDescribe(t *testing.T) {
 	for want, script := range map[string]string{"0": "exit 0", "3": "exit 3", "SIGTERM": "kill -TERM $$"} {

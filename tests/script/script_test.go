@@ -6,6 +6,7 @@
 // A script finds, beside what testscript gives:
 //
 //	$BIN       mirrord and the programs of layer/testprog; first in PATH
+//	$STATIC    the programs of layer/testprog, linked statically; empty without [static]
 //	$LAYER     the layer library
 //	$SERVICE   address of a web server (service_test.go), for routes
 //	$APP       address of another: the pod's own program
@@ -52,7 +53,7 @@ func TestMain(m *testing.M) {
 		if bin, err = os.MkdirTemp("", "mirrord-script"); err == nil {
 			defer os.RemoveAll(bin)
 			// Programs that drop their user must still be able to run it.
-			err = errors.Join(os.Chmod(bin, 0o755), build())
+			err = errors.Join(os.Chmod(bin, 0o755), os.Mkdir(filepath.Join(bin, "static"), 0o755), build())
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "tests/script:", err)
@@ -105,7 +106,13 @@ func compile(source string) error {
 		return err
 	}
 	name := filepath.Base(source[:len(source)-len(".c")])
-	return run("cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-pthread", "-o", filepath.Join(bin, name), source)
+	compiler := []string{"-std=gnu17", "-O1", "-Wall", "-Wextra", "-pthread"}
+	err = run("cc", append(compiler, "-o", filepath.Join(bin, name), source)...)
+	if err == nil && staticLinks() {
+		// Some functions of libc's say that they want its libraries at run time: they are there.
+		err = run("cc", append(compiler, "-static", "-Wl,--no-warnings", "-o", filepath.Join(bin, "static", name), source)...)
+	}
+	return err
 }
 
 func run(name string, args ...string) error {
@@ -153,6 +160,7 @@ func setUp(env *testscript.Env) error {
 		"LC_ALL":          "C.UTF-8",
 		"GORACE":          raceOptions(env.WorkDir),
 		"BIN":             bin,
+		"STATIC":          filepath.Join(bin, "static"),
 		"LAYER":           library,
 		"SERVICE":         serve(tb, "the service"),
 		"APP":             serve(tb, "the pod's own program"),
