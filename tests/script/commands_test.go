@@ -185,7 +185,8 @@ func fetch(url, from string) (string, error) {
 	return string(body), err
 }
 
-// condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [files:N] (a
+// condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [supervision] (programs' system calls
+// can be answered), [files:N] (a
 // process may have that many open), [there:PATH]
 // and [python:MODULE] (the python3 that scripts find has it).
 func condition(name string) (bool, error) {
@@ -201,6 +202,8 @@ func condition(name string) (bool, error) {
 		return givesRights(), nil
 	case "python":
 		return exec.Command("env", "PATH="+systemPath+":"+os.Getenv("PATH"), "python3", "-c", "import "+value).Run() == nil, nil
+	case "supervision":
+		return canSupervise(), nil
 	case "static":
 		return staticLinks(), nil
 	case "files":

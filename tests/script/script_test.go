@@ -160,6 +160,7 @@ func setUp(env *testscript.Env) error {
 		"LC_ALL":          "C.UTF-8",
 		"GORACE":          raceOptions(env.WorkDir),
 		"BIN":             bin,
+		"GOCACHE":         goCache(),
 		"STATIC":          filepath.Join(bin, "static"),
 		"LAYER":           library,
 		"SERVICE":         serve(tb, "the service"),
@@ -198,6 +199,12 @@ func setUp(env *testscript.Env) error {
 	})
 	return nil
 }
+
+// goCache has what the go command has compiled before: with a HOME of its own it would begin with the standard library.
+var goCache = sync.OnceValue(func() string {
+	out, _ := exec.Command("go", "env", "GOCACHE").Output()
+	return strings.TrimSpace(string(out))
+})
 
 func expandFile(name string, getenv func(string) string) error {
 	text, err := os.ReadFile(name)

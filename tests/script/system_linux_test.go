@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/seccomp"
 )
 
 // libraryName is the layer's.
@@ -67,3 +69,6 @@ func givesRights() bool {
 	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOSUID == 0 &&
 		exec.Command("cp", "/bin/true", dir).Run() == nil && exec.Command("setcap", "cap_net_bind_service+ep", dir+"/true").Run() == nil
 }
+
+// canSupervise reports whether the system lets mirrord answer programs' system calls.
+func canSupervise() bool { return seccomp.Supported() == nil }
