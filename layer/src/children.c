@@ -134,8 +134,10 @@ EXPORT int execvp(const char *file, char *const argv[]) { return execvpe(file, a
 
 EXPORT int fexecve(int fd, char *const argv[], char *const callers[]) {
     ENVIRONMENT(envp, callers);
-    char path[40];
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", sys_getpid(), fd);
+    char path[PATH_MAX];
+    struct stat st;
+    // The descriptor may be closed by the exec: the broker is told of the file, if that has a name.
+    if (session.active && (local_path(fd, path) <= 0 || sys_stat(path, &st) < 0)) snprintf(path, sizeof path, "/proc/%d/fd/%d", sys_getpid(), fd);
     if (session.active) announce(&(struct launch){.path = path, .argv = argv});
     int result = ORIGINAL(fexecve)(fd, argv, envp);
     DROP(envp);

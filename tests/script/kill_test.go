@@ -236,7 +236,7 @@ func (s *victim) checkNothingLeft() {
 		}
 		return nil
 	})
-	if files > 1 {
+	if files > layerFiles {
 		s.t.Errorf("%d files in the cache, where the layer alone belongs", files)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // libraryName is the layer's.
 const libraryName = "libmirrord.dylib"
 
+// layerFiles is how many files a launcher has of it: the library and its variant.
+const layerFiles = 2
+
 // processesOf finds the processes of a session by its work directory in their arguments or environment, as far as the system shows them: it hides the
 // environment of its own guarded programs.
 func processesOf(work string) []int {

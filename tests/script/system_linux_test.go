@@ -14,8 +14,11 @@ import (
 	"mirrord/launcher/seccomp"
 )
 
-// libraryName is the layer's.
-const libraryName = "libmirrord.so"
+// libraryName is the layer's; layerFiles is how many files a launcher has of it: the library, and the helper of supervised programs.
+const (
+	libraryName = "libmirrord.so"
+	layerFiles  = 2
+)
 
 // processesOf finds the processes of a session by its work directory: it is in their environment (the layer's library lies below it, and
 // nobody can take that away), or they stand in it. Zombies have neither, and are their parent's business.
