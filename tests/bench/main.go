@@ -89,7 +89,7 @@ func bench(ctx context.Context, o options) error {
 		name    string
 		measure func(context.Context, *stage, *report, options) error
 	}{
-		{"local", localWork}, {"start", startUp}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
+		{"local", localWork}, {"start", startUp}, {"supervised", supervised}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
 		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory}, {"agent", agentMemory},
 		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms},
 	} {
