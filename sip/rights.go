@@ -30,7 +30,7 @@ func capabilityNames(set uint64) []string {
 }
 
 // supervised ends the reason of a program whose system calls are answered.
-const supervised = "; mirrord answers its system calls"
+const supervised = "; mirrord answers its calls"
 
 // judge decides about the binary f of v: the layer goes into the program itself, or into a copy of the file, which has no rights to protect, or its calls are
 // answered. privilege is why the loader would keep the layer out of it, or "".

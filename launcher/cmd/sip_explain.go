@@ -21,7 +21,7 @@ const cannotRun = 1
 type explanation struct {
 	System      string     `json:"system"`
 	Command     []string   `json:"command,omitempty"`
-	Verdict     string     `json:"verdict"` // fails, inject, exec-only, copy, outside
+	Verdict     string     `json:"verdict"` // fails, inject, exec-only, copy, supervise, outside
 	Slice       string     `json:"slice,omitempty"`
 	ExecOnly    bool       `json:"exec_only,omitempty"` // with copy
 	Reason      string     `json:"reason,omitempty"`
@@ -67,6 +67,7 @@ executed in the end. Nothing is started.
   inject      the layer loads into the program
   exec-only   the layer loads, and only follows the programs that this one starts
   copy        a copy without what keeps the layer out (rights, a signature) is executed in the program's place
+  supervise   mirrord answers the program's system calls, and those of all that it starts (Linux)
   outside     the program runs, but without the pod, and so does what it starts
   fails       the program cannot be executed
 
@@ -140,7 +141,7 @@ func explanationOf(sys sip.System, v sip.Verdict) *explanation {
 		return x
 	}
 	libraries := map[sip.Kernel]string{sip.Linux: "LD_PRELOAD", sip.Darwin: "DYLD_INSERT_LIBRARIES"}[sys.Kernel]
-	effect := "layer first"
+	effect := "layer first" // also of what is supervised, for whom it is passed on
 	if v.Kind == sip.Outside {
 		effect = "layer removed"
 	}
@@ -216,6 +217,9 @@ func (x *explanation) printHops(w io.Writer) {
 	what := printable(x.Path)
 	if x.Verdict == sip.Copy.String() {
 		what = "a copy of " + what
+	}
+	if x.Verdict == sip.Supervise.String() {
+		what += ", under supervision"
 	}
 	fmt.Fprintf(w, "\n  executes  %s\n  argv      %s\n", what, quoted(x.Argv))
 	for i, e := range x.Environment {

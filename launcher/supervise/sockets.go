@@ -35,8 +35,10 @@ func answer(c *seccomp.Call, errno unix.Errno) {
 
 // connect: the program's own socket is connected to the broker.
 func connect(t *Tree, c *seccomp.Call) {
-	_, to, err := readAddress(c, c.Args[1], c.Args[2])
+	raw, to, err := readAddress(c, c.Args[1], c.Args[2])
 	switch {
+	case err == nil && binary.LittleEndian.Uint16(raw) == unix.AF_UNIX:
+		t.connectUnix(c, raw[2:])
 	case err == unix.EPERM || err == unix.EACCES:
 		t.unreadable(c, err)
 	case err != nil || !to.IsValid() || to.Port() == 0 || !t.leads(to) && !t.relayed.Load():
@@ -342,7 +344,9 @@ func socketEnd(t *Tree, c *seccomp.Call, wantPeer bool) {
 	go func() {
 		s, ok := socketOf(c, c.Arg(0))
 		if !ok {
-			c.Continue()
+			if !wantPeer || !t.streamPeer(c) {
+				c.Continue()
+			}
 			return
 		}
 		defer s.close()

@@ -78,7 +78,7 @@ var table = func() map[uint32]entry {
 		unix.SYS_FCHOWN:       files(readOnly),
 		unix.SYS_FSETXATTR:    files(readOnly),
 
-		unix.SYS_CONNECT:     {needs: rules.Outgoing | rules.UDP | rules.Names, handle: connect},
+		unix.SYS_CONNECT:     {needs: rules.Outgoing | rules.UDP | rules.Names | rules.Unix, handle: connect},
 		unix.SYS_GETSOCKOPT:  {needs: rules.Outgoing, when: []seccomp.Condition{seccomp.Is(1, unix.SOL_SOCKET), seccomp.Is(2, unix.SO_ERROR)}, handle: socketError},
 		unix.SYS_GETPEERNAME: {needs: anyNetwork, handle: func(t *Tree, c *seccomp.Call) { socketEnd(t, c, true) }},
 		unix.SYS_GETSOCKNAME: {needs: anyNetwork, handle: func(t *Tree, c *seccomp.Call) { socketEnd(t, c, false) }},
