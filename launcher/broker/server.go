@@ -75,7 +75,8 @@ type Broker struct {
 	queries   chan struct{} // holds one for each query that is being answered here
 	listeners listeners
 	debuggers debuggers
-	opened    atomic.Bool // a file or directory of the pod was handed out
+	opened    atomic.Bool  // a file or directory of the pod was handed out
+	trees     atomic.Int32 // supervised programs with all that they have started, until the last has ended
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -215,7 +216,7 @@ func (b *Broker) Close() error {
 	if b.folder != "" {
 		err = errors.Join(err, os.RemoveAll(b.folder))
 	}
-	if b.page != nil && open != nil {
+	if b.page != nil && open != nil && b.trees.Load() == 0 { // who is supervised still goes by the rules, and is answered with errors
 		b.page.close()
 		if b.idle != nil {
 			b.idle.close()

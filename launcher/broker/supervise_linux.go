@@ -54,7 +54,9 @@ func (b *Broker) supervise(from asker, m *frame.SuperviseRequest) answer {
 	b.note(who.pid)
 	b.Emit(events.Event{Type: events.ProcessInject, PID: who.pid, PPID: int(m.PPID), Path: m.Program, Verdict: sip.Supervise.String()})
 	tree := supervise.New(&pod{b}, who.pid, m.Cwd)
+	b.trees.Add(1)
 	go func() { // as long as the tree lives: after Close its questions are answered with errors
+		defer b.trees.Add(-1)
 		if err := seccomp.Adopt(fd).Serve(tree); err != nil {
 			b.warn(fmt.Sprintf("the calls of %s are not answered any more: %v", m.Program, err), "")
 		}

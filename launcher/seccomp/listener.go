@@ -140,10 +140,18 @@ func undisturbed(f func()) {
 
 // Supported says why this kernel, or what guards it, does not let programs be supervised; nil if it does.
 func Supported() error {
+	var name unix.Utsname
+	var major, minor int
+	if unix.Uname(&name) == nil {
+		_, _ = fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	}
+	if major < 5 || major == 5 && minor < 14 { // since when a descriptor is handed over and the call answered at once
+		return fmt.Errorf("Linux %d.%d cannot let system calls be answered, 5.14 can", major, minor)
+	}
 	action := uint32(retNotify)
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, 2, 0, uintptr(unsafe.Pointer(&action))) // SECCOMP_GET_ACTION_AVAIL
 	if errno != 0 {
-		return fmt.Errorf("this kernel does not report system calls to other programs (Linux 5.14): %w", errno)
+		return fmt.Errorf("the system does not let system calls be answered: %w", errno)
 	}
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {

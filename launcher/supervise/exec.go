@@ -36,7 +36,7 @@ func execute(t *Tree, c *seccomp.Call, p place) {
 	}
 	pid, gone := seccomp.Process(tid)
 	c.Continue()
-	if gone == nil && text != "" {
+	if gone == nil && text != "" && !t.helper.CompareAndSwap(int64(pid), 0) {
 		go t.pod.Executes(pid, text, cwd)
 	}
 }

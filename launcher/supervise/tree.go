@@ -48,10 +48,11 @@ type Tree struct {
 	folders folders
 	files   bool // some files are the pod's
 
-	openRoot atomic.Bool // a process has opened "/", so what is relative to a descriptor may be the pod's
-	chrooted atomic.Bool // a process may have a root of its own
-	relayed  atomic.Bool // a UDP socket was connected to the broker
-	asked    atomic.Bool // a socket that is not connected has asked a name server
+	helper   atomic.Int64 // the process whose next exec is the helper's, which everybody knows of
+	openRoot atomic.Bool  // a process has opened "/", so what is relative to a descriptor may be the pod's
+	chrooted atomic.Bool  // a process may have a root of its own
+	relayed  atomic.Bool  // a UDP socket was connected to the broker
+	asked    atomic.Bool  // a socket that is not connected has asked a name server
 
 	accepting sync.Mutex // of who looks whether a connection waits, and takes it
 	mu        sync.Mutex
@@ -66,6 +67,7 @@ func New(pod Pod, pid int, cwd string) *Tree {
 	t := &Tree{pod: pod, rules: pod.Rules(), given: map[uint16]netip.AddrPort{}, reported: map[netip.AddrPort]struct{}{},
 		senders: map[netip.AddrPort]netip.AddrPort{}, blind: map[int]bool{}}
 	t.files = t.rules.Has(rules.Files)
+	t.helper.Store(int64(pid))
 	if cwd != "" {
 		t.folders.enter(pid, cwd)
 	}

@@ -77,6 +77,9 @@ var golden = []struct {
 	{"exec.wait.reply", Exec, false, 0, StatusWait, nil},
 	{"exec.argv.reply", Exec, false, 0, StatusArgv, nil},
 	{"argv.request", Argv, true, 0, 0, &ArgvRequest{Words: []string{"su", "dropped", "--"}}},
+	{"supervise.request", Supervise, true, 0, 0, &SuperviseRequest{PPID: 41, Socket: 3, Scratch: 0x7ffd12345678, Program: "/usr/local/go/bin/go", Cwd: "/srv/data"}},
+	{"supervise.reply", Supervise, false, 0, StatusOK, &SuperviseReply{Filter: "\x20\x00\x00\x00\x04\x00\x00\x00\x06\x00\x00\x00\x00\x00\xff\x7f"}},
+	{"listener.request", Listener, true, 0, 0, &ListenerRequest{Descriptor: 4, Errno: 1}},
 	{"statfs.request", Statfs, true, 0, 0, &PathRequest{Path: "/srv/data"}},
 	{"statfs.reply", Statfs, false, 0, StatusOK, &StatfsReply{
 		Type: 0xef53, Bsize: 4096, Frsize: 4096, Blocks: 1 << 30, Bfree: 1 << 20, Bavail: 1 << 19, Files: 1000, Ffree: 999, Fsid: 0x0102030405060708,
