@@ -119,10 +119,11 @@ func (p *place) serve(m maps) {
 		p.serving.Go(func() {
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(placeTime))
-			if got, err := receive(conn); err == nil && trusted(got) {
+			got, err := receive(conn)
+			if err == nil && trusted(got) {
 				conn.WriteMsgUnix([]byte{p.slot}, unix.UnixRights(m.listeners.FD(), m.passed.FD(), m.keepers.FD()), nil)
-				closeAll(got)
 			}
+			closeAll(got)
 		})
 	}
 }
