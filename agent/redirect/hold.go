@@ -21,6 +21,7 @@ type holder struct {
 const (
 	holderTime = time.Second // for asking a holder
 	maxDeed    = 256         // bytes
+	goneTries  = 10          // how often somebody may be there first and gone when asked
 )
 
 // Hold takes a port of the namespace for this process alone, until it is closed. deed tells others what the process does with it: "stolen by ann@laptop". When
@@ -37,8 +38,8 @@ func (r *Redirect) Hold(port uint16, deed string) (io.Closer, error) {
 			return nil, fmt.Errorf("port %d: %w", port, err)
 		}
 		other, asked := r.ask(addr)
-		if errors.Is(asked, syscall.ECONNREFUSED) && try < 10 {
-			continue // gone in between
+		if ended(asked) && try < goneTries {
+			continue
 		}
 		return nil, fmt.Errorf("port %d of the pod is %s: %w", port, other, syscall.EADDRINUSE)
 	}
@@ -46,7 +47,7 @@ func (r *Redirect) Hold(port uint16, deed string) (io.Closer, error) {
 	return h, nil
 }
 
-// ask returns a holder's deed.
+// ask returns a holder's deed; an error that ended knows says that there is no holder any more.
 func (r *Redirect) ask(addr *net.UnixAddr) (string, error) {
 	const unknown = "taken by another session"
 	var conn *net.UnixConn
@@ -56,10 +57,19 @@ func (r *Redirect) ask(addr *net.UnixAddr) (string, error) {
 	defer conn.Close()
 	conn.SetReadDeadline(time.Now().Add(holderTime))
 	raw, err := io.ReadAll(io.LimitReader(conn, maxDeed))
-	if deed := printable(string(raw)); err == nil && deed != "" {
-		return deed, nil
+	deed := printable(string(raw))
+	switch {
+	case err != nil:
+		return unknown, err
+	case deed == "":
+		return unknown, io.EOF
 	}
-	return unknown, err
+	return deed, nil
+}
+
+// ended says whether another process has closed its socket, before it was asked or with the question in its queue, instead of answering.
+func ended(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
 }
 
 // printable is a text of somebody else's in one line.

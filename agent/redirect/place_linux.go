@@ -38,18 +38,9 @@ func takePlace(n Network) (_ *place, m maps, err error) {
 		return nil, maps{}, err
 	}
 	for slot := range slots {
-		var conn *net.UnixConn
-		err := n.Do(func() (err error) {
-			conn, err = net.DialUnix("unix", nil, placeAddr(slot))
-			return
-		})
+		shared, err := sharedMaps(n, slot, m)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			continue // free
-		}
-		var shared maps
-		if err == nil {
-			shared, err = askMaps(conn, m)
-			conn.Close()
 		}
 		m.close()
 		if err != nil {
@@ -132,6 +123,22 @@ func (p *place) serve(m maps) {
 // of the pod would get with the maps what they lack rights for.
 func trusted(shown []*ebpf.Map) bool {
 	return len(shown) > 0 && shown[0].Type() == ebpf.SockHash && shown[0].KeySize() == 4
+}
+
+// sharedMaps are those of the process that has a slot. ECONNREFUSED says that nobody has it, or not any more.
+func sharedMaps(n Network, slot int, own maps) (m maps, err error) {
+	for range goneTries {
+		var conn *net.UnixConn
+		if err = n.Do(func() (err error) { conn, err = net.DialUnix("unix", nil, placeAddr(slot)); return }); err != nil {
+			return maps{}, err
+		}
+		m, err = askMaps(conn, own)
+		conn.Close()
+		if !ended(err) {
+			break
+		}
+	}
+	return m, err
 }
 
 // askMaps gets the maps of another process, which wants to see one of ours.

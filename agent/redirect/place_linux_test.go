@@ -74,3 +74,34 @@ func TestPlaceForgets(t *testing.T) {
 		t.Errorf("left in the map: %v", value)
 	}
 }
+
+// An agent that ends while another one asks for its port or its maps stands in nobody's way.
+func TestGoneWhenAsked(t *testing.T) {
+	n := nettest.New(t)
+	for _, begun := range []bool{false, true} { // of the answer
+		goes := func(name string) {
+			var l *net.UnixListener
+			if err := n.Do(func() (err error) { l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: name}); return }); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				raw, _ := l.SyscallConn()
+				raw.Control(func(fd uintptr) { unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) })
+				if begun {
+					conn, _ := l.Accept()
+					defer conn.Close()
+				}
+				l.Close()
+			}()
+		}
+		goes(placeAddr(0).Name)
+		r := open(t, n)
+		goes("@mirrord/port/8080")
+		hold, err := r.Hold(8080, "stolen by ann@laptop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold.Close()
+		r.Close()
+	}
+}
