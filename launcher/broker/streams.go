@@ -50,7 +50,7 @@ func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
 	agent, err := b.Link.ConnectUnix(b.ctx, name, m.Flags&frame.ConnectNonblock == 0)
 	if err != nil {
 		errno := errnoOf(err, unix.ENETUNREACH)
-		e.Errno = unix.ErrnoName(errno)
+		e.Errno, e.Reason = unix.ErrnoName(errno), reason(err)
 		b.Emit(e)
 		return failure(errno)
 	}
@@ -70,6 +70,8 @@ func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
 	}
 	if !b.spawn(func() { b.carryStream(l, relay, expected, agent) }) {
 		l.Close()
+		b.streams.remove(relay)
+		wire.Refuse(agent)
 		return failure(unix.ENETUNREACH)
 	}
 	return result(&frame.PathReply{Path: relay})

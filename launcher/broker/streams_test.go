@@ -28,7 +28,7 @@ func streamAgent(t testing.TB) *fakeAgent {
 		case r.Path == "/run/full.sock" && r.NoWait:
 			return nil, &wire.Reply{Errno: "EAGAIN"}
 		case r.Path != "/run/echo.sock" && r.Path != "@echo\x00\x01" && r.Path != "/run/full.sock":
-			return nil, &wire.Reply{Errno: "ENOENT"}
+			return nil, &wire.Reply{Errno: "ENOENT", Text: "the pod has no such socket"}
 		}
 		ours, theirs := socketPair(t)
 		serving.Go(func() {
@@ -107,7 +107,7 @@ func testStreams(t *testing.T, change func(*Options)) {
 		t.Errorf("%+v", e)
 	}
 	e := s.emitted(events.Connect)
-	if len(e) != 5 || e[0].Path != "/run/echo.sock" || e[1].Path != "@echo@\x01" || e[2].Errno != "ENOENT" || e[3].Errno != "EAGAIN" || e[4].Protocol != "unix" {
+	if len(e) != 5 || e[0].Path != "/run/echo.sock" || e[1].Path != "@echo@\x01" || e[2].Errno != "ENOENT" || e[2].Reason != "the pod has no such socket" || e[3].Errno != "EAGAIN" || e[4].Protocol != "unix" {
 		t.Errorf("%+v", e)
 	}
 }
