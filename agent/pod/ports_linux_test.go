@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -401,6 +402,16 @@ func TestStealer(t *testing.T) {
 	if os.Getenv(stealNow) == "" {
 		t.Skip("left out: TestKill runs it")
 	}
+	if os.Getenv(stealNow) == "nftables" { // what is begun anew has no right to BPF
+		runtime.LockOSThread()
+		for _, right := range []uintptr{unix.CAP_BPF, unix.CAP_SYS_ADMIN} {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, right, 0, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		os.Setenv(stealNow, "now")
+		t.Fatal(syscall.Exec(os.Args[0], os.Args, os.Environ()))
+	}
 	p, err := openPorts((*netns.Namespace)(nil), Options{})
 	if err == nil {
 		pod := &Pod{ports: p}
@@ -411,14 +422,20 @@ func TestStealer(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
+	for engine, deed := range map[string]string{"sk_lookup": "stolen by gone@away", "nftables": "taken by gone@away"} {
+		t.Run(engine, func(t *testing.T) { testKill(t, engine, deed) })
+	}
+}
+
+func testKill(t *testing.T, engine, deed string) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
 	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
-	agent(t, n) // or this is left out
+	other := agent(t, n) // or this is left out
 	var cmd *exec.Cmd
 	if err := n.Do(func() error {
 		cmd = exec.Command(os.Args[0], "-test.run=^TestStealer$")
-		cmd.Env = append(os.Environ(), stealNow+"=1")
+		cmd.Env = append(os.Environ(), stealNow+"="+engine)
 		out, err := cmd.StdoutPipe()
 		if err == nil {
 			err = cmd.Start()
@@ -435,6 +452,9 @@ func TestKill(t *testing.T) {
 	}
 	stolen := connect(t, outside, "10.9.0.1:8080")
 	stolen.say(t, "1", "killed 1")
+	if _, err := other.Steal(8080, "bob@desk", nil); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), deed) {
+		t.Errorf("a second thief: %v", err)
+	}
 	cmd.Process.Kill()
 	cmd.Wait()
 	connect(t, outside, "10.9.0.1:8080").say(t, "2", "app 2")
