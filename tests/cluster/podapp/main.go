@@ -62,6 +62,9 @@ func main() {
 		if r.URL.Path == "/quit" {
 			os.Exit(1)
 		}
+		if r.URL.Query().Has("close") { // a client that keeps connections would have its next request on one that exists already
+			w.Header().Set("Connection", "close")
+		}
 		fmt.Fprintf(w, "%s %s from %s\n", host, os.Getenv("GREETING"), r.RemoteAddr)
 	})
 	denied := os.Getenv("UNIX_DENIED")
