@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mirrord/launcher/config"
+	"mirrord/launcher/events"
 )
 
 // What the configuration asks of an agent, for a session and for a snapshot, which looks at all of the pod.
@@ -47,5 +48,24 @@ func TestQuantities(t *testing.T) {
 	const want = "agent.resources has \"much\" for memory, which is no quantity\nhint: Kubernetes writes them as 100m, 64Mi or 2"
 	if _, err := agentOptions(p); err == nil || err.Error() != want {
 		t.Error(err)
+	}
+}
+
+// Who steals a port is told of the probes that are to be answered now: those of this port, and of no other.
+func TestProbesOfStolenPorts(t *testing.T) {
+	for _, c := range []struct {
+		in   config.Incoming
+		want string
+	}{
+		{config.Incoming{Mode: config.IncomingMirror}, "[]"},
+		{config.Incoming{Mode: config.IncomingSteal}, "[the program has to answer the kubelet's probes of a stolen port: 8080 9000]"},
+		{config.Incoming{Mode: config.IncomingSteal, IgnorePorts: []uint16{8080}}, "[the program has to answer the kubelet's probes of a stolen port: 9000]"},
+		{config.Incoming{Mode: config.IncomingSteal, IgnorePorts: []uint16{8080, 9000}}, "[]"},
+	} {
+		said := []string{}
+		warnOfProbes(c.in, []uint16{8080, 9000}, func(ev events.Event) { said = append(said, ev.Message) })
+		if got := fmt.Sprint(said); got != c.want {
+			t.Errorf("%+v: %s", c.in, got)
+		}
 	}
 }

@@ -99,16 +99,16 @@ func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube
 		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
 			Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
 	}
-	warnOfProbes(p.Config.Feature.Network.Incoming, place, emit)
+	warnOfProbes(p.Config.Feature.Network.Incoming, place.OtherProbes(), emit)
 	return agent, agent.Name + message, nil
 }
 
-// warnOfProbes tells of the kubelet's probes that a program which steals their port has to answer.
-func warnOfProbes(in config.Incoming, place *kube.Place, emit func(events.Event)) {
+// warnOfProbes tells of those of the kubelet's probes, by their ports, that a program which steals the port has to answer.
+func warnOfProbes(in config.Incoming, probed []uint16, emit func(events.Event)) {
 	if in.Mode != config.IncomingSteal {
 		return
 	}
-	ports := slices.DeleteFunc(place.OtherProbes(), func(pod uint16) bool {
+	ports := slices.DeleteFunc(probed, func(pod uint16) bool {
 		_, taken := in.PodPort(in.LocalPort(pod))
 		return !taken
 	})
