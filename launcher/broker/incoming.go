@@ -180,8 +180,9 @@ func (b *Broker) subscribe(pod uint16) io.Closer {
 		return subscription
 	case unset && errnoOf(err, 0) == unix.ESRCH:
 		b.warn(fmt.Sprintf("the program listens on port %d, where the pod has no program to mirror: no connections come here", pod), "take those that come to the pod with --steal")
-	case errnoOf(err, 0) == unix.EADDRINUSE: // the agent says whose they are
-		b.warn("connections do not come here: "+strings.TrimSuffix(err.Error(), ": "+unix.EADDRINUSE.Error()), "a port is one session's at a time; without --steal the program gets a copy of what comes")
+	case errnoOf(err, 0) == unix.EADDRINUSE: // the agent says who has it
+		why := strings.TrimSuffix(err.Error(), ": "+unix.EADDRINUSE.Error())
+		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %s", pod, why), "when that session has ended, start this one again")
 	default:
 		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %v", pod, err), "")
 	}

@@ -329,6 +329,16 @@ func TestNothingToMirror(t *testing.T) {
 	}
 }
 
+// TestStolenAlready: who has the port is said in the agent's words, without an errno.
+func TestStolenAlready(t *testing.T) {
+	agent := &fakeAgent{refuse: &wire.Reply{Errno: "EADDRINUSE", Text: "port 8080 of the pod is stolen by ann@laptop: address already in use"}}
+	s := start(t, agent, nil)
+	s.program(t, "127.0.0.1:0", 8080)
+	if w := s.emitted(events.Warning); len(w) != 1 || !strings.HasSuffix(w[0].Message, "do not come here: port 8080 of the pod is stolen by ann@laptop") || w[0].Hint == "" {
+		t.Errorf("warnings %+v", w)
+	}
+}
+
 // TestClosedListener: the pod gets a port back without anybody using it, and not before the last socket is closed.
 func TestClosedListener(t *testing.T) {
 	s := start(t, &fakeAgent{}, nil)
