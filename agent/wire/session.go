@@ -284,9 +284,11 @@ func (s *Session) sendReset(id uint32) {
 	if err != nil {
 		return
 	}
+	stream := s.adopt(mux) // for wake
+	defer s.forget(stream)
 	defer mux.Close()
-	if WriteHeader(mux, &Request{Op: OpReset, Stream: id}) == nil {
-		io.Copy(io.Discard, mux)
+	if WriteHeader(stream, &Request{Op: OpReset, Stream: id}) == nil {
+		io.Copy(io.Discard, stream)
 	}
 }
 

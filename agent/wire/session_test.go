@@ -227,6 +227,37 @@ func TestEndWakesReaders(t *testing.T) {
 	ended.Wait()
 }
 
+// So is who has asked the far end to end a relay, and waits for that.
+func TestEndWakesResets(t *testing.T) {
+	a, b := net.Pipe()
+	far, _ := NewSession(b, false, true)
+	defer far.Close()
+	closing := &slowClose{Conn: a, closing: make(chan struct{}), closed: make(chan struct{})}
+	near, _ := NewSession(closing, true, true)
+	id := open(t, near).mux.StreamID()
+	asked := make(chan struct{})
+	go func() {
+		near.sendReset(id)
+		close(asked)
+	}()
+	for _, op := range []Op{0, OpReset} { // the relay, and the request to end it, which nobody answers
+		stream, err := far.mux.AcceptStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var req Request
+		if op != 0 && (ReadHeader(stream, &req) != nil || req.Op != op) {
+			t.Fatalf("asked for %d", req.Op)
+		}
+	}
+	var ended sync.WaitGroup
+	ended.Go(func() { near.Close() })
+	<-closing.closing
+	<-asked
+	close(closing.closed)
+	ended.Wait()
+}
+
 // slowClose is a connection whose Close takes as long as the test wants.
 type slowClose struct {
 	net.Conn
