@@ -44,7 +44,12 @@ func dialUnix(ctx context.Context, dial Dialer, address string, wait bool) (wire
 		if err == nil {
 			return conn.(*net.UnixConn), nil
 		}
-		if !wait || !errors.Is(err, syscall.EAGAIN) {
+		// The address is a name of the agent's own for what the program asked for.
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			err = errno
+		}
+		if !wait || errno != syscall.EAGAIN {
 			return nil, err
 		}
 		select {

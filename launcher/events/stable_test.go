@@ -36,7 +36,7 @@ var samples = []Event{
 	{Type: Failed, Message: "it broke", Hint: "mend it"},
 	{Type: ProcessStarted, PID: 7, PPID: 6, Path: "/usr/bin/node", Verdict: "inject", Reason: "why", Arguments: []string{"npm", "start"}},
 	{Type: ProcessExec, PID: 7, Path: "/usr/bin/npm", Program: "/usr/bin/node", Verdict: "copy", Reason: "why"},
-	{Type: ProcessInject, PID: 8, PPID: 7, Path: "/usr/bin/node", Arguments: []string{"node", "app.js"}},
+	{Type: ProcessInject, PID: 8, PPID: 7, Path: "/usr/bin/node", Verdict: "supervise", Arguments: []string{"node", "app.js"}},
 	{Type: ProcessOutside, PID: 8, PPID: 7, Path: "/usr/bin/go", Verdict: "outside", Reason: "static"},
 	{Type: ProcessLost, PID: 8, PPID: 7, Path: "/usr/bin/node", Reason: "why"},
 	{Type: ProcessStopped, PID: 7, Signal: "SIGTSTP"},
