@@ -13,7 +13,7 @@ import (
 
 const (
 	// helloTime limits the exchange of hellos on a new link.
-	helloTime = 30 * time.Second
+	helloTime = 15 * time.Second
 	// maxCalls bounds the requests that a launcher has under way at once; more wait. An agent answers at least MaxRequests, of which the rest is
 	// for subscriptions.
 	maxCalls = MaxRequests / 2

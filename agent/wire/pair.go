@@ -27,7 +27,7 @@ const redialPause = 250 * time.Millisecond
 // dialTime limits one attempt: a network that is there again is not noticed by one that began without it.
 const dialTime = 10 * time.Second
 
-// A link is lost when the agent was not heard of for so many beats: who is connected to it waits in vain for as long.
+// A link is lost when the agent was not heard of for so many beats, and twice the time that its hello took: who is connected to it waits in vain for as long.
 var linkBeat = time.Second // tests are less patient
 
 const linkPatience = 5
@@ -55,13 +55,6 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	p.serving.Go(func() { p.bulk.Serve(MaxRelays, l.accept) })
 	p.serving.Go(func() { p.requests.Serve(1, func(s *Stream, _ *Request) { s.Close() }) }) // nothing an agent could ask
 	p.serving.Go(func() {
-		Pulse(lost, linkBeat, linkPatience, func(heard bool) {
-			if !heard {
-				lose()
-			}
-		}, p.requests, p.bulk)
-	})
-	p.serving.Go(func() {
 		select {
 		case <-p.requests.Done():
 		case <-p.bulk.Done():
@@ -73,6 +66,7 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	})
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
+	began := time.Now()
 	var greeting sync.WaitGroup
 	var requestsErr error
 	greeting.Go(func() {
@@ -84,6 +78,15 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 		p.close()
 		return nil, err
 	}
+	// An agent that is far away, or behind a slow line, is not silent yet.
+	patience := linkPatience + 2*int(time.Since(began)/linkBeat)
+	p.serving.Go(func() {
+		Pulse(lost, linkBeat, patience, func(heard bool) {
+			if !heard {
+				lose()
+			}
+		}, p.requests, p.bulk)
+	})
 	return p, nil
 }
 
