@@ -273,6 +273,15 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 		in.Refuse("ENOBUFS")
 		return
 	}
+	leave, ok := func() {}, true
+	if b.steals() {
+		if leave, ok = b.queue.enter(time.Now()); !ok {
+			in.Refuse("EAGAIN")
+			b.warn(fmt.Sprintf("the program accepts connections to port %d more slowly than they come: those that find no room are answered by the pod", port), "")
+			return
+		}
+	}
+	defer leave() // a second time is no harm
 	errno := "ECONNREFUSED"
 	for _, s := range at {
 		c, err := b.dialProgram(s, view)
@@ -287,6 +296,7 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			}
 		}
 		if err == nil {
+			leave()
 			if err := in.Accept(); err != nil {
 				b.relays.unregister(endsOf(c))
 				wire.Refuse(c)
