@@ -118,6 +118,10 @@ func prepare(t *testing.T, env []string, argv ...string) *session {
 
 func (s *session) begin() {
 	s.t.Helper()
+	if s.SysProcAttr == nil {
+		// Tests stop programs: where there is no terminal, the kernel hangs up on all of their group when another process of it ends.
+		s.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	}
 	if err := s.Start(); err != nil {
 		s.t.Fatal(err)
 	}
