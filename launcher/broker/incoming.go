@@ -273,15 +273,17 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 		in.Refuse("ENOBUFS")
 		return
 	}
-	leave, ok := func() {}, true
+	waitsNoMore := func() {}
 	if b.steals() {
-		if leave, ok = b.queue.enter(time.Now()); !ok {
+		leave, ok := b.queue.enter(time.Now())
+		if !ok {
 			in.Refuse("EAGAIN")
 			b.warn(fmt.Sprintf("the program accepts connections to port %d more slowly than they come: those that find no room are answered by the pod", port), "")
 			return
 		}
+		waitsNoMore = sync.OnceFunc(func() { leave(time.Now()) })
 	}
-	defer leave() // a second time is no harm
+	defer waitsNoMore()
 	errno := "ECONNREFUSED"
 	for _, s := range at {
 		c, err := b.dialProgram(s, view)
@@ -296,7 +298,7 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			}
 		}
 		if err == nil {
-			leave()
+			waitsNoMore()
 			if err := in.Accept(); err != nil {
 				b.relays.unregister(endsOf(c))
 				wire.Refuse(c)

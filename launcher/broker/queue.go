@@ -5,40 +5,45 @@ import (
 	"time"
 )
 
-// A program that is slower than its port is busy gets what it can take: when so many stolen connections wait to be accepted, and one of them for so long, further ones
-// are the pod's own program's. Few may wait for as long as they like, since the program may stand in a debugger, and many for a moment, since it may only begin.
+// A program that is slower than its port is busy gets what it can take: a stolen connection that would wait too long, at the pace at which the program has accepted others
+// lately, is the pod's own program's. Few may wait for as long as they like, since the program may stand in a debugger, and many for a moment, since it may only begin.
 const (
 	queueLength = 64
-	queueTime   = time.Second
+	queueTime   = 3 * time.Second // less than acceptTime: what waits when the program ends is still given back
+	paceTime    = 2 * time.Second // what "lately" and "a moment" are
 )
 
 // queue is the stolen connections that wait to be accepted.
 type queue struct {
-	mu    sync.Mutex
-	since map[uint64]time.Time
-	last  uint64
+	mu      sync.Mutex
+	waiting int
+	busy    time.Time   // since when somebody waits
+	left    []time.Time // when connections have left, the oldest first and none older than paceTime
 }
 
-// enter adds a connection at the time now; false: there is no room for it. leave is to be called when it waits no more.
-func (q *queue) enter(now time.Time) (leave func(), ok bool) {
+// enter adds a connection at the time now; false: there is no room for it. leave is to be called, with the time, when it waits no more.
+func (q *queue) enter(now time.Time) (leave func(now time.Time), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.since) >= queueLength {
-		for _, since := range q.since {
-			if now.Sub(since) > queueTime {
-				return nil, false
-			}
-		}
+	if q.waiting == 0 {
+		q.busy = now
 	}
-	if q.since == nil {
-		q.since = map[uint64]time.Time{}
+	q.forget(now)
+	if q.waiting >= queueLength && now.Sub(q.busy) > paceTime && time.Duration(q.waiting)*paceTime > time.Duration(len(q.left))*queueTime {
+		return nil, false
 	}
-	q.last++
-	id := q.last
-	q.since[id] = now
-	return func() {
+	q.waiting++
+	return func(now time.Time) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		delete(q.since, id)
+		q.waiting--
+		q.left = append(q.left, now)
+		q.forget(now)
 	}, true
+}
+
+func (q *queue) forget(now time.Time) {
+	for len(q.left) > 0 && now.Sub(q.left[0]) > paceTime {
+		q.left = q.left[1:]
+	}
 }
