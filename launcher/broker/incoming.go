@@ -27,8 +27,9 @@ const (
 	deliverTime = 10 * time.Second
 	// watchEvery is how often the kernel is asked whether the program still listens.
 	watchEvery = time.Second
-	// acceptTime is how long a connection may wait in a program's queue before it is the program's, whatever becomes of that; less than the agent waits.
-	acceptTime = 5 * time.Second
+	// acceptTime is how long a connection may wait in a program's queue before it is the program's, whatever becomes of that; less than the agent waits. A program that
+	// stands in a debugger takes its time, and what waits when it ends is given back whole.
+	acceptTime = time.Minute
 )
 
 // listeners are the session's listening sockets, by the port that the program asked for, or got when it asked for any.

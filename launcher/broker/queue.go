@@ -9,7 +9,7 @@ import (
 // lately, is the pod's own program's. Few may wait for as long as they like, since the program may stand in a debugger, and many for a moment, since it may only begin.
 const (
 	queueLength = 64
-	queueTime   = 3 * time.Second // less than acceptTime: what waits when the program ends is still given back
+	queueTime   = 3 * time.Second
 	paceTime    = 2 * time.Second // what "lately" and "a moment" are
 )
 
