@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How often the kernel is asked whether a program has accepted a connection: most do at once.
+// How often the kernel is asked whether a program has accepted a connection: most do at once, and where a thousand wait, asking must not keep the program from accepting.
 const (
 	firstLook = 50 * time.Microsecond
-	rareLook  = 100 * time.Millisecond
+	rareLook  = time.Second
 )
 
 // accepted waits until a program has accepted the connection c that waits in the queue of its listener s, and for acceptTime at most: a program that stands in a

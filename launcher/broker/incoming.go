@@ -30,6 +30,9 @@ const (
 	// acceptTime is how long a connection may wait in a program's queue before it is the program's, whatever becomes of that; less than the agent waits. A program that
 	// stands in a debugger takes its time, and what waits when it ends is given back whole.
 	acceptTime = time.Minute
+	// acceptQueue is how many stolen connections may wait to be accepted. Further ones are the pod's own program's: a program that is slower than its port is busy gets
+	// what it can take. Twice the queue of a server of Node.
+	acceptQueue = 1024
 )
 
 // listeners are the session's listening sockets, by the port that the program asked for, or got when it asked for any.
@@ -276,15 +279,14 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 	}
 	waitsNoMore := func() {}
 	if b.steals() {
-		leave, ok := b.queue.enter(time.Now())
-		if !ok {
+		waitsNoMore = sync.OnceFunc(func() { b.waiting.Add(-1) })
+		defer waitsNoMore()
+		if b.waiting.Add(1) > acceptQueue {
 			in.Refuse("EAGAIN")
 			b.warn(fmt.Sprintf("the program accepts connections to port %d more slowly than they come: those that find no room are answered by the pod", port), "")
 			return
 		}
-		waitsNoMore = sync.OnceFunc(func() { leave(time.Now()) })
 	}
-	defer waitsNoMore()
 	errno := "ECONNREFUSED"
 	for _, s := range at {
 		c, err := b.dialProgram(s, view)

@@ -74,7 +74,7 @@ type Broker struct {
 	leaving   leaving
 	queries   chan struct{} // holds one for each query that is being answered here
 	listeners listeners
-	queue     queue
+	waiting   atomic.Int32 // stolen connections that the program has not accepted yet
 	debuggers debuggers
 	opened    atomic.Bool  // a file or directory of the pod was handed out
 	trees     atomic.Int32 // supervised programs with all that they have started, until the last has ended
