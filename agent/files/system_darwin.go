@@ -2,6 +2,7 @@ package files
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,52 @@ func statfs(p *place) (*wire.Statfs, error) {
 		Bsize: uint64(st.Bsize), Frsize: uint64(st.Bsize), Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail, Files: st.Files,
 		Ffree: st.Ffree, Fsid: uint64(uint32(st.Fsid.Val[0])) | uint64(uint32(st.Fsid.Val[1]))<<32, Namelen: longestName,
 	}, nil
+}
+
+func isGenerated(int) bool { return false }
+
+// Where a file's holes are (sys/unistd.h).
+const (
+	seekData = 4
+	seekHole = 3
+)
+
+func allocate(int, uint32, int64, int64) error { return unix.ENOTSUP }
+
+func syncData(fd int) error { return unix.Fsync(fd) }
+
+// The times that stand for others.
+const (
+	timeNow  = -1
+	timeOmit = -2
+)
+
+// setTimes has microseconds; there is nothing by a descriptor that omits one of the two times.
+func setTimes(fd int, atime, mtime unix.Timespec) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	var times [2]unix.Timeval
+	for i, t := range [2]unix.Timespec{atime, mtime} {
+		switch t.Nsec {
+		case timeNow:
+			t = unix.NsecToTimespec(time.Now().UnixNano())
+		case timeOmit:
+			t = [2]unix.Timespec{st.Atim, st.Mtim}[i]
+		}
+		times[i] = unix.NsecToTimeval(t.Nano())
+	}
+	return unix.Futimes(fd, times[:])
+}
+
+// born is when a file came to be, in nanoseconds since 1970.
+func born(fd int) int64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Btim.Nano()
 }
 
 // entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,52 @@ func statfs(p *place) (*wire.Statfs, error) {
 		Namelen: uint64(st.Namelen), Flags: uint64(st.Flags),
 	}, nil
 }
+
+// generated says of a file system's type whether its files are made while they are read, so that their sizes say nothing.
+var generated = map[int64]bool{
+	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true, unix.CGROUP_SUPER_MAGIC: true, unix.CGROUP2_SUPER_MAGIC: true, unix.DEBUGFS_MAGIC: true,
+	unix.TRACEFS_MAGIC: true, unix.SECURITYFS_MAGIC: true,
+}
+
+func isGenerated(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && generated[int64(st.Type)]
+}
+
+// Where a file's holes are.
+const (
+	seekData = unix.SEEK_DATA
+	seekHole = unix.SEEK_HOLE
+)
+
+func allocate(fd int, mode uint32, offset, length int64) error {
+	return unix.Fallocate(fd, mode, offset, length)
+}
+
+func syncData(fd int) error { return unix.Fdatasync(fd) }
+
+func setTimes(fd int, atime, mtime unix.Timespec) error {
+	times := [2]unix.Timespec{atime, mtime}
+	if _, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// born is when a file came to be, in nanoseconds since 1970; 0 where the file system does not tell.
+func born(fd int) int64 {
+	var st unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st) != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return 0
+	}
+	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+}
+
+// The times that utimensat(2) takes for others.
+const (
+	timeNow  = unix.UTIME_NOW
+	timeOmit = unix.UTIME_OMIT
+)
 
 // entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number, 0 if the file system does not tell.
 // See getdents(2) for the records.

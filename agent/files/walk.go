@@ -23,6 +23,8 @@ type place struct {
 	path string // absolute, clean, as seen in the target
 	stat unix.Stat_t
 	dirs []level // from below the root down to dir; closed by close
+
+	missing bool // only of a walk for who creates: there is nothing of that name
 }
 
 type level struct {
@@ -43,7 +45,12 @@ func (p *place) isLink() bool { return p.stat.Mode&unix.S_IFMT == unix.S_IFLNK }
 // resolve walks path, component by component from root, each opened below its parent without following links; a link's target is walked in its stead,
 // an absolute one from root again, and ".." goes up at most to root. So whatever changes meanwhile, the walk never leaves root. With nofollow a
 // link at the end is the place itself, unless a slash follows. Errors are errnos; on success the caller closes the place.
-func resolve(root *os.File, path string, nofollow bool) (_ *place, err error) {
+func resolve(root *os.File, path string, nofollow bool) (*place, error) {
+	return walk(root, path, nofollow, false)
+}
+
+// walk is resolve; with create a name that is missing in a directory that is there is a place, too. A slash behind that is EISDIR.
+func walk(root *os.File, path string, nofollow, create bool) (_ *place, err error) {
 	switch {
 	case root == nil:
 		return nil, unix.ENOENT
@@ -82,7 +89,12 @@ func resolve(root *os.File, path string, nofollow bool) (_ *place, err error) {
 				continue
 			}
 		} else {
-			if err = ignoringEINTR(func() error { return unix.Fstatat(p.dir, name, &p.stat, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+			err = ignoringEINTR(func() error { return unix.Fstatat(p.dir, name, &p.stat, unix.AT_SYMLINK_NOFOLLOW) })
+			if err == unix.ENOENT && create {
+				p.name, p.path, p.missing = name, p.join(name), true
+				return p, nil
+			}
+			if err != nil {
 				return nil, err
 			}
 			if nofollow || !p.isLink() {
@@ -92,6 +104,9 @@ func resolve(root *os.File, path string, nofollow bool) (_ *place, err error) {
 		}
 		target, rerr := readlinkat(p.dir, name)
 		if rerr != nil {
+			if create && last && rerr == unix.ENOENT {
+				return nil, unix.EISDIR
+			}
 			if err == nil {
 				err = rerr // the link has been replaced meanwhile
 			}

@@ -109,6 +109,10 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 		err = outgoing.Unix(ctx, s.target, stream, req)
 	case req.Op == wire.OpConnect:
 		err = outgoing.Connect(ctx, s.target, stream, req)
+	case req.Op == wire.OpFile:
+		if err = s.unseen(); err == nil {
+			err = files.Keep(ctx, s.target.Root(), stream, req)
+		}
 	default:
 		err = errUnknown(req.Op)
 	}
@@ -118,16 +122,13 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 // answer does what a request asks for. A nil reply without an error means that the stream has had its answer.
 func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Request) (*wire.Reply, error) {
 	switch req.Op {
-	case wire.OpEnv, wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs:
-		if mortal, ok := s.target.(target.Mortal); ok {
-			if err := mortal.Gone(); err != nil {
-				return nil, &wire.Error{Errno: "EIO", Text: err.Error()}
-			}
+	case wire.OpEnv:
+		if err := s.gone(); err != nil {
+			return nil, err
 		}
-		if lacking, ok := s.target.(target.Lacking); ok && req.Op != wire.OpEnv {
-			if why := lacking.Lacks()["files"]; why != "" {
-				return nil, &wire.Error{Errno: "EACCES", Text: why}
-			}
+	case wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs:
+		if err := s.unseen(); err != nil {
+			return nil, err
 		}
 	}
 	switch req.Op {
@@ -162,6 +163,28 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 	default:
 		return nil, errUnknown(req.Op)
 	}
+}
+
+// gone is an error when the target has ended, and unseen also when its files may not be seen.
+func (s *server) gone() error {
+	if mortal, ok := s.target.(target.Mortal); ok {
+		if err := mortal.Gone(); err != nil {
+			return &wire.Error{Errno: "EIO", Text: err.Error()}
+		}
+	}
+	return nil
+}
+
+func (s *server) unseen() error {
+	if err := s.gone(); err != nil {
+		return err
+	}
+	if lacking, ok := s.target.(target.Lacking); ok {
+		if why := lacking.Lacks()["files"]; why != "" {
+			return &wire.Error{Errno: "EACCES", Text: why}
+		}
+	}
+	return nil
 }
 
 var errNoHello = &wire.Error{Errno: "EPROTO", Text: "the first request of a session must be its hello"}

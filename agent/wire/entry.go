@@ -39,11 +39,7 @@ func AppendEntry(b []byte, e Entry) []byte {
 	if e.Stat == nil {
 		return b
 	}
-	st := e.Stat
-	for _, v := range [...]uint64{
-		st.Dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
-		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
-	} {
+	for _, v := range e.Stat.numbers() {
 		b = binary.AppendUvarint(b, v)
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Target)))
@@ -68,7 +64,7 @@ func ReadEntry(b []byte) (Entry, []byte, error) {
 	if flags&entryStat == 0 {
 		return e, b, nil
 	}
-	var v [14]uint64
+	var v [statNumbers + 1]uint64
 	for i := range v {
 		value, size := binary.Uvarint(b)
 		if size <= 0 {
@@ -76,13 +72,28 @@ func ReadEntry(b []byte) (Entry, []byte, error) {
 		}
 		v[i], b = value, b[size:]
 	}
-	if v[13] > MaxTarget || v[13] > uint64(len(b)) {
+	target := v[statNumbers]
+	if target > MaxTarget || target > uint64(len(b)) {
 		return broken()
 	}
-	e.Stat = &Stat{
+	e.Stat = statOf([statNumbers]uint64(v[:statNumbers]))
+	e.Target = b[:target]
+	return e, b[target:], nil
+}
+
+const statNumbers = 13
+
+// numbers are the fields of a Stat in their order.
+func (st *Stat) numbers() [statNumbers]uint64 {
+	return [...]uint64{
+		st.Dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
+		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
+	}
+}
+
+func statOf(v [statNumbers]uint64) *Stat {
+	return &Stat{
 		Dev: v[0], Ino: v[1], Mode: uint32(v[2]), Nlink: v[3], UID: uint32(v[4]), GID: uint32(v[5]), Rdev: v[6], Size: int64(v[7]),
 		Blksize: int64(v[8]), Blocks: int64(v[9]), Atime: int64(v[10]), Mtime: int64(v[11]), Ctime: int64(v[12]),
 	}
-	e.Target = b[:v[13]]
-	return e, b[v[13]:], nil
 }

@@ -178,6 +178,29 @@ func (l *Link) ConnectUnix(ctx context.Context, name string, wait bool) (Conn, e
 	return conn, err
 }
 
+// OpenFile makes an OpFile request; the stream, which the caller closes, then carries a FileRequest and the FileReply to it, in any order. What may be asked twice
+// (neither creates nor truncates) waits for a lost link to be made anew. Errors are Do's.
+func (l *Link) OpenFile(ctx context.Context, req *Request) (*Reply, *Stream, error) {
+	again := l.redial != nil && req.Flags&(OpenCreate|OpenTruncate) == 0
+	var p *pair
+	for {
+		var err error
+		if p, err = l.wait(ctx, p); err != nil {
+			return nil, nil, err
+		}
+		reply, stream, err := call(ctx, p.bulk, req)
+		switch {
+		case err == nil:
+			return reply, stream, nil
+		case stream != nil:
+			stream.Close()
+		}
+		if !again || !errors.Is(err, ErrLinkLost) {
+			return nil, nil, err
+		}
+	}
+}
+
 func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) {
 	p, err := l.wait(ctx, nil)
 	if err != nil {

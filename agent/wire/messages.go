@@ -40,6 +40,7 @@ const (
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
 	OpGoodbye   Op = 14 // the launcher needs the agent no more, and hangs up when it has the reply
 	OpStatfs    Op = 20 // → Reply.Statfs
+	OpFile      Op = 30 // bulk session: Request.Path, Flags, Mode → Reply.Stat, File; then the file stays open, see FileRequest
 )
 
 // Request is the header that opens a stream. Fields that an operation does not name are zero.
@@ -63,6 +64,8 @@ type Request struct {
 	NoWait   bool           `cbor:"17,keyasint,omitempty"` // OpConnect with Path: EAGAIN when the listener's queue is full
 	Early    uint32         `cbor:"18,keyasint,omitempty"` // OpIncoming: so many of the connection's first bytes follow at once, up to MaxEarly
 	Stats    bool           `cbor:"20,keyasint,omitempty"` // OpOpen: the entries of a directory come with their metadata
+	Live     int64          `cbor:"30,keyasint,omitempty"` // OpOpen, unless 0: for a regular file of more bytes, and whatever has no content to be sent once, Reply.Live is wanted
+	Flags    uint32         `cbor:"31,keyasint,omitempty"` // OpFile: the Open flags
 }
 
 // Reply answers a Request. Errno is empty on success.
@@ -78,6 +81,8 @@ type Reply struct {
 	Remote netip.AddrPort    `cbor:"9,keyasint,omitzero"`
 	Hello  *Hello            `cbor:"10,keyasint,omitempty"`
 	Statfs *Statfs           `cbor:"20,keyasint,omitempty"`
+	Live   bool              `cbor:"30,keyasint,omitempty"` // OpOpen: no body follows, for the file grows, is too large or special: OpFile opens it
+	File   FileKind          `cbor:"31,keyasint,omitempty"` // OpFile
 }
 
 // Lookup failures travel in Reply.Errno beside the real errnos.

@@ -66,6 +66,7 @@ type Broker struct {
 	local     localPaths
 	listings  listings
 	mapping   mapping
+	live      liveFiles
 	names     nameTable
 	relays    relays
 	flows     flows

@@ -1,0 +1,85 @@
+package live
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"mirrord/agent/serve"
+	"mirrord/agent/target"
+	"mirrord/agent/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pod is a pod directory, its files on this machine, and a file system of them.
+type pod struct {
+	dir string
+	fs  *FS
+}
+
+func newPod(t *testing.T, yaml string) *pod {
+	t.Helper()
+	dir := t.TempDir()
+	os.Mkdir(filepath.Join(dir, "rootfs"), 0o755)
+	os.WriteFile(filepath.Join(dir, "pod.yaml"), []byte(yaml), 0o644)
+	d, err := target.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests, bulk, done, err := serve.Dir(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := wire.NewLink(t.Context(), requests, bulk, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { link.Close(); <-done; d.Close() })
+	fs, err := New(link)
+	if err != nil {
+		t.Skipf("left out: %v", err)
+	}
+	t.Cleanup(func() { fs.Close() })
+	return &pod{filepath.Join(dir, "rootfs"), fs}
+}
+
+func (p *pod) open(t *testing.T, path string, flags, mode uint32) *os.File {
+	t.Helper()
+	fd, err := p.fs.Open(t.Context(), path, flags, mode)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestWrite(t *testing.T) {
+	p := newPod(t, "name: x")
+	f := p.open(t, "/new", wire.OpenWrite|wire.OpenCreate|wire.OpenTruncate, 0o640)
+	if _, err := f.WriteString("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(p.dir + "/new"); string(got) != "hello" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if st, _ := os.Stat(p.dir + "/new"); st.Mode() != 0o640 {
+		t.Errorf("%v", st.Mode())
+	}
+	if _, err := p.fs.Open(t.Context(), "/new", wire.OpenWrite|wire.OpenCreate|wire.OpenExclusive, 0o640); err != unix.EEXIST {
+		t.Errorf("O_EXCL: %v", err)
+	}
+	if err := f.Truncate(2); err != nil {
+		t.Error(err)
+	}
+	f.Close()
+	r := p.open(t, "/new", wire.OpenRead, 0)
+	b := make([]byte, 10)
+	if n, err := r.Read(b); string(b[:n]) != "he" || err != nil {
+		t.Errorf("%q, %v", b[:n], err)
+	}
+}
