@@ -3,6 +3,7 @@ package files
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -65,6 +66,10 @@ func Do(root *os.File, req *wire.Request) (*wire.Reply, error) {
 // returns early when the launcher closes its direction. root may be nil.
 func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Request) error {
 	f, st, err := open(root, req)
+	if err == errLive {
+		wire.WriteHeader(stream, &wire.Reply{Stat: stat(st), Live: true})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -98,6 +103,9 @@ func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Req
 	return nil
 }
 
+// errLive says of a file that OpOpen is not the way to open it. The metadata come along.
+var errLive = errors.New("a live file")
+
 // open opens a regular file or a directory for reading. Nothing else is even opened: a FIFO would block, and a device may act.
 func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 	p, err := resolve(root, req.Path, req.NoFollow)
@@ -112,7 +120,7 @@ func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 		return nil, nil, unix.ELOOP
 	}
 	if err := openable(&p.stat, req); err != nil {
-		return nil, nil, err
+		return nil, &p.stat, err
 	}
 	var fd int
 	err = ignoringEINTR(func() (err error) {
@@ -127,9 +135,12 @@ func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 	if err = unix.Fstat(fd, st); err == nil {
 		err = openable(st, req)
 	}
+	if err == nil && req.Live > 0 && st.Mode&unix.S_IFMT == unix.S_IFREG && grows(p.path, st, born(fd), time.Now()) {
+		err = errLive
+	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, nil, err
+		return nil, st, err
 	}
 	return os.NewFile(uintptr(fd), p.path), st, nil
 }
@@ -152,11 +163,19 @@ func openable(st *unix.Stat_t, req *wire.Request) error {
 	case unix.S_IFDIR:
 		return nil
 	case unix.S_IFREG:
+		if req.Live > 0 && st.Size > req.Live {
+			return errLive
+		}
 		if req.Limit > 0 && st.Size > req.Limit {
 			return unix.EFBIG
 		}
 		return nil
+	case unix.S_IFSOCK:
+		return unix.ENXIO
 	default:
+		if req.Live > 0 {
+			return errLive
+		}
 		return unix.ENXIO
 	}
 }

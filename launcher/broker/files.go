@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"path"
 	"strconv"
@@ -42,10 +43,7 @@ func (b *Broker) openFile(m *frame.OpenRequest) answer {
 			return b.refuseChange(m.Path, flags&frame.OpenNoFollow != 0)
 		}
 	}
-	a, err := b.fetch(m.Path, &wire.Request{
-		Op: wire.OpOpen, Path: b.mapping.pod(m.Path), Limit: fileLimit, Stats: true,
-		NoFollow: flags&frame.OpenNoFollow != 0, Dir: flags&frame.OpenDirectory != 0,
-	})
+	a, err := b.openRead(m.Path, flags)
 	e := events.Event{Type: events.File, Op: "open", Path: m.Path}
 	if err != nil {
 		errno := errnoOf(err, unix.EIO)
@@ -55,7 +53,34 @@ func (b *Broker) openFile(m *frame.OpenRequest) answer {
 	return a
 }
 
-// fetch opens a file in the pod and takes it over whole; path is the program's name for it.
+// openRead opens a file in the pod for reading: its content is taken over whole, or, if it is no such file, it is opened live. What cannot be had live is taken over
+// as far as that goes.
+func (b *Broker) openRead(path string, flags uint32) (answer, error) {
+	r := &wire.Request{
+		Op: wire.OpOpen, Path: b.mapping.pod(path), Limit: fileLimit, Stats: true,
+		NoFollow: flags&frame.OpenNoFollow != 0, Dir: flags&frame.OpenDirectory != 0,
+	}
+	if b.hasLive() && flags&frame.OpenPath == 0 {
+		r.Live = memoryLimit
+	}
+	a, err := b.fetch(path, r)
+	if err != errLive {
+		return a, err
+	}
+	if a, err = b.openLive(path, flags&(frame.OpenNonblock|frame.OpenNoFollow), 0); err == errNotLive {
+		r.Live = 0
+		a, err = b.fetch(path, r)
+	}
+	return a, err
+}
+
+// errLive says of a file that it cannot be taken over, and errNotLive that it cannot be opened live either.
+var (
+	errLive    = errors.New("a live file")
+	errNotLive = errors.New("no live files")
+)
+
+// fetch opens a file in the pod and takes it over whole; path is the program's name for it. With Request.Live the error may be errLive.
 func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	asked := time.Now()
 	reply, body, err := b.Link.Open(b.ctx, r)
@@ -64,8 +89,11 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	}
 	defer body.Close()
 	st := reply.Stat
-	if st == nil {
+	switch {
+	case st == nil:
 		return answer{}, unix.EIO
+	case reply.Live:
+		return answer{}, errLive
 	}
 	b.opened.Store(true)
 	kind, limit, make, content, prefix := "f", st.Size, b.anonymousFile, io.Reader(body), []byte(nil)
@@ -95,6 +123,10 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	defer unix.Close(w)
 	if err := fill(w, prefix, content, limit, kind == "f" && st.Size > 0); err != nil {
 		unix.Close(fd)
+		// What says that it is empty may have no end, or one that is to be waited for.
+		if r.Live > 0 && st.Size == 0 && (errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EAGAIN)) {
+			err = errLive
+		}
 		return answer{}, err
 	}
 	if kind == "f" {
@@ -166,6 +198,9 @@ func tag(kind string, st *wire.Stat) string {
 }
 
 func (b *Broker) stat(m *frame.StatRequest) answer {
+	if m.NoFollow&frame.StatDescriptor != 0 {
+		return b.statLive(m.Path)
+	}
 	if b.local.has(m.Path) {
 		return local
 	}

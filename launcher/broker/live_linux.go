@@ -17,6 +17,13 @@ type liveFiles struct {
 	err error // why there is none
 }
 
+// hasLive reports whether there may be live files.
+func (b *Broker) hasLive() bool {
+	b.live.mu.Lock()
+	defer b.live.mu.Unlock()
+	return !b.Paths && b.live.err == nil
+}
+
 // get returns the file system, or the reason why there is none, which is told once.
 func (l *liveFiles) get(b *Broker) (*live.FS, error) {
 	l.mu.Lock()
@@ -36,14 +43,14 @@ func (l *liveFiles) get(b *Broker) (*live.FS, error) {
 }
 
 // openLive opens a file in the pod, as flags (frame.Open…) and mode say, and answers with a descriptor that reads and writes it there. path is the program's. Errors
-// carry the pod's errno; ENOTSUP where there are no such descriptors (Broker.Paths, a system that does not allow them).
+// carry the pod's errno; errNotLive where there are no such descriptors (Broker.Paths, a system that does not allow them), which has been said.
 func (b *Broker) openLive(path string, flags, mode uint32) (answer, error) {
 	if b.Paths {
-		return answer{}, unix.ENOTSUP
+		return answer{}, errNotLive
 	}
 	fs, err := b.live.get(b)
 	if err != nil {
-		return answer{}, unix.ENOTSUP
+		return answer{}, errNotLive
 	}
 	const known = wire.OpenAccess | wire.OpenCreate | wire.OpenExclusive | wire.OpenTruncate | wire.OpenAppend | wire.OpenNonblock | wire.OpenDirectory | wire.OpenNoFollow
 	fd, err := fs.Open(b.ctx, b.mapping.pod(path), flags&known, mode)
@@ -52,4 +59,19 @@ func (b *Broker) openLive(path string, flags, mode uint32) (answer, error) {
 	}
 	b.opened.Store(true)
 	return descriptor(fd, false), nil
+}
+
+// statLive tells what the pod says of an open file, by the end of its descriptor's name.
+func (b *Broker) statLive(number string) answer {
+	b.live.mu.Lock()
+	fs := b.live.fs
+	b.live.mu.Unlock()
+	if fs == nil {
+		return failure(unix.EBADF)
+	}
+	st, err := fs.Stat(b.ctx, number)
+	if err != nil {
+		return failure(errnoOf(err, unix.EIO))
+	}
+	return result(statReply(st))
 }

@@ -7,4 +7,8 @@ import "golang.org/x/sys/unix"
 type liveFiles struct{}
 
 // openLive opens a file in the pod for a descriptor that is no snapshot, which only Linux has.
-func (b *Broker) openLive(string, uint32, uint32) (answer, error) { return answer{}, unix.ENOTSUP }
+func (b *Broker) openLive(string, uint32, uint32) (answer, error) { return answer{}, errNotLive }
+
+func (b *Broker) hasLive() bool { return false }
+
+func (b *Broker) statLive(string) answer { return failure(unix.EBADF) }

@@ -157,12 +157,13 @@ func (fs *FS) release(f *file) {
 	}
 }
 
-// Stat is what the pod says of the file whose descriptor's name has this number. Errors are errnos.
-func (fs *FS) Stat(ctx context.Context, id uint64) (*wire.Stat, error) {
+// Stat is what the pod says of the file whose descriptor's name ends in this number. Errors are errnos.
+func (fs *FS) Stat(ctx context.Context, number string) (*wire.Stat, error) {
+	id, err := strconv.ParseUint(strings.TrimSuffix(number, gone), 10, 64)
 	fs.mu.Lock()
 	n := fs.nodes[id]
 	fs.mu.Unlock()
-	if n == nil {
+	if err != nil || n == nil {
 		return nil, unix.EBADF
 	}
 	return n.fresh(ctx)

@@ -106,10 +106,10 @@ func (t *Tree) carryOut(c *seccomp.Call, paths map[int]where, blocks []block) {
 	}
 }
 
-// readOnly refuses what would change a descriptor that holds a file of the pod: it would take that for itself, and the pod would never know.
+// readOnly refuses what would change a descriptor that holds a copy of a file of the pod: it would take that for itself, and the pod would never know.
 func readOnly(t *Tree, c *seccomp.Call) {
 	if t.pod.Opened() {
-		if kind, _ := tag(c.TID, c.Arg(0)); kind != 0 {
+		if kind, _ := tag(c.TID, c.Arg(0)); kind != 0 && kind != 'l' {
 			c.Fail(unix.EROFS)
 			return
 		}

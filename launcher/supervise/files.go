@@ -92,7 +92,7 @@ func openFlags(flags int) (out uint32) {
 		host  int
 		frame uint32
 	}{
-		{unix.O_CREAT, frame.OpenCreate}, {unix.O_EXCL, frame.OpenExclusive}, {unix.O_TRUNC, frame.OpenTruncate}, {unix.O_APPEND, frame.OpenAppend},
+		{unix.O_CREAT, frame.OpenCreate}, {unix.O_EXCL, frame.OpenExclusive}, {unix.O_TRUNC, frame.OpenTruncate}, {unix.O_APPEND, frame.OpenAppend}, {unix.O_NONBLOCK, frame.OpenNonblock},
 		{unix.O_DIRECTORY, frame.OpenDirectory}, {unix.O_NOFOLLOW, frame.OpenNoFollow}, {unix.O_PATH, frame.OpenPath},
 		{unix.O_TMPFILE &^ unix.O_DIRECTORY, frame.OpenTemporary},
 	} {
@@ -272,7 +272,18 @@ func describe(t *Tree, c *seccomp.Call, fd, out int, encode func(numbers) []byte
 		c.Continue()
 		return
 	}
-	if kind, fields := tag(c.TID, fd); kind != 0 {
+	switch kind, fields := tag(c.TID, fd); kind {
+	case 'l':
+		go func() {
+			r := t.ask(c, frame.Stat, &frame.StatRequest{NoFollow: frame.StatDescriptor, Path: fields})
+			if st, ok := r.Fields.(*frame.StatReply); ok && c.Valid() {
+				finish(c, 0, c.Write(c.Args[out], encode(numbersOf(st))))
+				return
+			}
+			c.Continue()
+		}()
+		return
+	case 'f', 'd':
 		if v, ok := tagged(fields); ok && c.Valid() {
 			finish(c, 0, c.Write(c.Args[out], encode(v)))
 			return

@@ -97,12 +97,12 @@ func descriptorPath(tid, fd int) string {
 	return "/proc/" + strconv.Itoa(tid) + "/fd/" + strconv.Itoa(fd)
 }
 
-// tag is the name of a descriptor that holds a file of the pod (launcher/broker writes it): its kind, 'f' or 'd', and the fields behind. 0 for any other.
+// tag is the name of a descriptor that holds a file of the pod (launcher/broker writes it): its kind, 'f', 'd' or 'l', and the fields behind. 0 for any other.
 func tag(tid, fd int) (kind byte, fields string) {
 	name, gone := strings.CutSuffix(readlink(descriptorPath(tid, fd)), " (deleted)")
 	name = strings.TrimPrefix(name[strings.LastIndexByte(name, '/')+1:], "memfd:")
 	label, ok := strings.CutPrefix(name, "mirrord:")
-	if !gone || !ok || len(label) < 2 || label[1] != ':' || label[0] != 'f' && label[0] != 'd' {
+	if !gone || !ok || len(label) < 2 || label[1] != ':' || strings.IndexByte("fdl", label[0]) < 0 {
 		return 0, ""
 	}
 	return label[0], label[2:]

@@ -111,6 +111,7 @@ const (
 const (
 	StatNoFollow   uint8 = 1
 	StatNeighbours uint8 = 2 // the reply may bring metadata of other entries of the same directory
+	StatDescriptor uint8 = 4 // Path is what stands behind "mirrord:l:" in the name of an open file's descriptor
 )
 
 // MaxNeighbours bounds StatReply.Neighbours in bytes, so that the reply fits into a frame.

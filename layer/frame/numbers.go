@@ -9,6 +9,7 @@ const (
 	OpenExclusive uint32 = 0o200
 	OpenTruncate  uint32 = 0o1000
 	OpenAppend    uint32 = 0o2000
+	OpenNonblock  uint32 = 0o4000
 	OpenDirectory uint32 = 0o200000
 	OpenNoFollow  uint32 = 0o400000
 	OpenPath      uint32 = 0o10000000

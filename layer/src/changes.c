@@ -57,10 +57,12 @@ static int permitted_pair(enum frame_change op, int from_dirfd, const char **fro
     char from##_buffer[PATH_MAX], to##_buffer[PATH_MAX];                                                                            \
     if (!permitted_pair(op, from_dirfd, &from, from##_buffer, to_dirfd, &to, to##_buffer)) return -1
 
-// is_read_only says whether fd holds a file of the pod, with errno set.
+// is_read_only says whether fd holds a copy of a file of the pod, with errno set. What is no copy knows by itself.
 static int is_read_only(int fd) {
     struct stat st;
-    if (!session.active || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode) || !read_tag(fd, NULL)) return 0;
+    if (!session.active || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode)) return 0;
+    int kind = read_tag(fd, NULL);
+    if (kind == 0 || kind == 'l') return 0;
     errno = EROFS;
     return 1;
 }

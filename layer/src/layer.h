@@ -163,8 +163,8 @@ extern char remote_cwd[PATH_MAX];
 extern _Atomic int own_root;
 
 // A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,
-// exec and SCM_RIGHTS; on macOS, where such a name cannot be read, an extended attribute does. read_tag returns 'f' or 'd', 0 for any other descriptor;
-// st may be NULL.
+// exec and SCM_RIGHTS; on macOS, where such a name cannot be read, an extended attribute does. read_tag returns 'f' or 'd', 'l' for a file that the broker is asked
+// about each time, 0 for any other descriptor; st may be NULL.
 int read_tag(int fd, struct stat *st);
 // tagged_directory puts the path of the pod's directory that fd holds into path; 0 if it holds none.
 int tagged_directory(int fd, char path[PATH_MAX]);
@@ -185,7 +185,7 @@ int remote_stat(const char *path, struct stat *st, int nofollow);
 
 // ---- neighbours (neighbours.c)
 
-enum { STAT_NEIGHBOURS = 2 }; // a flag of a Stat request beside 1 for lstat
+enum { STAT_NEIGHBOURS = 2, STAT_DESCRIPTOR = 4 }; // flags of a Stat request beside 1 for lstat
 // neighbour answers stat from what came with an earlier answer; 0 if it cannot.
 int neighbour(const char *path, struct stat *st, int nofollow);
 // ask_with_neighbours is remote_stat with room for more entries of the same directory in the answer. It returns 0 without having asked when that

@@ -101,12 +101,24 @@ void read_stat(struct frame *f, struct stat *st) {
     fill_stat(st, v);
 }
 
+// ask_descriptor asks what is known of a file that is no snapshot.
+static int ask_descriptor(const char *number, struct stat *st) {
+    uint8_t buffer[LABEL + 256];
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_STAT, session.token);
+    put_u8(&f, STAT_DESCRIPTOR);
+    put_str(&f, number);
+    if (ask(&f, NULL, 0) != STATUS_OK) return 0;
+    read_stat(&f, st);
+    return !f.broken;
+}
+
 int read_tag(int fd, struct stat *st) {
     char label[LABEL];
     if (fd < 0 || !read_label(fd, label) || strncmp(label, "mirrord:", 8) != 0) return 0;
     char kind = label[8];
-    if ((kind != 'f' && kind != 'd') || label[9] != ':') return 0;
+    if ((kind != 'f' && kind != 'd' && kind != 'l') || label[9] != ':') return 0;
     if (st == NULL) return kind;
+    if (kind == 'l') return ask_descriptor(label + 10, st) ? kind : 0;
     uint64_t v[TAG_FIELDS] = {0};
     const char *p = label + 10;
     for (int i = 0; i < TAG_FIELDS; i++, p++) {
