@@ -29,7 +29,7 @@ func (l *liveFiles) get(b *Broker) (*live.FS, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fs == nil && l.err == nil {
-		fs, err := live.New(b.Link)
+		fs, err := live.New(b.Link, b.TempDir)
 		if err != nil {
 			l.err = err
 			b.warn(err.Error(), live.Hint)

@@ -11,7 +11,7 @@ import (
 const (
 	blockSize  = 128 << 10
 	firstAhead = 2 * blockSize
-	maxAhead   = 4 << 20
+	maxAhead   = 8 << 20
 )
 
 // maxKept bounds what all files together have read ahead, in bytes; beyond it nobody reads ahead.
@@ -22,9 +22,9 @@ const maxAge = 100 * time.Millisecond
 
 // ahead reads a file of the pod so far ahead of its reader that the link is never idle.
 type ahead struct {
-	fetch func(ctx context.Context, offset, length int64) ([]byte, error) // less than length is there only at the end
-	state func() (size, version int64)                                    // of the file, as far as that is known; another version has other content
-	kept  *atomic.Int64                                                   // of all files
+	fetch func(ctx context.Context, lane int, offset, length int64) ([]byte, error) // less than length is there only at the end
+	state func() (size, version int64)                                              // of the file, as far as that is known; another version has other content
+	kept  *atomic.Int64                                                             // of all files
 
 	mu     sync.Mutex
 	next   int64 // where a reader goes on who reads one thing after the other
@@ -46,7 +46,7 @@ type block struct {
 func (a *ahead) read(ctx context.Context, offset, length int64) ([]byte, error) {
 	blocks, ok := a.plan(offset, length)
 	if !ok {
-		return a.fetch(ctx, offset, length)
+		return a.fetch(ctx, 0, offset, length)
 	}
 	out := make([]byte, 0, length)
 	for at, i := offset, 0; at < offset+length; i++ {
@@ -57,7 +57,7 @@ func (a *ahead) read(ctx context.Context, offset, length int64) ([]byte, error) 
 			return nil, ctx.Err()
 		}
 		if b.err != nil {
-			return a.fetch(ctx, offset, length)
+			return a.fetch(ctx, 0, offset, length)
 		}
 		from := at % blockSize
 		if from >= int64(len(b.data)) {
@@ -137,9 +137,13 @@ func (a *ahead) begin(i int64) *block {
 	}
 	a.blocks[i] = b
 	a.kept.Add(blockSize)
+	lane := 0
+	if a.window == maxAhead {
+		lane = int(i) % lanes
+	}
 	go func() {
 		defer close(b.done)
-		b.data, b.err = a.fetch(ctx, i*blockSize, blockSize)
+		b.data, b.err = a.fetch(ctx, lane, i*blockSize, blockSize)
 		_, b.version = a.state()
 	}()
 	return b

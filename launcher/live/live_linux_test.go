@@ -1,8 +1,10 @@
 package live
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -21,7 +23,20 @@ type pod struct {
 	fs  *FS
 }
 
+// newPod mounts as this machine allows it.
 func newPod(t *testing.T, yaml string) *pod {
+	t.Helper()
+	p, link := newLink(t, yaml)
+	fs, err := New(link, t.TempDir())
+	if err != nil {
+		t.Skipf("left out: %v", err)
+	}
+	t.Cleanup(func() { fs.Close() })
+	p.fs = fs
+	return p
+}
+
+func newLink(t *testing.T, yaml string) (*pod, *wire.Link) {
 	t.Helper()
 	dir := t.TempDir()
 	os.Mkdir(filepath.Join(dir, "rootfs"), 0o755)
@@ -39,12 +54,39 @@ func newPod(t *testing.T, yaml string) *pod {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { link.Close(); <-done; d.Close() })
-	fs, err := New(link)
-	if err != nil {
-		t.Skipf("left out: %v", err)
+	return &pod{dir: filepath.Join(dir, "rootfs")}, link
+}
+
+// Each way to mount gives the same, and leaves nothing in any folder.
+func TestWays(t *testing.T) {
+	for name, way := range map[string]func(string) (int, int, error){"detached": detached, "namespaced": namespaced, "helped": helped} {
+		t.Run(name, func(t *testing.T) {
+			p, link := newLink(t, "name: x")
+			dir := t.TempDir()
+			device, root, err := way(dir)
+			if err != nil {
+				t.Skipf("left out: %v", err)
+			}
+			unix.SetNonblock(device, true)
+			p.fs = newFS(link, os.NewFile(uintptr(device), "/dev/fuse"), root)
+			defer p.fs.Close()
+			if left, _ := os.ReadDir(dir); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+			if mounts, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(mounts), dir) {
+				t.Errorf("mounted: %s", mounts)
+			}
+			f := p.open(t, "/new", wire.OpenReadWrite|wire.OpenCreate, 0o600)
+			if _, err := f.WriteAt([]byte("hello"), 3); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 9)
+			if n, err := f.ReadAt(b, 0); string(b[:n]) != "\x00\x00\x00hello" || err != io.EOF {
+				t.Errorf("%q, %v", b[:n], err)
+			}
+			f.Close()
+		})
 	}
-	t.Cleanup(func() { fs.Close() })
-	return &pod{filepath.Join(dir, "rootfs"), fs}
 }
 
 func (p *pod) open(t *testing.T, path string, flags, mode uint32) *os.File {

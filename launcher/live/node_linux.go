@@ -128,8 +128,8 @@ func (f *file) read(ctx context.Context, offset, length int64, nonblock bool) ([
 }
 
 // fetch reads a part of a file that has offsets.
-func (f *file) fetch(ctx context.Context, offset, length int64) ([]byte, error) {
-	reply, err := f.remote.call(ctx, wire.FileRequest{Op: wire.FileRead, Offset: offset, Length: length})
+func (f *file) fetch(ctx context.Context, lane int, offset, length int64) ([]byte, error) {
+	reply, err := f.remote.callOn(ctx, lane, wire.FileRequest{Op: wire.FileRead, Offset: offset, Length: length})
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,14 @@ type remote struct {
 	first *wire.Stat                  // as it was opened
 	heard func(*wire.Stat, time.Time) // told what the pod says of the file after a request that was sent at that time; set before the first one
 
-	opening chan struct{} // holds one while nobody opens
-	mu      sync.Mutex
-	channel *channel // nil: to be opened
-	closed  bool
+	opening  chan struct{} // holds one while nobody opens
+	mu       sync.Mutex
+	channels [lanes]*channel // nil: to be opened
+	closed   bool
 }
+
+// lanes is how many streams a file may have: one carries at most its window in a round trip, which is less than a line holds. Only who reads much has a second one.
+const lanes = 2
 
 // openRemote opens a file in the pod. Errors carry an errno.
 func openRemote(ctx context.Context, link *wire.Link, path string, flags, mode uint32) (*remote, error) {
@@ -36,7 +39,7 @@ func openRemote(ctx context.Context, link *wire.Link, path string, flags, mode u
 	}
 	// It is only opened again by who has it.
 	r.req.Flags &^= wire.OpenCreate | wire.OpenExclusive | wire.OpenTruncate
-	r.kind, r.first, r.channel = reply.File, reply.Stat, c
+	r.kind, r.first, r.channels[0] = reply.File, reply.Stat, c
 	return r, nil
 }
 
@@ -52,8 +55,8 @@ func (r *remote) open(ctx context.Context) (*wire.Reply, *channel, error) {
 	return reply, newChannel(stream), nil
 }
 
-// again returns the channel, which is made anew when the old one is lost.
-func (r *remote) again(ctx context.Context) (*channel, error) {
+// again returns the channel of a lane, which is made anew when the old one is lost.
+func (r *remote) again(ctx context.Context, lane int) (*channel, error) {
 	select {
 	case <-r.opening:
 	case <-ctx.Done():
@@ -61,7 +64,7 @@ func (r *remote) again(ctx context.Context) (*channel, error) {
 	}
 	defer func() { r.opening <- struct{}{} }()
 	r.mu.Lock()
-	c := r.channel
+	c := r.channels[lane]
 	r.mu.Unlock()
 	if c != nil && c.alive() {
 		return c, nil
@@ -76,15 +79,19 @@ func (r *remote) again(ctx context.Context) (*channel, error) {
 		c.close()
 		return nil, unix.EIO // another file has taken its name
 	}
-	r.channel = c
+	r.channels[lane] = c
 	return c, nil
 }
 
 // call has the pod carry a request out. A request that is lost with the link is made again, unless it would then be carried out twice: EIO. When ctx ends it is
 // EINTR. Errors are errnos.
 func (r *remote) call(ctx context.Context, req wire.FileRequest) (*wire.FileReply, error) {
+	return r.callOn(ctx, 0, req)
+}
+
+func (r *remote) callOn(ctx context.Context, lane int, req wire.FileRequest) (*wire.FileReply, error) {
 	for {
-		c, err := r.again(ctx)
+		c, err := r.again(ctx, lane)
 		if err != nil {
 			return nil, errnoOf(err)
 		}
@@ -115,8 +122,10 @@ func (r *remote) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	if r.channel != nil {
-		r.channel.close()
+	for _, c := range r.channels {
+		if c != nil {
+			c.close()
+		}
 	}
 }
 

@@ -40,17 +40,22 @@ type asked struct {
 	waits  bool // it may wait for as long as it likes
 }
 
-// New gives a file system for the files of a link's target. Without a way to have one in this system the error says why, and what to do about it.
-func New(link *wire.Link) (*FS, error) {
-	device, root, err := mount()
+// New gives a file system for the files of a link's target. dir is a folder of this user's for the moment in which it may need one. Without a way to have one in
+// this system the error wraps ErrNone, and says why.
+func New(link *wire.Link, dir string) (*FS, error) {
+	device, root, err := mount(dir)
 	if err != nil {
 		return nil, err
 	}
+	return newFS(link, device, root), nil
+}
+
+func newFS(link *wire.Link, device *os.File, root int) *FS {
 	fs := &FS{link: link, device: device, root: root, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: rootID,
 		nodes: map[uint64]*node{}, open: map[identity]*node{}, files: map[uint64]*file{}, asking: map[uint64]*asked{}}
 	fs.closing, fs.close = context.WithCancel(context.Background())
 	fs.serving.Go(fs.serve)
-	return fs, nil
+	return fs
 }
 
 // Close ends all that goes on. Who still has a descriptor gets ENOTCONN from then on.
@@ -498,9 +503,3 @@ func (fs *FS) statfs(ctx context.Context, n *node) ([]byte, error) {
 	}
 	return append(b, make([]byte, 28)...), nil
 }
-
-// ErrNone is wrapped by New's error where a system does not let this process have such a file system; Hint is what helps.
-var ErrNone = errors.New("files of the pod cannot be followed while they change")
-
-// Hint is what to do about ErrNone.
-const Hint = "let this user read and write /dev/fuse, and install fusermount3 (package fuse3)"
