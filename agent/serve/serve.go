@@ -126,7 +126,7 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 		if err := s.gone(); err != nil {
 			return nil, err
 		}
-	case wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs:
+	case wire.OpOpen, wire.OpStat, wire.OpAccess, wire.OpReadlink, wire.OpRealpath, wire.OpStatfs, wire.OpChange:
 		if err := s.unseen(); err != nil {
 			return nil, err
 		}
@@ -147,6 +147,8 @@ func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Requ
 			return answerMade(req, text)
 		}
 		return reply, err
+	case wire.OpChange:
+		return &wire.Reply{}, files.Change(s.target.Root(), req)
 	case wire.OpLookup, wire.OpReverse:
 		ctx, stop := stream.Watch(ctx)
 		defer stop()

@@ -54,6 +54,9 @@ var headers = []struct {
 	{"reset", &Request{Op: OpReset, Stream: 7}},
 	{"list", &Request{Op: OpOpen, Path: "/srv", Dir: true, Stats: true}},
 	{"statfs", &Request{Op: OpStatfs, Path: "/srv"}},
+	{"change", &Request{Op: OpChange, Path: "/srv/a\n\xff", Change: &Change{
+		Kind: ChangeRename, Flags: NoReplace, Other: "/srv/b", Mode: 0o40755, UID: 1000, GID: Unchanged, Size: 1 << 40, Atime: -1, Mtime: 1700000000000000002,
+	}}},
 	{"statfs-reply", &Reply{Statfs: &Statfs{Type: 0xef53, Bsize: 4096, Frsize: 4096, Blocks: 1 << 30, Bfree: 2, Bavail: 3, Files: 4, Ffree: 5, Fsid: 1<<64 - 1, Namelen: 255, Flags: 1024}}},
 	{"empty-reply", &Reply{}},
 }

@@ -41,6 +41,7 @@ const (
 	OpGoodbye   Op = 14 // the launcher needs the agent no more, and hangs up when it has the reply
 	OpStatfs    Op = 20 // → Reply.Statfs
 	OpFile      Op = 30 // bulk session: Request.Path, Flags, Mode → Reply.Stat, File; then the file stays open, see FileRequest
+	OpChange    Op = 31 // changes the files of the target: Request.Path, Change
 )
 
 // Request is the header that opens a stream. Fields that an operation does not name are zero.
@@ -66,6 +67,7 @@ type Request struct {
 	Stats    bool           `cbor:"20,keyasint,omitempty"` // OpOpen: the entries of a directory come with their metadata
 	Live     int64          `cbor:"30,keyasint,omitempty"` // OpOpen, unless 0: for a regular file of more bytes, and whatever has no content to be sent once, Reply.Live is wanted
 	Flags    uint32         `cbor:"31,keyasint,omitempty"` // OpFile: the Open flags
+	Change   *Change        `cbor:"40,keyasint,omitempty"` // OpChange only
 }
 
 // Reply answers a Request. Errno is empty on success.

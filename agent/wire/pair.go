@@ -192,14 +192,15 @@ func (l *Link) wait(ctx context.Context, old *pair) (*pair, error) {
 	}
 }
 
-// request asks a question; one that a lost link leaves without an answer is asked again on the next one. Only questions may be: they change nothing.
+// request asks a question; one that a lost link leaves without an answer is asked again on the next one. Questions change nothing; whether a change was made before
+// the link was lost nobody knows, so that is not repeated.
 func (l *Link) request(ctx context.Context, req *Request) (reply *Reply, stream *Stream, err error) {
 	var p *pair
 	for {
 		if p, err = l.wait(ctx, p); err != nil {
 			return nil, nil, err
 		}
-		if reply, stream, err = call(ctx, p.requests, req); !errors.Is(err, ErrLinkLost) || l.redial == nil || req.Op == OpGoodbye {
+		if reply, stream, err = call(ctx, p.requests, req); !errors.Is(err, ErrLinkLost) || l.redial == nil || req.Op == OpGoodbye || req.Op == OpChange {
 			return reply, stream, err
 		}
 	}
