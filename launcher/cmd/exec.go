@@ -36,7 +36,7 @@ var settings = []setting{
 	{name: "context", key: "kube_context", usage: "the `CONTEXT` of the kubeconfig, instead of its current one"},
 	{name: "agent-image", short: "i", key: "agent.image", usage: "the agent's `IMAGE`, as the cluster's nodes know it"},
 	{name: "steal", key: "feature.network.incoming", value: "steal", usage: "connections to the pod's ports go to the program instead of the pod"},
-	{name: "fs-mode", key: "feature.fs.mode", usage: "whose files are read: `MODE` read (the pod's), local, or localwithoverrides"},
+	{name: "fs-mode", key: "feature.fs.mode", usage: "whose files are read: and written: `MODE` read, write, overlay, local, or localwithoverrides"},
 	{name: "override-env-vars-exclude", short: "x", key: "feature.env.exclude", usage: "leave out these variables of the pod: `NAMES` divided by ; with * and ?"},
 	{name: "override-env-vars-include", short: "s", key: "feature.env.include", usage: "take only these variables of the pod: `NAMES` as above"},
 	{name: "env-file", key: "feature.env.env_file", usage: "variables from this `FILE` win over the pod's"},

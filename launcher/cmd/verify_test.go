@@ -137,7 +137,7 @@ func TestCompletion(t *testing.T) {
 		{"exec --target=dir:./pods/.h", "dir:./pods/.hidden/ " + noSpace},
 		{"exec -t dir:gone/", none},
 		{"exec -f ", "json yaml yml toml " + filter},
-		{"exec --fs-mode ", "read local localwithoverrides " + none},
+		{"exec --fs-mode ", "read write overlay local localwithoverrides " + none},
 		{"exec -t dir:x --ste", "--steal " + none},
 		{"exec -t dir:x np", "npm npx " + file},
 		// What follows the program is its own.

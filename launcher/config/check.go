@@ -37,11 +37,14 @@ func (d *decoder) check() []Warning {
 			Hint:    "set `feature.network.dns.enabled`, or give addresses",
 		})
 	}
-	if f.FS.Mode == FSLocal && len(f.FS.ReadOnly)+len(f.FS.NotFound) > 0 {
+	if f.FS.Mode == FSLocal && len(f.FS.ReadOnly)+len(f.FS.ReadWrite)+len(f.FS.NotFound) > 0 {
 		warnings = append(warnings, Warning{
 			Message: "`feature.fs.mode` is \"local\", so no pattern of `feature.fs` has an effect",
 			Hint:    "mode \"localwithoverrides\" is local except for the patterns",
 		})
+	}
+	if f.FS.Mode != FSOverlay && f.FS.Overlay != "" {
+		warnings = append(warnings, Warning{Message: "`feature.fs.overlay` is for mode \"overlay\", and has no effect"})
 	}
 	for _, port := range identities(f.Network.Incoming.PortMapping) {
 		warnings = append(warnings, Warning{Message: fmt.Sprintf("`feature.network.incoming.port_mapping` maps port %d to itself, which it is anyway", port)})
@@ -76,10 +79,10 @@ func (d *decoder) checkTargetless() (warnings []Warning) {
 	case IncomingMirror:
 		warnings = append(warnings, Warning{Message: "without a target there are no incoming connections to mirror"})
 	}
-	if len(f.FS.ReadOnly)+len(f.FS.Mapping) > 0 {
+	if len(f.FS.ReadOnly)+len(f.FS.ReadWrite)+len(f.FS.Mapping) > 0 || f.FS.Mode == FSWrite || f.FS.Mode == FSOverlay {
 		warnings = append(warnings, Warning{Message: "without a target there are no files to read: all are this machine's"})
 	}
-	f.Network.Incoming.Mode, f.FS.Mode, f.FS.ReadOnly, f.FS.Mapping = IncomingOff, FSLocal, nil, nil
+	f.Network.Incoming.Mode, f.FS = IncomingOff, FS{Mode: FSLocal, Local: f.FS.Local, NotFound: f.FS.NotFound}
 	d.path = "agent.rights"
 	if d.config.Agent.Rights != "" {
 		d.fail(d.place(d.path), "is about a target, and there is none", "leave it out, as agent.ephemeral")

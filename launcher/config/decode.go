@@ -327,11 +327,7 @@ func shortFS(d *decoder, n *node) {
 }
 
 func setFSMode(d *decoder, n *node) {
-	if n.text == "write" {
-		d.fail(n.at, "mode \"write\" is not built yet", "\"read\" reads the pod's files and writes local ones")
-		return
-	}
-	if mode, ok := d.choice(n, string(FSRead), string(FSLocal), string(FSLocalWithOverrides)); ok {
+	if mode, ok := d.choice(n, string(FSRead), string(FSWrite), string(FSOverlay), string(FSLocal), string(FSLocalWithOverrides)); ok {
 		d.config.Feature.FS.Mode = FSMode(mode)
 	}
 }

@@ -33,9 +33,10 @@ var docs = map[string]string{
 	"feature.env.load_from_process": "read the environment later, inside the program",
 
 	"feature.fs":                      "the pod's files; false is mode local, a string is the mode",
-	"feature.fs.mode":                 "whose files are read where no pattern says otherwise; writing stays on this machine",
+	"feature.fs.mode":                 "whose files are read and written where no pattern says otherwise; with read new files are this machine's and the pod's cannot be changed, with write all happens in the pod, with overlay what is written lies over the pod's files, on this machine",
 	"feature.fs.read_only":            "patterns of paths that are read from the pod",
 	"feature.fs.read_write":           "patterns of paths that are read and written in the pod",
+	"feature.fs.overlay":              "the folder that mode overlay keeps what is written in, also for later sessions; without it there is one that is removed at the end",
 	"feature.fs.local":                "patterns of paths that are this machine's",
 	"feature.fs.not_found":            "patterns of paths that do not exist for the program",
 	"feature.fs.mapping":              "patterns of paths, each with the path to use instead",

@@ -12,17 +12,17 @@ func TestFaults(t *testing.T) {
 		{"m.yaml", "feature:\n  netwrok: {}\n  fs: reed\ntelemetri: false\n", "" +
 			"3 faults in the configuration\n" +
 			"m.yaml:2:3: field `feature.netwrok` is unknown\nhint: did you mean `feature.network`?\n" +
-			"m.yaml:3:7: field `feature.fs` must be one of \"read\", \"local\", \"localwithoverrides\", not \"reed\"\nhint: did you mean \"read\"?\n" +
+			"m.yaml:3:7: field `feature.fs` must be one of \"read\", \"write\", \"overlay\", \"local\", \"localwithoverrides\", not \"reed\"\nhint: did you mean \"read\"?\n" +
 			"m.yaml:4:1: field `telemetri` is unknown\nhint: did you mean `telemetry`?"},
 		{"m.json", "{\n\t\"feature\": {\"env\": {\"include\": \"A\", \"exclude\": [\"B\", 3]}},\n\t\"operator\": true\n}\n", "" +
 			"3 faults in the configuration\n" +
 			"m.json:2:38: field `feature.env.exclude` cannot be combined with `feature.env.include` (m.json:2:22)\nhint: keep one of the two\n" +
 			"m.json:2:55: field `feature.env.exclude` must be a string or a list of strings, not 3\n" +
 			"m.json:3:2: field `operator` is not built yet\nhint: there is no operator here; leave the key out"},
-		{"m.toml", "target = \"cart\"\n[feature]\nfs.mode = \"write\"\nnet.x = 3\n[feature.env]\noverride = { \"B=C\" = 1 }\n", "" +
+		{"m.toml", "target = \"cart\"\n[feature]\nfs.mode = \"writing\"\nnet.x = 3\n[feature.env]\noverride = { \"B=C\" = 1 }\n", "" +
 			"4 faults in the configuration\n" +
 			"m.toml:1:11: field `target` \"cart\" does not say what kind of target it is\nhint: write `pod/cart` or `dir:cart`\n" +
-			"m.toml:3:12: field `feature.fs.mode` mode \"write\" is not built yet\nhint: \"read\" reads the pod's files and writes local ones\n" +
+			"m.toml:3:12: field `feature.fs.mode` must be one of \"read\", \"write\", \"overlay\", \"local\", \"localwithoverrides\", not \"writing\"\nhint: did you mean \"write\"?\n" +
 			"m.toml:4:9: field `feature.net` is unknown\nhint: `mirrord schema` prints all keys\n" +
 			"m.toml:6:13: field `feature.env.override` has the variable \"B=C\", whose name has a '=' or NUL in it"},
 
@@ -97,7 +97,6 @@ func TestFaultsOfValues(t *testing.T) {
 		{`feature: {env: {env_file: gone}}`, "1:17: field `feature.env.env_file` cannot be read: open "},
 		{`feature: {fs: {not_found: [a, "x(?=y)"]}}`, "1:31: field `feature.fs.not_found` has the pattern \"x(?=y)\": column 2: look-ahead is not supported (patterns are RE2)"},
 		{`feature: {fs: {local: 3}}`, "must be a pattern or a list of patterns, not 3"},
-		{`feature: {fs: {read_write: x}}`, "1:16: field `feature.fs.read_write` is not built yet\nhint: `read_only` gives"},
 		{`feature: {network: {incoming: miror}}`, "must be one of \"mirror\", \"steal\", \"off\", not \"miror\"\nhint: did you mean \"mirror\"?"},
 		{`feature: {network: {incoming: {port_mapping: 80}}}`, "1:46: field `feature.network.incoming.port_mapping` must be a list of pairs of ports, [[local, remote], ...], not 80"},
 		{`feature: {network: {incoming: {port_mapping: [80, 81, 82]}}}`, "1:46: field `feature.network.incoming.port_mapping` must be pairs of ports, [local, remote], not a list"},
@@ -131,14 +130,14 @@ func TestFaultsOfValues(t *testing.T) {
 func TestFaultsOfVariablesAndFlags(t *testing.T) {
 	_, _, err := load(t, "m.yaml", "feature: {env: {exclude: X}, fs: 1}",
 		map[string]string{"MIRRORD_FILE_MODE": "reading", "MIRRORD_TCP_OUTGOING": "maybe"},
-		Override{"--fs-mode", "feature.fs.mode", "write"}, Override{"-s", "feature.env.include", "A"})
+		Override{"--fs-mode", "feature.fs.mode", "none"}, Override{"-s", "feature.env.include", "A"})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, part := range []string{
-		"MIRRORD_FILE_MODE: field `feature.fs.mode` must be one of \"read\", \"local\", \"localwithoverrides\", not \"reading\"\nhint: did you mean \"read\"?",
+		"MIRRORD_FILE_MODE: field `feature.fs.mode` must be one of \"read\", \"write\", \"overlay\", \"local\", \"localwithoverrides\", not \"reading\"\nhint: did you mean \"read\"?",
 		"MIRRORD_TCP_OUTGOING: field `feature.network.outgoing.tcp` must be true or false, not \"maybe\"",
-		"--fs-mode: field `feature.fs.mode` mode \"write\" is not built yet",
+		"--fs-mode: field `feature.fs.mode` must be one of",
 		"cannot be combined with `feature.env.include` (-s)",
 	} {
 		if !strings.Contains(err.Error(), part) {

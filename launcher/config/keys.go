@@ -48,7 +48,8 @@ var keys = slices.Concat([]key{
 	{path: "feature.fs.read_only", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.ReadOnly })},
 	{path: "feature.fs.local", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.Local })},
 	{path: "feature.fs.not_found", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.NotFound })},
-	{path: "feature.fs.read_write", class: unbuilt, fine: "[]", hint: "`read_only` gives the pod's files for reading"},
+	{path: "feature.fs.read_write", set: patternsKey(func(c *Config) *[]string { return &c.Feature.FS.ReadWrite })},
+	{path: "feature.fs.overlay", set: stringKey(func(c *Config) *string { return &c.Feature.FS.Overlay })},
 	{path: "feature.fs.mapping", set: setPathMapping},
 	{path: "feature.fs.readonly_file_buffer", class: ignored},
 

@@ -95,7 +95,7 @@ func (k key) accepts(n *node) bool {
 }
 
 // modes are all words that some mode of the peer has.
-var modes = []string{"read", "write", "local", "localwithoverrides", "mirror", "steal", "off"}
+var modes = []string{"read", "write", "overlay", "local", "localwithoverrides", "mirror", "steal", "off"}
 
 // words are those that the key takes; nil for one that takes any text or none.
 func (k key) words() (words []string) {

@@ -102,6 +102,8 @@ type FSMode string
 // The modes of files.
 const (
 	FSRead               FSMode = "read"               // reading remote, writing local
+	FSWrite              FSMode = "write"              // reading and writing remote
+	FSOverlay            FSMode = "overlay"            // reading remote; what is written lies over that, on this machine
 	FSLocal              FSMode = "local"              // no remote files at all
 	FSLocalWithOverrides FSMode = "localwithoverrides" // local, except for what the patterns and defaults name
 )
@@ -110,12 +112,17 @@ const (
 type FS struct {
 	Mode     FSMode   `json:"mode"`
 	ReadOnly []string `json:"read_only,omitempty"`
-	Local    []string `json:"local,omitempty"`
-	NotFound []string `json:"not_found,omitempty"`
+	// ReadWrite are paths that are read and written in the pod, whatever the mode, except FSLocal.
+	ReadWrite []string `json:"read_write,omitempty"`
+	Local     []string `json:"local,omitempty"`
+	NotFound  []string `json:"not_found,omitempty"`
 
 	// Mapping is a pattern on the program's path → what stands in its place in the pod's; "$1" and "${name}" are what the groups matched.
-	// Such a path is the pod's, as those of ReadOnly are. Of several patterns that match, the longest counts; see PathMappings.
+	// Such a path is the pod's, as those of ReadOnly are, with FSWrite as those of ReadWrite. Of several patterns that match, the longest counts; see PathMappings.
 	Mapping map[string]string `json:"mapping,omitempty"`
+
+	// Overlay is the folder of mode FSOverlay, which is kept; empty: one of the session, which is removed at the end.
+	Overlay string `json:"overlay,omitempty"`
 }
 
 // Network is traffic and names.

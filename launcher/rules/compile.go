@@ -11,8 +11,8 @@ import (
 
 // Input is all that the rules are made of. Paths are absolute; an empty one, or "/", says nothing.
 type Input struct {
-	Mode                      string   // "read", "local" or "localwithoverrides", as in feature.fs.mode
-	NotFound, ReadOnly, Local []string // the user's patterns
+	Mode                                 string   // "read", "write", "overlay", "local" or "localwithoverrides", as in feature.fs.mode
+	NotFound, ReadWrite, ReadOnly, Local []string // the user's patterns
 
 	Home        string
 	TempDir     string
@@ -49,6 +49,11 @@ func Compile(in Input) ([]byte, error) {
 	for c, a := range actions {
 		page[offActions+2*c], page[offActions+2*c+1] = byte(a[0]), byte(a[1])
 	}
+	for c, w := range writes[in.Mode] {
+		if class(c) != userReadWrite || len(in.ReadWrite) > 0 {
+			page[offWrites+c] = byte(w)
+		}
+	}
 	binary.LittleEndian.PutUint32(page[offFlags:], uint32(in.flags()))
 
 	automata, err := in.automata()
@@ -80,15 +85,25 @@ func appendAutomata(page []byte, list int, automata []*automaton) []byte {
 // modes holds, by class, what reading and writing does. A write to a remote path is asked of the broker where it may have to be refused
 // because the pod has the file; the default exceptions (/etc/hosts) are for reading only.
 var modes = map[string][8][2]Action{
-	"read": {
-		userNotFound: {NotFound, NotFound}, userReadWrite: {Remote, Remote}, userReadOnly: {Remote, Remote}, userLocal: {Local, Local},
-		defaultNotFound: {NotFound, NotFound}, defaultRemote: {Remote, Local}, defaultLocal: {Local, Local}, modeDefault: {Remote, Remote},
-	},
+	"read": fromPod, "write": fromPod, "overlay": fromPod,
 	"localwithoverrides": {
 		userNotFound: {NotFound, NotFound}, userReadWrite: {Remote, Remote}, userReadOnly: {Remote, Remote}, userLocal: {Local, Local},
 		defaultNotFound: {NotFound, NotFound}, defaultRemote: {Remote, Local}, defaultLocal: {Local, Local}, modeDefault: {Local, Local},
 	},
 	"local": {}, // all local
+}
+
+// writes holds, by class, what becomes of writing where the broker is asked about it.
+var writes = map[string][8]Writes{
+	"read":               {userReadWrite: Through},
+	"localwithoverrides": {userReadWrite: Through},
+	"write":              {userReadWrite: Through, modeDefault: Through},
+	"overlay":            {userReadWrite: Through, userReadOnly: Over, modeDefault: Over},
+}
+
+var fromPod = [8][2]Action{
+	userNotFound: {NotFound, NotFound}, userReadWrite: {Remote, Remote}, userReadOnly: {Remote, Remote}, userLocal: {Local, Local},
+	defaultNotFound: {NotFound, NotFound}, defaultRemote: {Remote, Local}, defaultLocal: {Local, Local}, modeDefault: {Remote, Remote},
 }
 
 func (in Input) flags() Flags {
@@ -97,7 +112,7 @@ func (in Input) flags() Flags {
 		Files: in.Mode != "local", Names: in.Names, Outgoing: in.Outgoing, Incoming: in.Incoming,
 		Hostname: in.Hostname != "", IgnoreLocalhost: in.IgnoreLocalhost, AskBind: in.AskBind,
 		UDP: in.UDP, NoIPv6: in.NoIPv6, Unix: len(in.UnixStreams) > 0,
-		Relative: in.Mode != "local" && len(in.NotFound)+len(in.ReadOnly) > 0,
+		Relative: in.Mode != "local" && len(in.NotFound)+len(in.ReadWrite)+len(in.ReadOnly) > 0,
 	} {
 		if on {
 			flags |= flag
@@ -170,7 +185,7 @@ type userPatterns struct {
 }
 
 func (in Input) patterns() []userPatterns {
-	return []userPatterns{{"not_found", userNotFound, in.NotFound}, {"read_only", userReadOnly, in.ReadOnly}, {"local", userLocal, in.Local}}
+	return []userPatterns{{"not_found", userNotFound, in.NotFound}, {"read_write", userReadWrite, in.ReadWrite}, {"read_only", userReadOnly, in.ReadOnly}, {"local", userLocal, in.Local}}
 }
 
 // checkPatterns is for the mode that needs no automata: a wrong pattern is wrong there too.

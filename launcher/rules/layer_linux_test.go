@@ -23,7 +23,7 @@ func TestLayerAgrees(t *testing.T) {
 	parts := []string{"srv", "data", "etc", "hosts", "ssl", "certs", "usr", "lib", ".", "..", "", "x.so", "node_modules", "home", "u", ".kube", "\xff\xfe", "a b", "ETC", "é"}
 	for range 20 {
 		in := developer
-		for _, list := range []*[]string{&in.NotFound, &in.ReadOnly, &in.Local} {
+		for _, list := range []*[]string{&in.NotFound, &in.ReadWrite, &in.ReadOnly, &in.Local} {
 			for range r.IntN(3) {
 				*list = append(*list, patterns[r.IntN(len(patterns))])
 			}

@@ -205,7 +205,7 @@ func TestClassifyLikeRegexp(t *testing.T) {
 	}
 	heads := []string{"/etc/hosts", "/etc", "/home/u/.kube", "/usr", "/a/b", "/app", "/ETC/ssl/certs", "/var/tmp", "/node_modules"}
 	for range 100 {
-		in := Input{Mode: "read", Home: "/home/u", Cwd: "/a/b", Executable: "/app", NotFound: choose(), ReadOnly: choose(), Local: choose()}
+		in := Input{Mode: "read", Home: "/home/u", Cwd: "/a/b", Executable: "/app", NotFound: choose(), ReadWrite: choose(), ReadOnly: choose(), Local: choose()}
 		f := compile(t, in)
 		for range 100 {
 			path := randomPath(r)
@@ -216,7 +216,7 @@ func TestClassifyLikeRegexp(t *testing.T) {
 			switch {
 			case matches(in.NotFound, path):
 				want = NotFound
-			case matches(in.ReadOnly, path):
+			case matches(in.ReadWrite, path), matches(in.ReadOnly, path):
 			case matches(in.Local, path):
 				want = Local
 			case defaults.notFound.MatchString(path):

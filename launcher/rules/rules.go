@@ -10,6 +10,7 @@
 //	  64  offsets of the automata u32[8], the first 0 ends them
 //	  96  live_local u32: counts the paths of the pod that were written to and became this machine's
 //	 100  offsets of the automata for Unix sockets u32[4], the first 0 ends them
+//	 116  u8[8]: per class what becomes of writing where a write asks the broker (Writes)
 //	 128  hostname char[256], NUL-terminated
 //	 512  live_ports[256] {actual u16, requested u16}
 //	4096  the automata, each 8-aligned: states u32, classes u32, class u8[256] (of each byte), accept u32[states], next u16[states*classes]
@@ -49,6 +50,7 @@ const (
 	maxAutomata    = 8
 	offStreams     = 100
 	maxStreams     = 4
+	offWrites      = 116
 	offHostname    = 128
 	liveLocal      = 96
 	automatonFixed = 8 + 256 // bytes of an automaton before accept
@@ -103,6 +105,16 @@ func (a Action) String() string {
 	return [...]string{"local", "remote", "not found"}[a]
 }
 
+// Writes is what becomes of writing to a path of the pod.
+type Writes uint8
+
+// The values. Numbers are part of the file.
+const (
+	ReadOnly Writes = 0 // the pod's file stays as it is; what is new is this machine's
+	Through  Writes = 1 // it happens in the pod
+	Over     Writes = 2 // it happens on this machine, and lies over the pod's
+)
+
 // File is a rules file, as Compile made it or Parse accepted it.
 type File []byte
 
@@ -120,6 +132,11 @@ func Parse(b []byte) (File, error) {
 	for _, a := range b[offActions : offActions+32] {
 		if Action(a) > NotFound {
 			return nil, fmt.Errorf("%w: unknown %v", ErrMalformed, Action(a))
+		}
+	}
+	for _, w := range b[offWrites : offWrites+8] {
+		if Writes(w) > Over {
+			return nil, fmt.Errorf("%w: unknown way of writing %d", ErrMalformed, w)
 		}
 	}
 	for _, list := range []struct{ at, max int }{{offAutomata, maxAutomata}, {offStreams, maxStreams}} {
@@ -200,13 +217,26 @@ func (f File) Classify(path string, write bool) Action {
 	if !f.Has(Files) {
 		return Local
 	}
-	mask := uint32(1)<<modeDefault | f.accepted(offAutomata, maxAutomata, path)
-	at := offActions + 2*(bits.TrailingZeros32(mask)%16)
+	at := offActions + 2*f.class(path)
 	if write {
 		at++
 	}
 	return Action(f[at])
 }
+
+// class is the lowest class that a path is in.
+func (f File) class(path string) int {
+	mask := uint32(1)<<modeDefault | f.accepted(offAutomata, maxAutomata, path)
+	return bits.TrailingZeros32(mask) % 8
+}
+
+// Writable reports whether anything may be written to the pod, or lie over it.
+func (f File) Writable() bool {
+	return f.Has(Files) && bytes.ContainsFunc(f[offWrites:offWrites+8], func(r rune) bool { return r != 0 })
+}
+
+// Writes says what becomes of writing to a path of the pod, absolute and normalised. Of any other path it says nothing.
+func (f File) Writes(path string) Writes { return Writes(f[offWrites+f.class(path)]) }
 
 // Stream says whether a Unix socket is the pod's, by its path, absolute and normalised, or "@" and its abstract name, as the layer does.
 func (f File) Stream(name string) bool {

@@ -173,6 +173,48 @@ func TestModes(t *testing.T) {
 	}
 }
 
+func TestWrites(t *testing.T) {
+	user := Input{NotFound: []string{"^/hidden"}, ReadWrite: []string{"^/(hidden|both)", "^/usr/share/pod"}, ReadOnly: []string{"^/(both|data)"}, Local: []string{"^/both", "^/srv"}}
+	for _, test := range []struct {
+		mode, path string
+		action     Action
+		writes     Writes
+	}{
+		{"read", "/hidden", NotFound, ReadOnly},
+		{"read", "/both/x", Remote, Through}, // read_write wins over read_only and local
+		{"read", "/usr/share/pod", Remote, Through},
+		{"read", "/data", Remote, ReadOnly},
+		{"read", "/other", Remote, ReadOnly},
+		{"localwithoverrides", "/both", Remote, Through},
+		{"localwithoverrides", "/data", Remote, ReadOnly},
+		{"localwithoverrides", "/other", Local, ReadOnly},
+		{"write", "/both", Remote, Through},
+		{"write", "/data", Remote, ReadOnly},
+		{"write", "/other", Remote, Through},
+		{"write", "/srv/x", Local, ReadOnly},
+		{"write", "/other.py", Local, ReadOnly},
+		{"write", "/etc/hosts", Local, ReadOnly},
+		{"overlay", "/both", Remote, Through},
+		{"overlay", "/data", Remote, Over},
+		{"overlay", "/other", Remote, Over},
+		{"overlay", "/etc/hosts", Local, ReadOnly},
+		{"local", "/both", Local, ReadOnly},
+	} {
+		in := user
+		in.Mode = test.mode
+		f := compile(t, in)
+		if got, writes := f.Classify(test.path, true), f.Writes(test.path); got != test.action || writes != test.writes {
+			t.Errorf("mode %s, writing %s: %v, %d; want %v, %d", test.mode, test.path, got, writes, test.action, test.writes)
+		}
+		if got, want := f.Writable(), test.mode != "local"; got != want {
+			t.Errorf("mode %s: writable is %v", test.mode, got)
+		}
+	}
+	if compile(t, Input{Mode: "read", ReadOnly: []string{"^/data"}}).Writable() {
+		t.Error("mode read alone writes nothing")
+	}
+}
+
 func TestStreams(t *testing.T) {
 	f := compile(t, Input{Mode: "local", UnixStreams: []string{`^/var/run/docker\.sock$`, "/pg/", "^@shop"}})
 	for name, want := range map[string]bool{
@@ -224,7 +266,7 @@ func TestBadInput(t *testing.T) {
 		in   Input
 		want string
 	}{
-		{Input{Mode: "write"}, `unknown mode "write"`},
+		{Input{Mode: "other"}, `unknown mode "other"`},
 		{Input{Mode: "read", Cwd: "srv"}, `the working directory "srv" is not an absolute path`},
 		{Input{Mode: "read", Executable: "node"}, `the program "node" is not an absolute path`},
 		{Input{Mode: "read", Hostname: strings.Repeat("x", 256)}, "has 256 bytes (at most 255)"},

@@ -227,7 +227,7 @@ func compileRules(p *plan, agent wire.Hello, env []string, library string, progr
 	home, _ := os.UserHomeDir() // without a home there is no rule for it
 	f := p.Config.Feature
 	in := rules.Input{
-		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: slices.Concat(f.FS.ReadOnly, f.FS.MappedPatterns()), Local: f.FS.Local,
+		Mode: string(f.FS.Mode), NotFound: f.FS.NotFound, ReadOnly: f.FS.ReadOnly, ReadWrite: f.FS.ReadWrite, Local: f.FS.Local,
 		Home: home, TempDir: os.TempDir(), Cwd: cwd, ProjectRoot: rules.ProjectRoot(cwd, home),
 		LocalDirs: append(programDirs(lookup(env, "PATH")), filepath.Dir(library)),
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
@@ -236,6 +236,11 @@ func compileRules(p *plan, agent wire.Hello, env []string, library string, progr
 		AskBind:         len(f.Network.Incoming.ListenPorts) > 0,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
 		UDP:             f.Network.Outgoing.UDP, NoIPv6: !f.Network.IPv6, UnixStreams: f.Network.Outgoing.UnixStreams,
+	}
+	if mapped := f.FS.MappedPatterns(); f.FS.Mode == config.FSWrite {
+		in.ReadWrite = slices.Concat(in.ReadWrite, mapped)
+	} else {
+		in.ReadOnly = slices.Concat(in.ReadOnly, mapped)
 	}
 	if f.Hostname {
 		in.Hostname = agent.Hostname
