@@ -25,11 +25,16 @@ const (
 )
 
 // openFile answers with a descriptor that holds the whole file or directory, or with the errno of the pod.
-func (b *Broker) openFile(m *frame.OpenRequest) answer {
-	if b.local.has(m.Path) {
-		return local
-	}
+func (b *Broker) openFile(from asker, m *frame.OpenRequest) answer {
 	flags := m.Flags
+	switch b.ownerOf(m.Path) {
+	case here:
+		return local
+	case inPod:
+		if live, a := b.openThrough(from, m); live {
+			return a
+		}
+	}
 	if flags&frame.OpenPath == 0 {
 		access := flags & frame.OpenAccess
 		switch {
@@ -205,7 +210,7 @@ func (b *Broker) stat(m *frame.StatRequest) answer {
 		return local
 	}
 	pod, noFollow := b.mapping.pod(m.Path), m.NoFollow&frame.StatNoFollow != 0
-	if a := b.known(pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
+	if a := b.knownOf(m.Path, pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
 		reply := statReply(a.stat)
 		if m.NoFollow&frame.StatNeighbours != 0 && plainPath(m.Path) {
 			reply.Neighbours, reply.Life = b.neighbours(a, path.Dir(m.Path))
@@ -237,7 +242,7 @@ func (b *Broker) readlink(m *frame.PathRequest) answer {
 		return local
 	}
 	pod := b.mapping.pod(m.Path)
-	if a := b.known(pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+	if a := b.knownOf(m.Path, pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return result(&frame.PathReply{Path: a.target})
 	}
 	return b.ask(m.Path, &wire.Request{Op: wire.OpReadlink, Path: pod}, func(r *wire.Reply) answer { return result(&frame.PathReply{Path: r.Path}) })
@@ -272,118 +277,4 @@ func (b *Broker) ask(path string, r *wire.Request, then func(*wire.Reply) answer
 		return failure(errnoOf(err, unix.EIO))
 	}
 	return then(reply)
-}
-
-// changes are the changes' names in events.
-var changes = map[frame.Op]string{
-	frame.Unlink: "unlink", frame.Rmdir: "rmdir", frame.Rename: "rename", frame.Mkdir: "mkdir", frame.Chmod: "chmod", frame.Chown: "chown",
-	frame.Truncate: "truncate", frame.Utimes: "utimes", frame.Link: "link", frame.Symlink: "symlink", frame.Mknod: "mknod",
-}
-
-// change answers what would change the pod's files, which are read-only: what makes something new makes it on this machine, and what was made
-// there may be changed there.
-func (b *Broker) change(m *frame.ChangeRequest) answer {
-	op, ok := changes[m.Op]
-	switch {
-	case !ok:
-		return failure(unix.EINVAL)
-	case b.local.has(m.Path):
-		// Written beside and renamed over the target, as editors save: the target is local from now on.
-		if m.Other != "" && !b.local.has(m.Other) {
-			return b.makeLocal(op, m.Other, b.local.isTree(m.Path))
-		}
-		return local
-	case m.Op == frame.Mkdir || m.Op == frame.Symlink:
-		return b.create(op, m.Path, m.Op == frame.Mkdir)
-	case m.Op == frame.Mknod: // also how the layer says that a file of this machine is moved over the path, which may exist
-		return b.makeLocal(op, m.Path, false)
-	}
-	return b.refuseChange(m.Path, true)
-}
-
-// refuseChange is EROFS, or what the pod says of a path that is not there: a read-only file system looks before it refuses, and a program
-// that removes its stale socket at start expects ENOENT.
-func (b *Broker) refuseChange(path string, noFollow bool) answer {
-	if _, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path), NoFollow: noFollow}); err != nil {
-		return failure(errnoOf(err, unix.EIO))
-	}
-	return failure(unix.EROFS)
-}
-
-// create makes a path local that is not in the pod. mkdir -p of a pod's directory must not hide all that is in it.
-func (b *Broker) create(op, path string, tree bool) answer {
-	_, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path), NoFollow: true})
-	if err == nil {
-		return failure(unix.EEXIST)
-	}
-	if e := errnoOf(err, unix.EIO); e != unix.ENOENT {
-		return failure(e)
-	}
-	return b.makeLocal(op, path, tree)
-}
-
-// overwrite makes a file local that is written. A directory stays one, and what is neither there nor to be made is missing. Who would go on
-// reading what the pod's file holds (O_RDWR without O_TRUNC or O_APPEND, as databases open theirs) must not find an empty file in its
-// place: EROFS, after which most try again to read only.
-func (b *Broker) overwrite(path string, flags uint32) answer {
-	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(path)})
-	switch e := errnoOf(err, unix.EIO); {
-	case err == nil && reply.Stat != nil && reply.Stat.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return failure(unix.EISDIR)
-	case err == nil && flags&frame.OpenAccess == frame.OpenReadWrite && flags&(frame.OpenTruncate|frame.OpenAppend) == 0:
-		return failure(unix.EROFS)
-	case err != nil && (e != unix.ENOENT || flags&frame.OpenCreate == 0):
-		return failure(e)
-	}
-	return b.makeLocal("open", path, false)
-}
-
-// makeLocal leaves a path, and with tree all below it, to this machine for the rest of the session.
-func (b *Broker) makeLocal(op, path string, tree bool) answer {
-	if b.local.add(path, tree) {
-		b.page.written()
-		b.Emit(events.Event{Type: events.FileLocal, Op: op, Path: path})
-	}
-	return local
-}
-
-// localPaths are paths of the pod that were written to, and so are this machine's.
-type localPaths struct {
-	mu    sync.RWMutex
-	paths map[string]bool // true: and all below
-}
-
-func (l *localPaths) has(p string) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if len(l.paths) == 0 {
-		return false
-	}
-	p = path.Clean(p)
-	if _, ok := l.paths[p]; ok {
-		return true
-	}
-	for len(p) > 1 {
-		p = path.Dir(p)
-		if l.paths[p] {
-			return true
-		}
-	}
-	return false
-}
-
-// isTree reports whether all below p is local.
-func (l *localPaths) isTree(p string) bool { return l.has(p + "/below") }
-
-// add reports whether p is new.
-func (l *localPaths) add(p string, tree bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p = path.Clean(p)
-	if l.paths == nil {
-		l.paths = map[string]bool{}
-	}
-	was, ok := l.paths[p]
-	l.paths[p] = was || tree
-	return !ok
 }

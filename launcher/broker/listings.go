@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ type listings struct {
 	worn    map[string]time.Time // directories whose listing was used and is too old now, and since when
 	order   []*listing           // by age, the oldest first
 	entries int
+	changed time.Time        // when something was forgotten last: what was asked for before may be wrong
 	clock   func() time.Time // nil is time.Now; tests have their own
 }
 
@@ -57,7 +59,8 @@ type attributes struct {
 	stat   *wire.Stat
 	target string // of a link
 	in     *listing
-	at     int // in its order
+	at     int         // in its order
+	gone   atomic.Bool // it was changed by this session
 }
 
 func (d *listing) add(name string, st *wire.Stat, target string) {
@@ -88,7 +91,10 @@ func (l *listings) find(p string) (a *attributes, again bool) {
 		delete(l.worn, dir)
 		return nil, worn && l.now().Sub(since) < listingWorn
 	}
-	if a = d.entries[name]; a != nil {
+	if a = d.entries[name]; a != nil && a.gone.Load() {
+		a = nil
+	}
+	if a != nil {
 		d.uses++
 	}
 	if again = d.uses >= listingUses && !d.again && l.now().Sub(d.asked) > listingLife/2; again {
@@ -115,6 +121,9 @@ func (l *listings) add(d *listing) {
 		l.dirs = map[string]*listing{}
 	}
 	l.expire()
+	if !d.asked.After(l.changed) {
+		return
+	}
 	for l.entries+len(d.entries) > maxListed {
 		l.drop()
 	}
@@ -126,6 +135,26 @@ func (l *listings) add(d *listing) {
 		defer l.mu.Unlock()
 		l.expire()
 	})
+}
+
+// forget drops what is known of a path of the pod: as an entry, as a directory, and what its own directory's entry says. Of what lies below nothing is kept either.
+func (l *listings) forget(p string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = l.now()
+	dir := path.Dir(p)
+	for _, one := range []string{p, dir} {
+		if d := l.dirs[path.Dir(one)]; d != nil {
+			if a := d.entries[path.Base(one)]; a != nil {
+				a.gone.Store(true)
+			}
+		}
+	}
+	for _, d := range l.order {
+		if d.dir == p || strings.HasPrefix(d.dir, p+"/") {
+			delete(l.dirs, d.dir)
+		}
+	}
 }
 
 func (l *listings) expire() {
@@ -195,6 +224,14 @@ func (b *Broker) known(p string) *attributes {
 	return a
 }
 
+// knownOf is known for a path of the program, of which nothing is known while it is written.
+func (b *Broker) knownOf(program, pod string) *attributes {
+	if b.written.has(program) {
+		return nil
+	}
+	return b.known(pod)
+}
+
 // neighbours packs the entries behind a for the layer, so that it need not ask for each, and for how many milliseconds they may be believed. dir is
 // the program's name for the directory.
 func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
@@ -209,7 +246,7 @@ func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
 			break
 		}
 		theirs := path.Join(dir, next.name)
-		if b.local.has(theirs) || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
+		if b.local.has(theirs) || b.written.has(theirs) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
 			continue
 		}
 		packed = binary.LittleEndian.AppendUint16(packed, uint16(len(next.name)))

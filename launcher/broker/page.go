@@ -21,6 +21,7 @@ const (
 	offLiveDirs    = 24
 	offLivePortsN  = 28
 	offLiveLocal   = 96
+	offLiveChanged = 124
 	offLivePorts   = 512
 	maxLivePorts   = 256
 	rulesTag       = "mirrord:rules"
@@ -67,6 +68,9 @@ func (p *page) directories() { atomic.StoreUint32(p.word(offLiveDirs), 1) }
 
 // written says that another path of the pod is this machine's from now on.
 func (p *page) written() { atomic.AddUint32(p.word(offLiveLocal), 1) }
+
+// changed says that this session has changed the pod's files: what layers know of them may be wrong.
+func (p *page) changed() { atomic.AddUint32(p.word(offLiveChanged), 1) }
 
 // publish says that the program which listens on actual asked for requested. It reports false when the table is full.
 func (p *page) publish(actual, requested uint16) bool {

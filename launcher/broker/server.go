@@ -25,6 +25,7 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	tables "mirrord/launcher/rules"
 	"mirrord/layer/frame"
 	"mirrord/sip"
 )
@@ -64,6 +65,8 @@ type Broker struct {
 
 	processes processes
 	local     localPaths
+	written   writtenPaths
+	writable  bool // the rules let something be written to the pod
 	listings  listings
 	mapping   mapping
 	live      liveFiles
@@ -122,6 +125,7 @@ func Start(o Options) (*Broker, error) {
 	if b.page, err = newPage(o.Rules, b.relays.network, b.anonymousFile); err != nil {
 		return nil, err
 	}
+	b.writable = tables.File(b.page.mem).Writable()
 	if o.Skips != nil {
 		if b.idle, err = newPage(o.Idle, netip.Prefix{}, b.anonymousFile); err != nil {
 			return nil, err
@@ -552,7 +556,7 @@ func (b *Broker) respond(from asker, kind frame.Kind, m frame.Message) answer {
 	case *frame.HelloRequest:
 		return b.hello(from, m)
 	case *frame.OpenRequest:
-		return b.openFile(m)
+		return b.openFile(from, m)
 	case *frame.StatRequest:
 		return b.stat(m)
 	case *frame.AccessRequest:
@@ -568,7 +572,7 @@ func (b *Broker) respond(from asker, kind frame.Kind, m frame.Message) answer {
 		}
 		return b.statfs(m)
 	case *frame.ChangeRequest:
-		return b.change(m)
+		return b.change(from, m)
 	case *frame.LookupRequest:
 		return b.lookup(m)
 	case *frame.ReverseRequest:

@@ -23,6 +23,7 @@ const (
 	ProcessStopped Type = "process.stopped"   // the first program was stopped: pid, signal
 	ProcessResumed Type = "process.continued" // and goes on: pid
 	File           Type = "file"              // op, path, errno
+	FileChange     Type = "file.change"       // op, path, errno
 	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
 	Name           Type = "name"              // name, errno, reason; addresses only with values
 	Connect        Type = "connect"           // address, name, protocol, errno, reason; path of a Unix socket
@@ -35,7 +36,7 @@ const (
 // Frequent tells the types that may come thousands of times a second. They may be dropped for a slow reader; the others never are.
 func (t Type) Frequent() bool {
 	switch t {
-	case File, Name, Connect, Incoming, ProcessExec, ProcessInject:
+	case File, FileChange, Name, Connect, Incoming, ProcessExec, ProcessInject:
 		return true
 	}
 	return false

@@ -44,6 +44,7 @@ var samples = []Event{
 	{Type: ProcessExited, PID: 7, Status: &status},
 	{Type: ProcessExited, PID: 7, Signal: "SIGTERM"},
 	{Type: File, Op: "open", Path: "/srv/data/motd", Errno: "ENOENT"},
+	{Type: FileChange, Op: "rename", Path: "/srv/data/log", Errno: "EACCES"},
 	{Type: FileLocal, Op: "open", Path: "/srv/data/log"},
 	{Type: Name, Name: "inventory", Errno: "NOTFOUND", Reason: "why", Addresses: []string{"10.96.0.7"}},
 	{Type: Connect, Address: "10.96.0.7:80", Name: "inventory", Protocol: "udp", Errno: "ECONNREFUSED", Reason: "why"},

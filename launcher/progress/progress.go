@@ -200,6 +200,7 @@ func (p *Printer) summary(ev events.Event) {
 		what, done string
 	}{
 		{events.File, "file", "opened"},
+		{events.FileChange, "change", "made"},
 		{events.Name, "name", "resolved"},
 		{events.Connect, "connection", "made"},
 		{events.Incoming, "connection", "taken"},

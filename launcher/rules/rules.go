@@ -11,6 +11,7 @@
 //	  96  live_local u32: counts the paths of the pod that were written to and became this machine's
 //	 100  offsets of the automata for Unix sockets u32[4], the first 0 ends them
 //	 116  u8[8]: per class what becomes of writing where a write asks the broker (Writes)
+//	 124  live_changed u32: counts the changes of the pod's files by this session
 //	 128  hostname char[256], NUL-terminated
 //	 512  live_ports[256] {actual u16, requested u16}
 //	4096  the automata, each 8-aligned: states u32, classes u32, class u8[256] (of each byte), accept u32[states], next u16[states*classes]

@@ -52,31 +52,32 @@ var table = func() map[uint32]entry {
 			if c.Arg(2)&unix.AT_REMOVEDIR != 0 {
 				op = frame.Rmdir
 			}
-			change(t, c, op, place{0, 1})
+			change(t, c, plain(op), place{0, 1})
 		}),
-		unix.SYS_MKDIRAT:   changes(frame.Mkdir, place{0, 1}),
-		unix.SYS_MKNODAT:   changes(frame.Mknod, place{0, 1}),
-		unix.SYS_SYMLINKAT: changes(frame.Symlink, place{1, 2}, block{arg: 0}),
-		unix.SYS_FCHMODAT:  changes(frame.Chmod, place{0, 1}),
-		unix.SYS_FCHMODAT2: changes(frame.Chmod, place{0, 1}),
-		unix.SYS_FCHOWNAT:  changes(frame.Chown, place{0, 1}),
-		unix.SYS_TRUNCATE:  changes(frame.Truncate, place{none, 0}),
+		unix.SYS_MKDIRAT:   changes(withMode(frame.Mkdir, 2, 0), place{0, 1}),
+		unix.SYS_MKNODAT:   changes(withSize(frame.Mknod, 2, 3), place{0, 1}),
+		unix.SYS_SYMLINKAT: changes(plain(frame.Symlink), place{1, 2}, block{arg: 0}),
+		unix.SYS_FCHMODAT:  changes(withMode(frame.Chmod, 2, 0), place{0, 1}),
+		unix.SYS_FCHMODAT2: changes(noFollow(withMode(frame.Chmod, 2, 0), 3), place{0, 1}),
+		unix.SYS_FCHOWNAT:  changes(noFollow(withOwner(2, 0), 4), place{0, 1}),
+		unix.SYS_TRUNCATE:  changes(withSize(frame.Truncate, none, 1), place{none, 0}),
 		unix.SYS_UTIMENSAT: files(func(t *Tree, c *seccomp.Call) {
+			times := noFollow(withTimes(2, clock{1, true}), 3)
 			if c.Args[1] == 0 {
-				readOnly(t, c)
+				changeHeld(t, c, times)
 				return
 			}
-			change(t, c, frame.Utimes, place{0, 1}, block{arg: 2, size: 32})
+			change(t, c, times, place{0, 1}, block{arg: 2, size: 32})
 		}),
 		unix.SYS_SETXATTR:     files(refuseAttribute),
 		unix.SYS_LSETXATTR:    files(refuseAttribute),
-		unix.SYS_REMOVEXATTR:  changes(frame.Chmod, place{none, 0}, block{arg: 1}),
-		unix.SYS_LREMOVEXATTR: changes(frame.Chmod, place{none, 0}, block{arg: 1}),
-		unix.SYS_RENAMEAT2:    pair(frame.Rename, place{0, 1}, place{2, 3}),
-		unix.SYS_LINKAT:       pair(frame.Link, place{0, 1}, place{2, 3}),
-		unix.SYS_FCHMOD:       files(readOnly),
-		unix.SYS_FCHOWN:       files(readOnly),
-		unix.SYS_FSETXATTR:    files(readOnly),
+		unix.SYS_REMOVEXATTR:  changes(plain(frame.SetAttr), place{none, 0}, block{arg: 1}),
+		unix.SYS_LREMOVEXATTR: changes(plain(frame.SetAttr), place{none, 0}, block{arg: 1}),
+		unix.SYS_RENAMEAT2:    pair(renaming, place{0, 1}, place{2, 3}),
+		unix.SYS_LINKAT:       pair(linking, place{0, 1}, place{2, 3}),
+		unix.SYS_FCHMOD:       held(withMode(frame.Chmod, 1, 0)),
+		unix.SYS_FCHOWN:       held(withOwner(1, 0)),
+		unix.SYS_FSETXATTR:    held(plain(frame.SetAttr)),
 
 		unix.SYS_CONNECT:     {needs: rules.Outgoing | rules.UDP | rules.Names | rules.Unix, handle: connect},
 		unix.SYS_GETSOCKOPT:  {needs: rules.Outgoing, when: []seccomp.Condition{seccomp.Is(1, unix.SOL_SOCKET), seccomp.Is(2, unix.SO_ERROR)}, handle: socketError},
@@ -105,12 +106,37 @@ const anyNetwork = rules.Outgoing | rules.Incoming | rules.UDP | rules.Names
 
 func files(h handler) entry { return entry{needs: rules.Files, handle: h} }
 
-func changes(op frame.Op, p place, blocks ...block) entry {
-	return files(func(t *Tree, c *seccomp.Call) { change(t, c, op, p, blocks...) })
+func changes(r request, p place, blocks ...block) entry {
+	return files(func(t *Tree, c *seccomp.Call) { change(t, c, r, p, blocks...) })
 }
 
-func pair(op frame.Op, from, to place) entry {
-	return files(func(t *Tree, c *seccomp.Call) { changePair(t, c, op, from, to) })
+func pair(r request, from, to place) entry {
+	return files(func(t *Tree, c *seccomp.Call) { changePair(t, c, r, from, to) })
+}
+
+func held(r request) entry { return files(func(t *Tree, c *seccomp.Call) { changeHeld(t, c, r) }) }
+
+// renaming is renameat2, linking linkat.
+func renaming(_ *Tree, c *seccomp.Call) (frame.ChangeRequest, error) {
+	m, flags := frame.ChangeRequest{Op: frame.Rename}, c.Arg(4)
+	if flags&unix.RENAME_NOREPLACE != 0 {
+		m.Flags |= frame.ChangeNoReplace
+	}
+	if flags&unix.RENAME_EXCHANGE != 0 {
+		m.Flags |= frame.ChangeExchange
+	}
+	if flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
+		return m, unix.EINVAL
+	}
+	return m, nil
+}
+
+func linking(_ *Tree, c *seccomp.Call) (frame.ChangeRequest, error) {
+	m := frame.ChangeRequest{Op: frame.Link}
+	if c.Arg(4)&unix.AT_SYMLINK_FOLLOW != 0 {
+		m.Flags = frame.ChangeFollow
+	}
+	return m, nil
 }
 
 // refuseAttribute is setxattr: of a path that is not what the kernel would take it for, attributes cannot be set.
@@ -118,7 +144,7 @@ func refuseAttribute(t *Tree, c *seccomp.Call) {
 	p := place{none, 0}
 	p.elsewhere(t, c, true, func(w where) {
 		switch {
-		case w.action == rules.Remote && !t.permitted(c, frame.Chmod, w.path, ""):
+		case w.action == rules.Remote && !t.permitted(c, &frame.ChangeRequest{Op: frame.SetAttr, Path: w.path}):
 		case w.moved:
 			c.Fail(unix.EOPNOTSUPP)
 		default:

@@ -32,6 +32,12 @@ func (m *PathRequest) fields(c *codec) {
 
 func (m *ChangeRequest) fields(c *codec) {
 	c.u16((*uint16)(&m.Op))
+	for _, v := range []*uint32{&m.Flags, &m.Mode, &m.UID, &m.GID} {
+		c.u32(v)
+	}
+	for _, v := range []*uint64{&m.Size, &m.Atime, &m.Mtime} {
+		c.u64(v)
+	}
 	c.str(&m.Path)
 	c.str(&m.Other)
 }

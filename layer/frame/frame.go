@@ -147,6 +147,19 @@ const (
 	Link     Op = 9
 	Symlink  Op = 10
 	Mknod    Op = 11
+	SetAttr  Op = 12 // an extended attribute or a flag, which the pod's files cannot be given
+)
+
+// Bits of ChangeRequest.Flags. Numbers are part of the protocol, and those of wire.ChangeFlags.
+const (
+	ChangeNoFollow  uint32 = 1   // Chmod, Chown, Utimes: of a link itself
+	ChangeFollow    uint32 = 2   // Link: of what Path leads to
+	ChangeNoReplace uint32 = 4   // Rename
+	ChangeExchange  uint32 = 8   // Rename
+	ChangeAtimeNow  uint32 = 16  // Utimes
+	ChangeAtimeOmit uint32 = 32  // Utimes
+	ChangeMtimeNow  uint32 = 64  // Utimes
+	ChangeMtimeOmit uint32 = 128 // Utimes
 )
 
 // The requests, field by field as they are written after the token.
@@ -174,10 +187,14 @@ type (
 	}
 	// PathRequest is Readlink, Realpath, Statfs and UnixPeer.
 	PathRequest struct{ Path string }
-	// ChangeRequest: Other is rename's and link's second path, else empty.
+	// ChangeRequest: Other is rename's and link's second path, of Symlink what the link says, else empty. Of Rename and Link a path that is empty is one of this
+	// machine. Mode is as the program gave it, its umask is not applied. UID and GID of all ones stay as they are. Size is Truncate's length, or Mknod's
+	// device. Times are nanoseconds since 1970.
 	ChangeRequest struct {
-		Op          Op
-		Path, Other string
+		Op                    Op
+		Flags, Mode, UID, GID uint32
+		Size, Atime, Mtime    uint64
+		Path, Other           string
 	}
 	// LookupRequest: Family is 0 (any), 4 or 6.
 	LookupRequest struct {

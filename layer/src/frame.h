@@ -43,6 +43,17 @@ enum frame_change {
     CHANGE_LINK = 9,
     CHANGE_SYMLINK = 10,
     CHANGE_MKNOD = 11,
+    CHANGE_SETATTR = 12,
+};
+enum { // flags of a Change request
+    CHANGE_NOFOLLOW = 1,
+    CHANGE_FOLLOW = 2,
+    CHANGE_NOREPLACE = 4,
+    CHANGE_EXCHANGE = 8,
+    CHANGE_ATIME_NOW = 16,
+    CHANGE_ATIME_OMIT = 32,
+    CHANGE_MTIME_NOW = 64,
+    CHANGE_MTIME_OMIT = 128,
 };
 
 enum { FRAME_HEADER = 16, FRAME_TOKEN = 16, FRAME_MAX = 64 << 10 };

@@ -112,7 +112,8 @@ struct rules {
     uint32_t automata[8];
     _Atomic uint32_t live_local; // how many paths of the pod were written to, and are this machine's now
     uint32_t streams[4];         // automata for Unix sockets
-    uint8_t reserved1[12];
+    uint8_t writes[8];             // the broker's business
+    _Atomic uint32_t live_changed; // how often this session has changed the pod's files
     char hostname[256];
     uint8_t reserved2[128];
     struct {

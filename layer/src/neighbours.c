@@ -11,7 +11,7 @@ static struct {
     _Atomic int busy;
     uint64_t last;       // a hash of the directory that was asked about last
     int64_t until;       // monotonic, nanoseconds; 0: there are none
-    uint32_t generation; // of the rules' live_local: a path that was written to is no longer the pod's
+    uint32_t generation; // what was written to since is another, or no longer the pod's
     struct frame first;  // the entries
     struct frame next;   // behind the one that was found last
     char dir[PATH_MAX];
@@ -30,6 +30,8 @@ static int64_t monotonic(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+static uint32_t generation(const struct rules *r) { return atomic_load(&r->live_local) + atomic_load(&r->live_changed); }
 
 // name_of returns the last element of a path; *length is that of what stands before its slash.
 static const char *name_of(const char *path, size_t *length) {
@@ -68,7 +70,7 @@ int neighbour(const char *path, struct stat *st, int nofollow) {
     const struct rules *r = rules();
     int known = 0;
     if (near.until != 0 && strncmp(path, near.dir, length) == 0 && near.dir[length] == 0 && r != &severed) {
-        if (near.generation != atomic_load(&r->live_local) || monotonic() >= near.until)
+        if (near.generation != generation(r) || monotonic() >= near.until)
             near.until = 0;
         else if (search(&near.next, near.next.size, name, &found))
             known = 1;
@@ -98,7 +100,7 @@ int ask_with_neighbours(const char *path, struct stat *st, int nofollow, int *re
     near.until = 0;
     memcpy(near.dir, path, length);
     near.dir[length] = 0;
-    near.generation = atomic_load(&r->live_local);
+    near.generation = generation(r);
     int64_t asked = monotonic();
     struct frame f = frame_begin(near.data, sizeof near.data, FRAME_STAT, session.token);
     put_u8(&f, STAT_NEIGHBOURS | (nofollow != 0));

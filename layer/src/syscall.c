@@ -43,6 +43,12 @@ EXPORT long syscall(long number, ...) {
     case SYS_symlink: return symlink(P(0), P(1));
     case SYS_chmod: return chmod(P(0), (mode_t)a[1]);
     case SYS_chown: return chown(P(0), (uid_t)a[1], (gid_t)a[2]);
+    case SYS_lchown: return lchown(P(0), (uid_t)a[1], (gid_t)a[2]);
+    case SYS_mknod: return mknod(P(0), (mode_t)a[1], (dev_t)a[2]);
+    case SYS_renameat: return renameat(I(0), P(1), I(2), P(3));
+    case SYS_utime: return utime(P(0), P(1));
+    case SYS_utimes: return utimes(P(0), P(1));
+    case SYS_futimesat: return futimesat(I(0), P(1), P(2));
 #endif
     case SYS_openat: return openat(I(0), P(1), I(2), (mode_t)a[3]);
     case SYS_openat2: {
@@ -66,6 +72,12 @@ EXPORT long syscall(long number, ...) {
     case SYS_renameat2: return renameat2(I(0), P(1), I(2), P(3), (unsigned)a[4]);
     case SYS_linkat: return linkat(I(0), P(1), I(2), P(3), I(4));
     case SYS_symlinkat: return symlinkat(P(0), I(1), P(2));
+    case SYS_mknodat: return mknodat(I(0), P(1), (mode_t)a[2], (dev_t)a[3]);
+    case SYS_fchmodat: return fchmodat(I(0), P(1), (mode_t)a[2], 0);
+    case SYS_fchownat: return fchownat(I(0), P(1), (uid_t)a[2], (gid_t)a[3], I(4));
+    case SYS_fchmod: return fchmod(I(0), (mode_t)a[1]);
+    case SYS_fchown: return fchown(I(0), (uid_t)a[1], (gid_t)a[2]);
+    case SYS_utimensat: return utimensat(I(0), P(1), P(2), I(3));
     case SYS_truncate: return truncate(P(0), (off_t)a[1]);
     case SYS_uname: return uname(P(0));
     case SYS_socket: return socket(I(0), I(1), I(2));

@@ -51,7 +51,7 @@ int main(void) {
     memcpy(&id, &fs.f_fsid, sizeof id);
     printf("statfs %d %lx %ld %ld %lu %lu %lu %lu %lu %lx %ld %ld\n", result, fs.f_type, fs.f_bsize, fs.f_frsize, fs.f_blocks, fs.f_bfree,
            fs.f_bavail, fs.f_files, fs.f_ffree, id, fs.f_namelen, fs.f_flags);
-    result = rename("/srv/a", "/srv/b");
+    result = renameat2(AT_FDCWD, "/srv/a", AT_FDCWD, "/srv/b", RENAME_NOREPLACE);
     printf("rename %d %d\n", result, errno);
     print_names();
 

@@ -33,6 +33,8 @@ struct stat {
 #define S_ISDIR(m) (((m) & S_IFMT) == S_IFDIR)
 #define S_ISREG(m) (((m) & S_IFMT) == S_IFREG)
 #define S_ISLNK(m) (((m) & S_IFMT) == S_IFLNK)
+#define UTIME_NOW (-1)
+#define UTIME_OMIT (-2)
 #define S_ISUID 04000
 #define S_ISGID 02000
 int stat(const char *path, struct stat *st) __INODE64(stat);

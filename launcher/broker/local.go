@@ -1,0 +1,78 @@
+package broker
+
+import (
+	"path"
+	"sync"
+)
+
+// localPaths are paths of the pod that were written to, and so are this machine's.
+type localPaths struct {
+	mu    sync.RWMutex
+	paths map[string]bool // true: and all below
+}
+
+func (l *localPaths) has(p string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.paths) == 0 {
+		return false
+	}
+	p = path.Clean(p)
+	if _, ok := l.paths[p]; ok {
+		return true
+	}
+	for len(p) > 1 {
+		p = path.Dir(p)
+		if l.paths[p] {
+			return true
+		}
+	}
+	return false
+}
+
+// isTree reports whether all below p is local.
+func (l *localPaths) isTree(p string) bool { return l.has(p + "/below") }
+
+// add reports whether p is new.
+func (l *localPaths) add(p string, tree bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p = path.Clean(p)
+	if l.paths == nil {
+		l.paths = map[string]bool{}
+	}
+	was, ok := l.paths[p]
+	l.paths[p] = was || tree
+	return !ok
+}
+
+// maxWritten bounds the paths that are remembered as written.
+const maxWritten = 200_000
+
+// writtenPaths are paths of the pod that this session opened for writing: what they hold may change at any time, so nothing is kept of them.
+type writtenPaths struct {
+	mu    sync.RWMutex
+	paths map[string]struct{}
+	all   bool // there were too many: any may be one
+}
+
+func (w *writtenPaths) has(p string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if len(w.paths) == 0 {
+		return false
+	}
+	_, ok := w.paths[path.Clean(p)]
+	return ok || w.all
+}
+
+func (w *writtenPaths) add(p string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.paths == nil {
+		w.paths = map[string]struct{}{}
+	}
+	if w.all = w.all || len(w.paths) >= maxWritten; !w.all {
+		w.paths[path.Clean(p)] = struct{}{}
+	}
+}
