@@ -27,6 +27,9 @@ func Change(root *os.File, req *wire.Request) error {
 			return err
 		}
 		defer p.close()
+		if c.Flags&wire.Exactly != 0 && (uint64(p.stat.Dev) != c.Dev || p.stat.Ino != c.Ino) {
+			return unix.ESTALE
+		}
 		return ignoringEINTR(func() error { return p.alter(c) })
 	case wire.ChangeRename, wire.ChangeLink:
 		return changePair(root, req.Path, c)

@@ -182,6 +182,7 @@ func TestChangeInside(t *testing.T) {
 		{"", wire.Change{Kind: wire.ChangeMkdir}, unix.ENOENT},
 		{"f", wire.Change{Kind: wire.ChangeUnlink}, unix.ENOENT},
 		{strings.Repeat("/x", 2048), wire.Change{Kind: wire.ChangeUnlink}, unix.ENAMETOOLONG},
+		{"/f", wire.Change{Kind: wire.ChangeChmod, Flags: wire.Exactly, Dev: 1, Ino: 1}, unix.ESTALE},
 		{"/f", wire.Change{Kind: 99}, unix.ENOSYS},
 		{"/f", wire.Change{Kind: wire.ChangeTruncate, Size: -1}, unix.EINVAL},
 	} {

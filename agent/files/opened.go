@@ -28,7 +28,7 @@ func Keep(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Req
 		unix.Close(fd)
 		return err
 	}
-	o := &opened{stream: stream, access: req.Flags & wire.OpenAccess}
+	o := &opened{stream: stream, access: req.Flags & wire.OpenAccess, alters: req.Flags&wire.OpenAlter != 0}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || isGenerated(fd) {
 		o.kind = wire.FileDirect
 	}
@@ -130,6 +130,7 @@ type opened struct {
 	stream *wire.Stream
 	kind   wire.FileKind
 	access uint32
+	alters bool // its metadata may be set although it is open for reading
 	append bool
 	begun  bool // of a stream: something was read, or waited for
 
@@ -265,7 +266,7 @@ func (o *opened) receive(b []byte, nonblock bool) (n int, err error) {
 }
 
 func (o *opened) change(r *wire.FileRequest, reply *wire.FileReply) error {
-	if o.access == wire.OpenRead && (r.Op == wire.FileSet || r.Op == wire.FileAllocate) {
+	if o.access == wire.OpenRead && (r.Op == wire.FileSet && !o.alters || r.Op == wire.FileAllocate) {
 		return unix.EROFS
 	}
 	switch r.Op {

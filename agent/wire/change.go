@@ -31,6 +31,7 @@ const (
 	AtimeOmit                         // Utimes
 	MtimeNow                          // Utimes
 	MtimeOmit                         // Utimes
+	Exactly   ChangeFlags = 1 << 8    // Chmod, Chown, Utimes: ESTALE if Path is another file than Dev and Ino by now
 )
 
 // Unchanged is a UID or GID that stays as it is.
@@ -47,4 +48,6 @@ type Change struct {
 	Size  int64       `cbor:"7,keyasint,omitempty"` // Truncate: bytes; Mknod: the device's number
 	Atime int64       `cbor:"8,keyasint,omitempty"` // Utimes: nanoseconds since 1970
 	Mtime int64       `cbor:"9,keyasint,omitempty"` // Utimes
+	Dev   uint64      `cbor:"10,keyasint,omitempty"`
+	Ino   uint64      `cbor:"11,keyasint,omitempty"`
 }

@@ -19,6 +19,7 @@ const (
 	OpenNonblock  = 0o4000
 	OpenDirectory = 0o200000
 	OpenNoFollow  = 0o400000
+	OpenAlter     = 0o100000000 // none of open(2): with OpenRead, mode, owner and times may be set by the descriptor as well
 )
 
 // FileKind says how an open file behaves.

@@ -43,6 +43,14 @@ func (b *Broker) change(from asker, m *frame.ChangeRequest) answer {
 	if !ok {
 		return failure(unix.EINVAL)
 	}
+	held := identity{}
+	if m.Flags&frame.ChangeHeld != 0 {
+		var path string
+		if held, path, ok = b.snapshots.find(m.Path); !ok {
+			return failure(unix.EROFS)
+		}
+		m.Path = path
+	}
 	whose, pair := b.ownerOf(m.Path), m.Op == frame.Rename || m.Op == frame.Link
 	if pair {
 		if other := b.ownerOf(m.Other); other != whose && (other == inPod || whose == inPod) {
@@ -51,7 +59,7 @@ func (b *Broker) change(from asker, m *frame.ChangeRequest) answer {
 	}
 	switch whose {
 	case inPod:
-		return b.changePod(from, op, m)
+		return b.changePod(from, op, m, held)
 	case here:
 		// Written beside and renamed over the target, as editors save: the target is local from now on.
 		if pair && b.ownerOf(m.Other) != here {
@@ -66,12 +74,12 @@ func (b *Broker) change(from asker, m *frame.ChangeRequest) answer {
 	return b.refuseChange(m.Path, true)
 }
 
-// changePod has the agent make a change.
-func (b *Broker) changePod(from asker, op string, m *frame.ChangeRequest) answer {
+// changePod has the agent make a change: if held is not zero, of that file alone.
+func (b *Broker) changePod(from asker, op string, m *frame.ChangeRequest, held identity) answer {
 	if m.Op == frame.SetAttr {
 		return failure(unix.EOPNOTSUPP)
 	}
-	c := &wire.Change{Kind: wire.ChangeKind(m.Op), Flags: wire.ChangeFlags(m.Flags), Other: m.Other, Mode: m.Mode, UID: m.UID, GID: m.GID,
+	c := &wire.Change{Kind: wire.ChangeKind(m.Op), Flags: wire.ChangeFlags(m.Flags), Dev: held.dev, Ino: held.ino, Other: m.Other, Mode: m.Mode, UID: m.UID, GID: m.GID,
 		Size: int64(m.Size), Atime: int64(m.Atime), Mtime: int64(m.Mtime)}
 	switch m.Op {
 	case frame.Rename, frame.Link:
@@ -115,7 +123,7 @@ func (b *Broker) openThrough(from asker, m *frame.OpenRequest) (bool, answer) {
 	case m.Flags&frame.OpenTemporary != 0:
 		return true, failure(unix.EOPNOTSUPP) // after which programs make a file with a name
 	}
-	a, err := b.openLive(m.Path, m.Flags, m.Mode&^from.umask())
+	a, err := b.openLive(m.Path, m.Flags|wire.OpenAlter, m.Mode&^from.umask())
 	if errno := errnoOf(err, unix.EIO); err != nil {
 		if !writes { // it may be a directory by now
 			return false, answer{}

@@ -134,6 +134,9 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 		}
 		return answer{}, err
 	}
+	if kind == "f" && b.writable && b.ownerOf(path) == inPod {
+		b.snapshots.add(identity{st.Dev, st.Ino}, path)
+	}
 	if kind == "f" {
 		unix.Fchmod(w, st.Mode&0o7777)
 		setTimes(w, st.Atime, st.Mtime)

@@ -52,7 +52,7 @@ func (b *Broker) openLive(path string, flags, mode uint32) (answer, error) {
 	if err != nil {
 		return answer{}, errNotLive
 	}
-	const known = wire.OpenAccess | wire.OpenCreate | wire.OpenExclusive | wire.OpenTruncate | wire.OpenAppend | wire.OpenNonblock | wire.OpenDirectory | wire.OpenNoFollow
+	const known = wire.OpenAccess | wire.OpenCreate | wire.OpenExclusive | wire.OpenTruncate | wire.OpenAppend | wire.OpenNonblock | wire.OpenDirectory | wire.OpenNoFollow | wire.OpenAlter
 	fd, err := fs.Open(b.ctx, b.mapping.pod(path), flags&known, mode)
 	if err != nil {
 		return answer{}, err

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"path"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -75,4 +77,40 @@ func (w *writtenPaths) add(p string) {
 	if w.all = w.all || len(w.paths) >= maxWritten; !w.all {
 		w.paths[path.Clean(p)] = struct{}{}
 	}
+}
+
+// identity is a file of the pod, whatever its path.
+type identity struct{ dev, ino uint64 }
+
+// maxSnapshots bounds the files that are remembered by their identity.
+const maxSnapshots = 10_000
+
+// snapshots are the files that are written in the pod, of which copies were handed out: what a program changes by such a descriptor is the file's.
+type snapshots struct {
+	mu    sync.Mutex
+	paths map[identity]string
+}
+
+func (s *snapshots) add(file identity, path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paths == nil || len(s.paths) >= maxSnapshots {
+		s.paths = map[identity]string{}
+	}
+	s.paths[file] = path
+}
+
+// find looks for the file that a tag is about.
+func (s *snapshots) find(tag string) (file identity, path string, ok bool) {
+	parts := strings.SplitN(tag, "-", 3)
+	if len(parts) < 3 {
+		return file, "", false
+	}
+	var errs [2]error
+	file.dev, errs[0] = strconv.ParseUint(parts[0], 16, 64)
+	file.ino, errs[1] = strconv.ParseUint(parts[1], 16, 64)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path, ok = s.paths[file]
+	return file, path, ok && errs == [2]error{}
 }

@@ -66,6 +66,7 @@ type Broker struct {
 	processes processes
 	local     localPaths
 	written   writtenPaths
+	snapshots snapshots
 	writable  bool // the rules let something be written to the pod
 	listings  listings
 	mapping   mapping

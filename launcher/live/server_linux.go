@@ -455,6 +455,11 @@ func (fs *FS) openNode(ctx context.Context, n *node, flags uint32) ([]byte, erro
 	return le.AppendUint32(le.AppendUint32(le.AppendUint64(nil, handle), how), 0), nil
 }
 
+// alters says whether the file may be changed by this descriptor.
+func (r *remote) alters() bool {
+	return r.req.Flags&wire.OpenAccess != wire.OpenRead || r.req.Flags&wire.OpenAlter != 0
+}
+
 // setattr changes a file by one of its descriptors for writing; without one it is read-only.
 func (fs *FS) setattr(ctx context.Context, n *node, r *request) ([]byte, error) {
 	f := fs.handleOf(r)
@@ -462,10 +467,10 @@ func (fs *FS) setattr(ctx context.Context, n *node, r *request) ([]byte, error) 
 		f = nil
 	}
 	n.mu.Lock()
-	if f == nil || f.remote.req.Flags&wire.OpenAccess == wire.OpenRead {
+	if f == nil || !f.remote.alters() {
 		f = nil
 		for other := range n.files {
-			if other.remote.req.Flags&wire.OpenAccess != wire.OpenRead {
+			if other.remote.alters() {
 				f = other
 			}
 		}

@@ -214,22 +214,22 @@ func (t *Tree) carryOut(c *seccomp.Call, paths map[int]where, blocks []block) {
 	}
 }
 
-// changeHeld is a call that would change what a descriptor holds. Of a directory of the pod that is asked for; a file's copy would take it for itself, and the pod
-// would never know.
+// changeHeld is a call that would change what a descriptor holds, a directory or the copy of a file of the pod: either would take it for itself, and the pod would
+// never know.
 func changeHeld(t *Tree, c *seccomp.Call, r request) {
 	if !t.pod.Opened() {
 		c.Continue()
 		return
 	}
-	kind, _ := tag(c.TID, c.Arg(0))
+	kind, path := tag(c.TID, c.Arg(0))
 	if kind == 0 || kind == 'l' {
 		c.Continue()
 		return
 	}
-	path, ok := directory(c.TID, c.Arg(0))
-	if !ok {
-		c.Fail(unix.EROFS)
-		return
+	flags := frame.ChangeHeld
+	if kind == 'd' {
+		path, _ = directory(c.TID, c.Arg(0))
+		flags = 0
 	}
 	go func() {
 		m, err := r(t, c)
@@ -237,7 +237,7 @@ func changeHeld(t *Tree, c *seccomp.Call, r request) {
 			c.Fail(errnoOf(err))
 			return
 		}
-		m.Path = path
+		m.Path, m.Flags = path, m.Flags|flags
 		if t.permitted(c, &m) {
 			c.Fail(unix.EROFS)
 		}

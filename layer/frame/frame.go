@@ -160,6 +160,7 @@ const (
 	ChangeAtimeOmit uint32 = 32  // Utimes
 	ChangeMtimeNow  uint32 = 64  // Utimes
 	ChangeMtimeOmit uint32 = 128 // Utimes
+	ChangeHeld      uint32 = 256 // Chmod, Chown, Utimes: Path is what stands behind "mirrord:f:" in the name of a descriptor
 )
 
 // The requests, field by field as they are written after the token.

@@ -71,15 +71,20 @@ static int pair_elsewhere(const struct change *c, int from_dirfd, const char **f
     int result;                                                                                                                     \
     if (unlikely(pair_elsewhere(&(struct change){__VA_ARGS__}, from_dirfd, &from, from##_buffer, to_dirfd, &to, to##_buffer, &result))) return result
 
-// held_elsewhere has a change made of what a descriptor holds: of a directory of the pod. A file's copy would take it for itself, and the pod would never
-// know; what is no copy knows by itself.
+// held_elsewhere has a change made of what a descriptor holds, of a directory or the copy of a file of the pod: either would take it for itself, and the pod would
+// never know. What is no copy knows by itself.
 static int held_elsewhere(const struct change *c, int fd, int *result) {
     struct stat st;
-    char path[PATH_MAX];
+    char path[PATH_MAX], label[LABEL];
     if (!session.active || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode)) return 0;
     int kind = read_tag(fd, NULL);
     if (kind == 0 || kind == 'l') return 0;
-    *result = tagged_directory(fd, path) ? ask_change(c, path, "") : fail(EROFS);
+    struct change held = *c;
+    held.flags |= CHANGE_HELD_FILE;
+    if (kind == 'd')
+        *result = tagged_directory(fd, path) ? ask_change(c, path, "") : fail(EROFS);
+    else
+        *result = read_label(fd, label) ? ask_change(&held, label + 10, "") : fail(EROFS);
     if (*result == NOT_OURS) *result = fail(EROFS);
     return 1;
 }

@@ -54,6 +54,7 @@ enum { // flags of a Change request
     CHANGE_ATIME_OMIT = 32,
     CHANGE_MTIME_NOW = 64,
     CHANGE_MTIME_OMIT = 128,
+    CHANGE_HELD_FILE = 256,
 };
 
 enum { FRAME_HEADER = 16, FRAME_TOKEN = 16, FRAME_MAX = 64 << 10 };
