@@ -113,31 +113,24 @@ func (a asker) umask() uint32 {
 	return usualUmask
 }
 
-// openThrough opens a file that is written in the pod, or was in this session: a snapshot of such a one would not show what is written from now on. It
-// reports false where a snapshot will do.
+// openThrough opens a file that is to be written in the pod; it reports false of one that is only read.
 func (b *Broker) openThrough(from asker, m *frame.OpenRequest) (bool, answer) {
 	writes := m.Flags&frame.OpenAccess != 0 || m.Flags&(frame.OpenCreate|frame.OpenTruncate) != 0
 	switch {
-	case m.Flags&frame.OpenPath != 0, !writes && !b.written.has(m.Path):
+	case m.Flags&frame.OpenPath != 0, !writes:
 		return false, answer{}
 	case m.Flags&frame.OpenTemporary != 0:
 		return true, failure(unix.EOPNOTSUPP) // after which programs make a file with a name
 	}
-	a, err := b.openLive(m.Path, m.Flags|wire.OpenAlter, m.Mode&^from.umask())
+	a, err := b.openLive(m.Path, m.Flags, m.Mode&^from.umask())
 	if errno := errnoOf(err, unix.EIO); err != nil {
-		if !writes { // it may be a directory by now
-			return false, answer{}
-		}
 		if err == errNotLive { // why was said
 			errno = unix.EROFS
 		}
 		b.Emit(events.Event{Type: events.File, Op: "open", Path: m.Path, Errno: unix.ErrnoName(errno)})
 		return true, failure(errno)
 	}
-	if writes {
-		b.written.add(m.Path)
-		b.changed(m.Path, "")
-	}
+	b.changed(m.Path)
 	b.Emit(events.Event{Type: events.File, Op: "open", Path: m.Path})
 	return true, a
 }

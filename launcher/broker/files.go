@@ -72,7 +72,11 @@ func (b *Broker) openRead(path string, flags uint32) (answer, error) {
 	if err != errLive {
 		return a, err
 	}
-	if a, err = b.openLive(path, flags&(frame.OpenNonblock|frame.OpenNoFollow), 0); err == errNotLive {
+	flags &= frame.OpenNonblock | frame.OpenNoFollow
+	if b.ownerOf(path) == inPod {
+		flags |= wire.OpenAlter
+	}
+	if a, err = b.openLive(path, flags, 0); err == errNotLive {
 		r.Live = 0
 		a, err = b.fetch(path, r)
 	}
@@ -97,7 +101,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	switch {
 	case st == nil:
 		return answer{}, unix.EIO
-	case reply.Live:
+	case reply.Live, r.Live != 0 && b.wrote(st):
 		return answer{}, errLive
 	}
 	b.opened.Store(true)
@@ -213,7 +217,7 @@ func (b *Broker) stat(m *frame.StatRequest) answer {
 		return local
 	}
 	pod, noFollow := b.mapping.pod(m.Path), m.NoFollow&frame.StatNoFollow != 0
-	if a := b.knownOf(m.Path, pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
+	if a := b.known(pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
 		reply := statReply(a.stat)
 		if m.NoFollow&frame.StatNeighbours != 0 && plainPath(m.Path) {
 			reply.Neighbours, reply.Life = b.neighbours(a, path.Dir(m.Path))
@@ -245,7 +249,7 @@ func (b *Broker) readlink(m *frame.PathRequest) answer {
 		return local
 	}
 	pod := b.mapping.pod(m.Path)
-	if a := b.knownOf(m.Path, pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+	if a := b.known(pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return result(&frame.PathReply{Path: a.target})
 	}
 	return b.ask(m.Path, &wire.Request{Op: wire.OpReadlink, Path: pod}, func(r *wire.Reply) answer { return result(&frame.PathReply{Path: r.Path}) })

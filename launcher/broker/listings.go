@@ -221,15 +221,10 @@ func (b *Broker) known(p string) *attributes {
 		b.listAgain(path.Dir(p))
 		a, _ = b.listings.find(p)
 	}
-	return a
-}
-
-// knownOf is known for a path of the program, of which nothing is known while it is written.
-func (b *Broker) knownOf(program, pod string) *attributes {
-	if b.written.has(program) {
+	if a != nil && b.wrote(a.stat) {
 		return nil
 	}
-	return b.known(pod)
+	return a
 }
 
 // neighbours packs the entries behind a for the layer, so that it need not ask for each, and for how many milliseconds they may be believed. dir is
@@ -246,7 +241,7 @@ func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
 			break
 		}
 		theirs := path.Join(dir, next.name)
-		if b.local.has(theirs) || b.written.has(theirs) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
+		if b.local.has(theirs) || b.wrote(next.stat) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
 			continue
 		}
 		packed = binary.LittleEndian.AppendUint16(packed, uint16(len(next.name)))

@@ -75,3 +75,11 @@ func (b *Broker) statLive(number string) answer {
 	}
 	return result(statReply(st))
 }
+
+// wrote reports whether this session has opened the file for writing.
+func (b *Broker) wrote(st *wire.Stat) bool {
+	b.live.mu.Lock()
+	fs := b.live.fs
+	b.live.mu.Unlock()
+	return fs != nil && st.Mode&unix.S_IFMT == unix.S_IFREG && fs.Wrote(st.Dev, st.Ino) // a folder may have got the number of a file
+}

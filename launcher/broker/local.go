@@ -48,37 +48,6 @@ func (l *localPaths) add(p string, tree bool) bool {
 	return !ok
 }
 
-// maxWritten bounds the paths that are remembered as written.
-const maxWritten = 200_000
-
-// writtenPaths are paths of the pod that this session opened for writing: what they hold may change at any time, so nothing is kept of them.
-type writtenPaths struct {
-	mu    sync.RWMutex
-	paths map[string]struct{}
-	all   bool // there were too many: any may be one
-}
-
-func (w *writtenPaths) has(p string) bool {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	if len(w.paths) == 0 {
-		return false
-	}
-	_, ok := w.paths[path.Clean(p)]
-	return ok || w.all
-}
-
-func (w *writtenPaths) add(p string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.paths == nil {
-		w.paths = map[string]struct{}{}
-	}
-	if w.all = w.all || len(w.paths) >= maxWritten; !w.all {
-		w.paths[path.Clean(p)] = struct{}{}
-	}
-}
-
 // identity is a file of the pod, whatever its path.
 type identity struct{ dev, ino uint64 }
 

@@ -65,7 +65,6 @@ type Broker struct {
 
 	processes processes
 	local     localPaths
-	written   writtenPaths
 	snapshots snapshots
 	writable  bool // the rules let something be written to the pod
 	listings  listings

@@ -30,6 +30,7 @@ type FS struct {
 	last   uint64 // the ids so far: of nodes and files
 	nodes  map[uint64]*node
 	open   map[identity]*node // those that have an open file
+	wrote  written
 	files  map[uint64]*file
 	asking map[uint64]*asked // the kernel's requests that are being answered
 }
@@ -124,7 +125,10 @@ func (fs *FS) adopt(path string, r *remote) *node {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.writable = n.writable || r.req.Flags&wire.OpenAccess != wire.OpenRead
+	if r.req.Flags&wire.OpenAccess != wire.OpenRead {
+		n.writable = true
+		fs.wrote.add(key)
+	}
 	n.pending = append(n.pending, fs.file(n, r))
 	return n
 }
