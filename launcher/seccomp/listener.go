@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FilterFlags are those with which a filter is to be installed: SECCOMP_FILTER_FLAG_NEW_LISTENER and WAIT_KILLABLE_RECV. Without the second (Linux 5.19), a signal
+// FilterFlags are those with which a filter is to be installed: SECCOMP_FILTER_FLAG_NEW_LISTENER, SPEC_ALLOW and WAIT_KILLABLE_RECV. Without the last (Linux 5.19), a signal
 // may interrupt a call that is being answered, and the program then makes it again.
-const FilterFlags = 1<<3 | 1<<5
+const FilterFlags = 1<<3 | 1<<2 | 1<<5
 
 // The requests of a listener (linux/seccomp.h).
 const (
