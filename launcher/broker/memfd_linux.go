@@ -28,9 +28,9 @@ func anonymousFile(tag, dir string) (w, r int, err error) {
 }
 
 // unreadable replaces r by a description of the same file that cannot be read, as a directory cannot; the layer opens it anew. It gives r
-// back where that fails.
+// back where that fails. Access mode 3 is for neither reading nor writing (open(2)): of one for writing libc's fdopendir would make no stream.
 func unreadable(r int) int {
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", r), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", r), unix.O_ACCMODE|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return r
 	}

@@ -103,29 +103,13 @@ func direntsOf(raw []byte, at int64, room int) (out []byte, used int) {
 	}
 }
 
-// largeFile is the flag that the kernel sets in every 64-bit process (asm-generic/fcntl.h); Go and libc have it as 0 there.
-const largeFile = 0o100000
-
-// statusFlags is F_GETFL. A directory of the pod is a descriptor that cannot be read, so the kernel says that it is for writing, and libc makes no stream of it.
-func statusFlags(t *Tree, c *seccomp.Call) {
-	if t.rules.Directories() {
-		if kind, _ := tag(c.TID, c.Arg(0)); kind == 'd' {
-			c.Return(unix.O_RDONLY | unix.O_DIRECTORY | largeFile)
-			return
-		}
-	}
-	c.Continue()
-}
-
 // chdir: the kernel's working directory stays where it is when it becomes one of the pod.
 func chdir(t *Tree, c *seccomp.Call) {
 	w, ok := place{none, 0}.read(t, c, false)
 	switch {
 	case !ok:
 	case w.here():
-		if t.folders.of(c.TID) != "" && enterable(c, w.path) {
-			t.folders.enter(c.TID, "")
-		}
+		t.leaves(c, below(c, w.path))
 		c.Continue()
 	case w.action == rules.NotFound:
 		c.Fail(unix.ENOENT)
@@ -134,18 +118,39 @@ func chdir(t *Tree, c *seccomp.Call) {
 	}
 }
 
-// enterable says whether the kernel will let the process into a directory of this machine.
-func enterable(c *seccomp.Call, p string) bool {
-	if p == "" || p[0] != '/' {
-		p = fmt.Sprintf("/proc/%d/cwd/%s", c.TID, p)
+// leaves notes that the kernel is about to take the process to a directory of this machine, if that may be entered.
+func (t *Tree) leaves(c *seccomp.Call, p string) {
+	if t.folders.of(c.TID) != "" && enterable(p) {
+		t.folders.enter(c.TID, "")
 	}
+	if isRoot(p) {
+		t.inRoot.Store(true)
+	}
+}
+
+// isRoot says whether a path of this machine leads to its root.
+func isRoot(p string) bool {
+	var st, root unix.Stat_t
+	return unix.Stat(p, &st) == nil && unix.Stat("/", &root) == nil && st.Dev == root.Dev && st.Ino == root.Ino
+}
+
+// below is a path of the calling process's as this one can use it.
+func below(c *seccomp.Call, p string) string {
+	if p == "" || p[0] != '/' {
+		return fmt.Sprintf("/proc/%d/cwd/%s", c.TID, p)
+	}
+	return p
+}
+
+// enterable says whether the kernel will let a process into a directory of this machine.
+func enterable(p string) bool {
 	var st unix.Stat_t
 	return unix.Stat(p, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && unix.Access(p, unix.X_OK) == nil
 }
 
 func (t *Tree) enterElsewhere(c *seccomp.Call, w where) {
 	if w.action == rules.Local { // relative, from a directory of the pod to one of this machine
-		if !enterable(c, w.path) {
+		if !enterable(w.path) {
 			c.Fail(unix.ENOENT)
 			return
 		}
@@ -158,9 +163,7 @@ func (t *Tree) enterElsewhere(c *seccomp.Call, w where) {
 	switch {
 	case r.Status == frame.StatusLocal:
 		if !w.moved {
-			if enterable(c, w.path) {
-				t.folders.enter(c.TID, "")
-			}
+			t.leaves(c, below(c, w.path))
 			c.Continue()
 			return
 		}
@@ -194,9 +197,7 @@ func fchdir(t *Tree, c *seccomp.Call) {
 			return
 		}
 	}
-	if t.folders.of(c.TID) != "" && enterable(c, descriptorPath(c.TID, c.Arg(0))) {
-		t.folders.enter(c.TID, "")
-	}
+	t.leaves(c, descriptorPath(c.TID, c.Arg(0)))
 	c.Continue()
 }
 

@@ -65,12 +65,14 @@ func (t *Tree) locate(c *seccomp.Call, dirfd int, p string, write bool) where {
 // localBase is this machine's directory, when relative paths from there may be the pod's: those from the root, and with patterns of the user's any.
 func (t *Tree) localBase(c *seccomp.Call, dirfd int) string {
 	always := t.rules.Has(rules.Relative)
-	link := fmt.Sprintf("/proc/%d/cwd", c.TID)
-	if dirfd != unix.AT_FDCWD {
-		if !always && !t.openRoot.Load() {
-			return ""
-		}
+	var link string
+	switch {
+	case dirfd == unix.AT_FDCWD && (always || t.inRoot.Load()):
+		link = fmt.Sprintf("/proc/%d/cwd", c.TID)
+	case dirfd != unix.AT_FDCWD && (always || t.openRoot.Load()):
 		link = descriptorPath(c.TID, dirfd)
+	default:
+		return ""
 	}
 	base := readlink(link)
 	if len(base) == 0 || base[0] != '/' || base != "/" && !always {

@@ -195,3 +195,26 @@ func TestFolders(t *testing.T) {
 		t.Errorf("of a number that came again: %q", got)
 	}
 }
+
+// TestQuietCalls: what programs do with each file that they open, beside opening and describing it, is not reported. Go asks four times for a descriptor's flags.
+func TestQuietCalls(t *testing.T) {
+	for _, number := range []uint32{unix.SYS_FCNTL, unix.SYS_READ, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_LSEEK, unix.SYS_CLOSE, unix.SYS_MMAP, unix.SYS_EPOLL_CTL, unix.SYS_FUTEX} {
+		if _, reported := table[number]; reported {
+			t.Errorf("call %d is reported", number)
+		}
+	}
+}
+
+// TestRoot: relative paths are looked at when a process may stand in the root, by whatever name that was reached.
+func TestRoot(t *testing.T) {
+	dir := t.TempDir()
+	link := dir + "/link"
+	if err := os.Symlink("/", link); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"/": true, link: true, dir + "/../../../../../../..": true, dir: false, "/none": false} {
+		if got := isRoot(path); got != want {
+			t.Errorf("%s is the root: %v", path, got)
+		}
+	}
+}

@@ -35,7 +35,6 @@ var table = func() map[uint32]entry {
 		unix.SYS_READLINKAT: files(func(t *Tree, c *seccomp.Call) { readLink(t, c, place{0, 1}, 2, 3) }),
 		unix.SYS_STATFS:     files(statfs),
 		unix.SYS_GETDENTS64: files(entries),
-		unix.SYS_FCNTL:      {needs: rules.Files, when: []seccomp.Condition{seccomp.Is(1, unix.F_GETFL)}, handle: statusFlags},
 		unix.SYS_CHDIR:      files(chdir),
 		unix.SYS_FCHDIR:     files(fchdir),
 		unix.SYS_GETCWD:     files(getcwd),

@@ -9,6 +9,7 @@
 package supervise
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,7 @@ type Tree struct {
 
 	helper   atomic.Int64 // the process whose next exec is the helper's, which everybody knows of
 	openRoot atomic.Bool  // a process has opened "/", so what is relative to a descriptor may be the pod's
+	inRoot   atomic.Bool  // "/" may be a process's working directory, so what is relative to that may be the pod's
 	chrooted atomic.Bool  // a process may have a root of its own
 	relayed  atomic.Bool  // a UDP socket was connected to the broker
 	asked    atomic.Bool  // a socket that is not connected has asked a name server
@@ -68,6 +70,7 @@ func New(pod Pod, pid int, cwd string) *Tree {
 		senders: map[netip.AddrPort]netip.AddrPort{}, blind: map[int]bool{}}
 	t.files = t.rules.Has(rules.Files)
 	t.helper.Store(int64(pid))
+	t.inRoot.Store(isRoot(fmt.Sprintf("/proc/%d/cwd", pid)))
 	if cwd != "" {
 		t.folders.enter(pid, cwd)
 	}
