@@ -82,8 +82,8 @@ func (c *command) variable(name string) string {
 	return ""
 }
 
-// debuggerPorts finds the ports of the debuggers that people use: those of node (and what editors start it with), Python (debugpy, pydevd), Java (jdwp)
-// and .NET as Rider starts it. The variable MIRRORD_IGNORE_DEBUGGER_PORTS, which editors' extensions set, names any others: "5678,45000-45010".
+// debuggerPorts finds the ports of the debuggers that people use: those of node (and what editors start it with), Python (debugpy, pydevd), Java (jdwp),
+// Go (delve) and .NET as Rider starts it. The variable MIRRORD_IGNORE_DEBUGGER_PORTS, which editors' extensions set, names any others: "5678,45000-45010".
 func debuggerPorts(c command) []portRange {
 	found := parseRanges(c.variable("MIRRORD_IGNORE_DEBUGGER_PORTS"))
 	if len(c.argv) == 0 {
@@ -97,6 +97,8 @@ func debuggerPorts(c command) []portRange {
 		more = pythonPorts(c.argv[1:])
 	case program == "java":
 		more = javaPorts(&c)
+	case program == "dlv":
+		more = delvePorts(c.argv[1:])
 	case program == "dotnet":
 		more = dotnetPorts(c.argv[1:])
 	}
@@ -211,6 +213,17 @@ func javaPorts(c *command) (found []string) {
 				found = append(found, address)
 			}
 		}
+	}
+	return found
+}
+
+// delvePorts: where it listens, or where the client of its DAP server does. The words behind "--" are the program's.
+func delvePorts(argv []string) (found []string) {
+	if end := slices.Index(argv, "--"); end >= 0 {
+		argv = argv[:end]
+	}
+	for _, name := range []string{"--listen", "-l", "--client-addr"} {
+		found = append(found, option(argv, name)...)
 	}
 	return found
 }

@@ -37,6 +37,11 @@ func TestDebuggerPorts(t *testing.T) {
 		{"/v/bin/python", "python /x/debugpy/__main__.py --connect=localhost:34567 app.py", "", "", []uint16{34567}},
 		{"/v/bin/python", "python /x/pydevd.py --multiprocess --client 127.0.0.1 --port 55075 --file app.py --port 8080", "", "", []uint16{55075}},
 		{"/v/bin/python", "python app.py --port 8080 --listen 80", "", "", nil},
+
+		{"/root/go/bin/dlv", "dlv exec --headless --listen=127.0.0.1:2345 ./cart -- --listen=:8080", "", "", []uint16{2345}},
+		{"/root/go/bin/dlv", "dlv debug --headless -l :2346 .", "", "", []uint16{2346}},
+		{"/root/go/bin/dlv", "dlv dap --client-addr=127.0.0.1:2347", "", "", []uint16{2347}},
+		{"/root/go/bin/dlv", "dlv exec ./cart -- -l 8080", "", "", nil},
 		{"/v/bin/python", "python /x/debugpy/launcher", "", "", nil},
 		{"/v/bin/pypy3", "pypy3 -m debugpy --listen", "", "", nil},
 
