@@ -188,7 +188,7 @@ func fetch(url, from string) (string, error) {
 // condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [supervision] (programs' system calls
 // can be answered), [files:N] (a
 // process may have that many open), [there:PATH]
-// and [python:MODULE] (the python3 that scripts find has it).
+// [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded).
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
 	case "root":
@@ -202,6 +202,8 @@ func condition(name string) (bool, error) {
 		return givesRights(), nil
 	case "python":
 		return exec.Command("env", "PATH="+systemPath+":"+os.Getenv("PATH"), "python3", "-c", "import "+value).Run() == nil, nil
+	case "go":
+		return hasToolchain(value), nil
 	case "supervision":
 		return canSupervise(), nil
 	case "static":
@@ -212,6 +214,18 @@ func condition(name string) (bool, error) {
 		return err == nil && unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Max >= n, err
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// toolchains are the versions of Go that were asked for; the value is whether they are there.
+var toolchains sync.Map
+
+func hasToolchain(version string) bool {
+	there, _ := toolchains.LoadOrStore(version, sync.OnceValue(func() bool {
+		cmd := exec.Command("go", "version")
+		cmd.Env = append(os.Environ(), "GOTOOLCHAIN=go"+version)
+		return cmd.Run() == nil
+	}))
+	return there.(func() bool)()
 }
 
 // staticLinks reports whether programs can be linked statically.

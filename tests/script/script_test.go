@@ -19,6 +19,7 @@ package script
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -160,7 +161,8 @@ func setUp(env *testscript.Env) error {
 		"LC_ALL":          "C.UTF-8",
 		"GORACE":          raceOptions(env.WorkDir),
 		"BIN":             bin,
-		"GOCACHE":         goCache(),
+		"GOCACHE":         goEnv()["GOCACHE"],
+		"GOMODCACHE":      goEnv()["GOMODCACHE"],
 		"STATIC":          filepath.Join(bin, "static"),
 		"LAYER":           library,
 		"SERVICE":         serve(tb, "the service"),
@@ -200,10 +202,11 @@ func setUp(env *testscript.Env) error {
 	return nil
 }
 
-// goCache has what the go command has compiled before: with a HOME of its own it would begin with the standard library.
-var goCache = sync.OnceValue(func() string {
-	out, _ := exec.Command("go", "env", "GOCACHE").Output()
-	return strings.TrimSpace(string(out))
+// goEnv are folders of the go command's: with a HOME of its own it would compile the standard library first, and download toolchains again.
+var goEnv = sync.OnceValue(func() (folders map[string]string) {
+	out, _ := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE").Output()
+	_ = json.Unmarshal(out, &folders)
+	return folders
 })
 
 func expandFile(name string, getenv func(string) string) error {
