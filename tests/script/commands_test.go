@@ -188,7 +188,8 @@ func fetch(url, from string) (string, error) {
 // condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [supervision] (programs' system calls
 // can be answered), [files:N] (a
 // process may have that many open), [there:PATH]
-// [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded).
+// [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded), and
+// [rust:TARGET] (rustc has a std for it).
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
 	case "root":
@@ -204,6 +205,13 @@ func condition(name string) (bool, error) {
 		return exec.Command("env", "PATH="+systemPath+":"+os.Getenv("PATH"), "python3", "-c", "import "+value).Run() == nil, nil
 	case "go":
 		return hasToolchain(value), nil
+	case "rust":
+		folder, err := exec.Command("rustc", "--print", "target-libdir", "--target", value).Output()
+		if err != nil {
+			return false, nil
+		}
+		_, err = os.Stat(strings.TrimSpace(string(folder)))
+		return err == nil, nil
 	case "supervision":
 		return canSupervise(), nil
 	case "static":

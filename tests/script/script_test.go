@@ -172,6 +172,10 @@ func setUp(env *testscript.Env) error {
 	} {
 		env.Setenv(name, value)
 	}
+	// rustup's proxies look for their toolchains in HOME.
+	if home, err := os.UserHomeDir(); err == nil && os.Getenv("RUSTUP_HOME") == "" {
+		env.Setenv("RUSTUP_HOME", filepath.Join(home, ".rustup"))
+	}
 	for i := range 4 {
 		env.Setenv(fmt.Sprintf("PORT%d", i+1), fmt.Sprint(freePort(tb)))
 	}
