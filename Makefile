@@ -13,6 +13,12 @@ HELPER_FLAGS = -std=gnu17 -Os -ffreestanding -static -nostdlib -nostartfiles -fn
 DARWIN_FLAGS = -std=gnu17 -Os -nostdlibinc -isystem layer/include -DMIRRORD_LAYER -fvisibility=hidden -fno-stack-protector -fno-delete-null-pointer-checks \
 	-fno-unwind-tables -fno-asynchronous-unwind-tables \
 	-Wall -Wextra -Werror -dynamiclib -nostdlib -Wl,-install_name,@rpath/libmirrord.dylib,-fixup_chains,-x,-no_data_const
+LINUX_LAYER = libmirrord.so libmirrord-supervise.so
+# A Linux has a compiler for its own machine, and may have one for the other.
+OWN := $(if $(filter Linux,$(shell uname -s)),$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(shell uname -m))))
+OTHER := $(filter-out $(OWN),amd64 arm64)
+CC_amd64 ?= $(if $(filter amd64,$(OWN)),$(CC),x86_64-linux-gnu-gcc)
+CC_arm64 ?= $(if $(filter arm64,$(OWN)),$(CC),aarch64-linux-gnu-gcc)
 LDFLAGS = -s -w $(if $(VERSION),-X mirrord/launcher/cmd.Version=$(VERSION))
 FUZZTIME ?= 20s
 HOOKS ?= 24
@@ -47,23 +53,40 @@ layer: layer/lib/libmirrord.dylib
 else
 DARWIN_CC ?= clang-19 -fuse-ld=lld
 ifneq ($(shell command -v clang-19 > /dev/null && command -v ld64.lld-19),)
-layer: layer/lib/libmirrord.so layer/lib/libmirrord-supervise.so layer/lib/libmirrord.dylib
+layer: layer/lib/libmirrord.dylib
 else
-layer: layer/lib/libmirrord.so layer/lib/libmirrord-supervise.so
+layer: no-dylib
+endif
+ifeq ($(shell $(CC_$(OTHER)) -include stdio.h -E -x c /dev/null > /dev/null 2>&1 && echo yes),yes) # a compiler, and a libc to build with
+layer: $(LINUX_LAYER:%=layer/lib/amd64/%) $(LINUX_LAYER:%=layer/lib/arm64/%)
+else
+layer: $(LINUX_LAYER:%=layer/lib/$(OWN)/%) no-$(OTHER)
+endif
+endif
+.PHONY: no-dylib no-amd64 no-arm64
+no-dylib:
 	@echo 'layer: the library for macOS is left out (tests/need clang-19 ld64.lld-19 installs what it takes)'
-endif
-endif
-layer/lib/libmirrord.so: $(wildcard layer/src/*) Makefile
-	$(CC) $(LAYER_FLAGS) -o $@.new layer/src/layer.c
+no-amd64 no-arm64:
+	@echo 'layer: the library for Linux on $(@:no-%=%) is left out (tests/need $(CC_$(OTHER)) installs what it takes)'
+layer/lib/%/libmirrord.so: $(wildcard layer/src/*) Makefile
+	mkdir -p $(@D)
+	$(CC_$*) $(LAYER_FLAGS) -o $@.new layer/src/layer.c
 	mv $@.new $@
-layer/lib/libmirrord-supervise.so: layer/helper/supervise.c layer/src/frame.h layer/src/sys.h Makefile # a program, beside the library as its variants are
-	$(CC) $(HELPER_FLAGS) -o $@.new layer/helper/supervise.c
+layer/lib/%/libmirrord-supervise.so: layer/helper/supervise.c layer/src/frame.h layer/src/sys.h Makefile # a program, beside the library as its variants are
+	mkdir -p $(@D)
+	$(CC_$*) $(HELPER_FLAGS) -o $@.new layer/helper/supervise.c
 	mv $@.new $@
 layer/lib/libmirrord.dylib: $(wildcard layer/src/* layer/include/* layer/include/*/* packaging/universal/*.go codesign/*.go codesign/macho/*.go) layer/libSystem.tbd Makefile # and libmirrord-arm64e.dylib
 	for arch in x86_64 arm64; do $(DARWIN_CC) -target $$arch-apple-macos12.0 $(DARWIN_FLAGS) -o layer/lib/$$arch.slice layer/src/layer.c layer/libSystem.tbd || exit; done
 	go run ./packaging/universal -arm64e -identifier libmirrord-arm64e -o layer/lib/libmirrord-arm64e.dylib layer/lib/x86_64.slice layer/lib/arm64.slice
 	go run ./packaging/universal -identifier libmirrord -o $@ layer/lib/x86_64.slice layer/lib/arm64.slice
 	rm layer/lib/*.slice
+
+.PHONY: linux
+linux: $(LINUX_LAYER:%=layer/lib/amd64/%) $(LINUX_LAYER:%=layer/lib/arm64/%) # bin/linux/mirrord-amd64 and -arm64, each with its own layer
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o bin/linux/mirrord-$$arch ./launcher || exit; \
+	done
 
 # Without names of folders the same sources give the same bytes everywhere.
 mac: layer/lib/libmirrord.dylib # bin/darwin/mirrord, for Apple silicon and Intel, on any system
@@ -83,8 +106,9 @@ demo: build # one program, plainly and inside a pod
 
 test: build vet # everything that can be tested on this machine
 	@tests/need curl python3 node npm setpriv find groff fish shellcheck git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
-		ssh-add strace busybox qemu-aarch64 aarch64-linux-gnu-gcc npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop python3:debugpy \
-		go:github.com/go-delve/delve/cmd/dlv@v1.26.0
+		ssh-add strace busybox qemu-aarch64 qemu-aarch64-static aarch64-linux-gnu-gcc npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop \
+		python3:debugpy go:github.com/go-delve/delve/cmd/dlv@v1.26.0
+	@tests/arm64 busybox
 	tests/judges tests/statics go run ./tests/all -race -timeout 20m ./...
 	cd packaging/image && go vet . && go test .
 
@@ -125,4 +149,4 @@ fuzz: # every fuzz target, FUZZTIME each
 	FUZZTIME='$(FUZZTIME)' tests/fuzz/run
 
 clean:
-	rm -rf bin layer/lib/*.so layer/lib/*.dylib layer/lib/*.slice layer/lib/*.new
+	rm -rf bin layer/lib/amd64 layer/lib/arm64 layer/lib/*.dylib layer/lib/*.slice layer/lib/*.new

@@ -19,10 +19,19 @@ import (
 var ErrNotBuilt = errors.New("this mirrord was built without its layer library")
 
 // Library returns the bytes of the library for this system, or ErrNotBuilt.
-func Library() ([]byte, error) { return read(lib, fileName) }
+func Library() ([]byte, error) { return read(built(), fileName) }
 
-func read(lib fs.FS, name string) ([]byte, error) {
-	data, err := fs.ReadFile(lib, "lib/"+name)
+// built is the folder of what was built for this machine.
+func built() fs.FS {
+	folder, err := fs.Sub(lib, place)
+	if err != nil {
+		panic(err) // place is no name of a folder
+	}
+	return folder
+}
+
+func read(built fs.FS, name string) ([]byte, error) {
+	data, err := fs.ReadFile(built, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotBuilt
 	}
@@ -45,14 +54,14 @@ const Supervise = "supervise"
 // Extract makes sure that the library is at <folder>/<hash of the content>/<file name>, with its variants beside it, and returns that path. The
 // folder is created with mode 0700, or 0755 for root, whose children may drop their user and must still be able to load it (ld.so also refuses
 // what root does not own). What is there already is used only if its content is right, so a damaged or planted file is replaced.
-func Extract(folder string) (string, error) { return extract(lib, fileName, variants, folder) }
+func Extract(folder string) (string, error) { return extract(built(), fileName, variants, folder) }
 
-func extract(lib fs.FS, fileName string, variants []string, folder string) (string, error) {
+func extract(built fs.FS, fileName string, variants []string, folder string) (string, error) {
 	sum := sha256.New()
 	files := map[string][]byte{}
 	for _, variant := range append([]string{""}, variants...) {
 		name := Variant(fileName, variant)
-		data, err := read(lib, name)
+		data, err := read(built, name)
 		if err != nil {
 			return "", err
 		}

@@ -7,6 +7,9 @@ import "embed"
 // fileName is the library as the dynamic linker of this system wants it named.
 const fileName = "libmirrord.dylib"
 
+// place is where lib has the library.
+const place = "lib"
+
 // variants are for programs that load no plain library (sip.VariantARM64e).
 var variants = []string{"arm64e"}
 

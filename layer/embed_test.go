@@ -9,7 +9,7 @@ import (
 
 // TestExtract: the library and its variants lie in one folder, and what was damaged is written again.
 func TestExtract(t *testing.T) {
-	built := fstest.MapFS{"lib/l.so": {Data: []byte("plain")}, "lib/l-v.so": {Data: []byte("variant")}}
+	built := fstest.MapFS{"l.so": {Data: []byte("plain")}, "l-v.so": {Data: []byte("variant")}}
 	folder := t.TempDir()
 	path, err := extract(built, "l.so", []string{"v"}, folder)
 	if err != nil {
@@ -33,11 +33,11 @@ func TestExtract(t *testing.T) {
 			t.Errorf("%s holds %q, %v", file, got, err)
 		}
 	}
-	built["lib/l-v.so"] = &fstest.MapFile{Data: []byte("newer")}
+	built["l-v.so"] = &fstest.MapFile{Data: []byte("newer")}
 	if newer, err := extract(built, "l.so", []string{"v"}, folder); newer == path || err != nil {
 		t.Errorf("another variant is at the same place: %s, %v", newer, err)
 	}
-	delete(built, "lib/l-v.so")
+	delete(built, "l-v.so")
 	if _, err := extract(built, "l.so", []string{"v"}, folder); err != ErrNotBuilt {
 		t.Errorf("without the variant: %v", err)
 	}

@@ -143,7 +143,7 @@ const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 func setUp(env *testscript.Env) error {
 	tb := env.T().(testing.TB)
-	library, err := filepath.Abs("../../layer/lib/" + libraryName)
+	library, err := filepath.Abs(filepath.Join("../../layer/lib", ownLayer, libraryName))
 	if err != nil {
 		return err
 	}

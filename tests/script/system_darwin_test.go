@@ -8,8 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// libraryName is the layer's.
-const libraryName = "libmirrord.dylib"
+// libraryName is the layer's, in the folder ownLayer of layer/lib.
+const (
+	ownLayer    = ""
+	libraryName = "libmirrord.dylib"
+)
 
 // layerFiles is how many files a launcher has of it: the library and its variant.
 const layerFiles = 2

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -14,8 +15,9 @@ import (
 	"mirrord/launcher/seccomp"
 )
 
-// libraryName is the layer's; layerFiles is how many files a launcher has of it: the library, and the helper of supervised programs.
+// libraryName is the layer's, in the folder ownLayer of layer/lib; layerFiles is how many files a launcher has of it: the library, and the helper of supervised programs.
 const (
+	ownLayer    = runtime.GOARCH
 	libraryName = "libmirrord.so"
 	layerFiles  = 2
 )
