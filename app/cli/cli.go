@@ -1,0 +1,113 @@
+// Package cli calls the mirrord command that belongs to the app, and returns what it says: lists of a cluster, sessions, findings, explanations. The app knows nothing of
+// these by itself. Every error is an *Error, in words for people.
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Tool is the mirrord command. The zero value is none; Find makes one. Its methods may be called concurrently.
+type Tool struct {
+	Path string   // absolute
+	Env  []string // what it is started with, usually the login shell's; nil: this process's
+	Dir  string   // where it is started; empty: this process's folder
+}
+
+// Error is what went wrong and what to do about it, each a sentence; Hint may be empty.
+type Error struct {
+	Message string `json:"error"`
+	Hint    string `json:"hint"`
+}
+
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + "\nhint: " + e.Hint
+}
+
+// maxAnswer bounds what an answer may have, in bytes; a cluster of 10,000 targets takes 2 MiB.
+const maxAnswer = 32 << 20
+
+// patience is how long the command may take by itself after it was told to end.
+const patience = 2 * time.Second
+
+// ask runs the command with words and decodes what it prints. Statuses other than 0 are all right when there is an object that is no error.
+func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
+	what := "mirrord " + strings.Join(words[:min(2, len(words))], " ")
+	c := exec.CommandContext(ctx, t.Path, words...)
+	c.Env, c.Dir, c.WaitDelay = t.Env, t.Dir, patience
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	var out, said bounded
+	out.left, said.left = maxAnswer, 64<<10
+	c.Stdout, c.Stderr = &out, &said
+	err := c.Run()
+	var status *exec.ExitError
+	switch {
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return &Error{what + " took too long, and was ended", "is the cluster reachable? try it in a terminal"}
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !errors.As(err, &status):
+		return &Error{fmt.Sprintf("cannot start %s: %v", t.Path, err), "the app needs the mirrord command beside it"}
+	case out.cut:
+		return &Error{fmt.Sprintf("%s printed more than %d MiB", what, maxAnswer>>20), ""}
+	}
+	var failed Error
+	if json.Unmarshal(out.Bytes(), &failed) == nil && failed.Message != "" && status != nil && status.ExitCode() == ownFailure {
+		return &failed
+	}
+	if json.Unmarshal(out.Bytes(), answer) == nil {
+		return nil
+	}
+	if e := spoken(said.String()); e != nil {
+		return e
+	}
+	if status != nil {
+		return &Error{fmt.Sprintf("%s ended with %s and said nothing", what, status), "run it in a terminal"}
+	}
+	return &Error{what + " printed what is no JSON", "is " + t.Path + " the mirrord command of this version?"}
+}
+
+// ownFailure is the status of failures of mirrord itself.
+const ownFailure = 125
+
+// spoken finds the command's own error in what it printed for people.
+func spoken(text string) *Error {
+	var e *Error
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		if message, ok := strings.CutPrefix(line, "error: "); ok && e == nil {
+			e = &Error{Message: message}
+		} else if hint, ok := strings.CutPrefix(line, "hint: "); ok && e != nil && e.Hint == "" {
+			e.Hint = hint
+		}
+	}
+	return e
+}
+
+// bounded keeps the first bytes of what is written.
+type bounded struct {
+	bytes.Buffer
+	left int
+	cut  bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	n := min(len(p), b.left)
+	b.left -= n
+	b.cut = b.cut || n < len(p)
+	_, _ = b.Buffer.Write(p[:n])
+	return len(p), nil
+}
+
+var _ io.Writer = (*bounded)(nil)
