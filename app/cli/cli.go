@@ -54,7 +54,7 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 	var status *exec.ExitError
 	switch {
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-		return &Error{what + " took too long, and was ended", "is the cluster reachable? try it in a terminal"}
+		return &Error{what + " took too long, and was ended", "is the cluster reachable? try the command in a terminal"}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil && !errors.As(err, &status):
@@ -69,7 +69,7 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 	if json.Unmarshal(out.Bytes(), answer) == nil {
 		return nil
 	}
-	if e := spoken(said.String()); e != nil {
+	if e := Spoken(said.String()); e != nil {
 		return e
 	}
 	if status != nil {
@@ -81,8 +81,8 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 // ownFailure is the status of failures of mirrord itself.
 const ownFailure = 125
 
-// spoken finds the command's own error in what it printed for people.
-func spoken(text string) *Error {
+// Spoken finds the command's own error in what it printed for people; nil when there is none.
+func Spoken(text string) *Error {
 	var e *Error
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"mirrord/app/shell"
 )
 
 // Where says where Find looks.
@@ -22,7 +24,7 @@ func Find(w Where) (*Tool, error) {
 		w.Getenv = os.Getenv
 	}
 	if w.Usable == nil {
-		w.Usable = executable
+		w.Usable = shell.Executable
 	}
 	if named := w.Getenv("MIRRORD_BIN"); named != "" {
 		if path, err := filepath.Abs(named); err == nil && w.Usable(path) {
@@ -59,11 +61,6 @@ func candidates(w Where) (places []string) {
 		add(dir)
 	}
 	return places
-}
-
-func executable(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // Version is what the command says of itself.

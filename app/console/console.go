@@ -62,7 +62,7 @@ type Buffer struct {
 	first  int    // number of the first line that is kept
 	screen [][]cell
 	spare  [][]cell // the memory of lines that have left the screen
-	row    int // of the cursor in screen
+	row    int      // of the cursor in screen
 	column int
 	saved  [2]int // row and column
 	style  Style

@@ -1,156 +1,293 @@
 package session
 
 import (
+	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"mirrord/launcher/events"
 )
 
-// Kind groups events for people; views filter by it.
-type Kind uint8
-
-// The kinds. Kinds is the set of them.
+// Bounds of what is kept.
 const (
-	Files     Kind = iota // asked for in the pod, or written here
-	Names                 // resolved
-	Outgoing              // connections from the pod
-	Incoming              // connections to the pod's ports, and what listens
-	Processes             // started, injected, outside, ended
-	Messages              // phases, warnings, errors, the link to the pod
-	kinds
+	defaultKeep = 100_000
+	maxNotices  = 200
+	maxPorts    = 200
+	maxMarks    = 1000
+	maxPhases   = 100
 )
 
-// String is the kind as a chip shows it: "Files".
-func (k Kind) String() string {
-	return [...]string{"Files", "Names", "Network out", "Traffic in", "Processes", "Messages"}[k]
-}
-
-// Row is an event as a list shows it.
-type Row struct {
-	Number int64 // rises by one; what the ring has lost leaves a gap at the beginning only
-	Time   time.Time
-	Kind   Kind
-	Type   events.Type
-	Title  string        // the path, name, address, program or message
-	Detail string        // what was done and why: "open", "inject", a reason, a hint
-	Errno  string        // the pod's error; empty on success
-	Bytes  int64         // that travelled; -1 when that is not known
-	Took   time.Duration // -1 when that is not known
-	PID    int           // 0 when that is not known
-}
-
-// Bad says whether the row is about something that went wrong: an errno, a program outside the pod, a warning, an error.
-func (r Row) Bad() bool { return r.Errno != "" }
-
-// Filter chooses rows.
-type Filter struct {
-	Kinds  uint8  // a bit (1<<Kind) for each that is shown; 0 shows all
-	Text   string // in Title, Detail or Errno, without regard to case; empty: any
-	Failed bool   // only those that are Bad
-}
-
-// Tally counts one kind.
-type Tally struct {
-	Count, Failed int64 // all that have happened, those that the ring has lost included
-	Bytes         int64
-	P50, P99      time.Duration // of those that tell how long they took; 0: none does
-}
-
-// Phase is a step of the start.
-type Phase struct {
-	Name, State, Message string // as events.md has them
-	Took                 time.Duration
-}
-
-// Summary is all that is small. It is a copy.
-type Summary struct {
-	State   State
-	ID      string // the session's id, as `mirrord session ls` has it
-	Target  string
-	Began   time.Time
-	Ready   time.Duration // until the program ran; 0 before that
-	Ended   time.Time     // zero before that
-	Status  *int          // the program's; nil when a signal ended it, or before
-	Signal  string        // "SIGTERM"
-	Gets    string        // what of the pod the program gets, in words
-	Phases  []Phase       // in the order in which they began
-	Tallies [kinds]Tally
-	Rate    float64  // events in the last second
-	Dropped int64    // events that the command could not write, since the app was too slow
-	Garbage int64    // lines that were no events
-	Errors  []Notice // of mirrord itself, and of the app about it; errors first
-	Ports   []Port
-	Remain  int  // processes that outlive the program
-	Linked  bool // the connection to the pod is there
-}
-
-// Notice is a sentence with what to do about it.
-type Notice struct {
-	Time          time.Time
-	Error         bool // else a warning
-	Message, Hint string
-	Count         int // how often it was said
-}
-
-// Port is one that the program listens on.
-type Port struct{ Port, Actual, Pod int }
-
-// Process is one of the session's.
-type Process struct {
-	PID, PPID int
-	Depth     int    // in the tree, from 0
-	Path      string // of the file that runs
-	Verdict   string // inject, copy, supervise, outside, lost
-	Reason    string // why, or what that loses
-	Arguments []string
-	Started   time.Time
-	Ended     bool
-	Status    *int   // nil when that is not known
-	Signal    string // that ended it
-}
-
-// Inside says whether the process is in the pod's context.
-func (p Process) Inside() bool { return p.Verdict != "outside" && p.Verdict != "lost" }
-
-// Variable is one of the environment, on this machine, in the pod, and as the program has it. The values are there with Launch.Values only.
-type Variable struct {
-	Name              string
-	Local, Pod, Final bool   // where it is
-	From              string // whose the program's is: "pod", "local", "configuration"; empty: it has none
-	Values            *Values
-}
-
-// Values of a variable, empty where it is not.
-type Values struct{ Local, Pod, Final string }
-
-// Mark is a moment on the time line of the link to the pod.
-type Mark struct {
-	Time   time.Time
-	State  string        // "up", "lost", "gone" (for good)
-	Reason string        // why it was lost
-	Took   time.Duration // of "up" after "lost": how long it was away
-}
-
 // Model is the picture of one session. It is bounded whatever the events say. Its methods may be called concurrently; what they return are copies.
-type Model struct{}
+type Model struct {
+	mu      sync.Mutex
+	now     func() time.Time
+	names   pool
+	ring    ring
+	view    view
+	tree    tree
+	summary Summary
+	took    [kinds]latencies
+	rate    rate
+	counted map[events.Type]int64 // of those that came
+	env     []Variable
+	marks   []Mark
+	lost    time.Time // when the link was; zero: it is there
+}
 
-// NewModel makes an empty one that keeps so many events.
-func NewModel(keep int) *Model { return &Model{} }
+// NewModel makes an empty one that keeps so many events; 0 is 100,000.
+func NewModel(keep int) *Model {
+	if keep <= 0 {
+		keep = defaultKeep
+	}
+	return &Model{now: time.Now, ring: ring{keep: keep}, summary: Summary{State: Starting}, counted: map[events.Type]int64{}}
+}
 
 // Add adds events in order.
-func (m *Model) Add(batch []events.Event) {}
+func (m *Model) Add(batch []events.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rate.add(m.now(), len(batch))
+	for i := range batch {
+		ev := &batch[i]
+		if row, ok := m.row(ev); ok {
+			m.ring.add(row)
+			m.tally(ev, &row)
+		}
+		m.tree.note(ev)
+		m.note(ev)
+	}
+}
+
+// tally counts what kinds are about: not what only goes along with it.
+func (m *Model) tally(ev *events.Event, row *Row) {
+	t := &m.summary.Tallies[row.Kind]
+	if row.Bytes > 0 {
+		t.Bytes += row.Bytes
+	}
+	switch ev.Type {
+	case events.File, events.Name, events.Connect:
+		if row.Took >= 0 {
+			m.took[row.Kind].add(row.Took)
+		}
+	case events.Incoming, events.ProcessStarted, events.ProcessInject, events.ProcessOutside, events.ProcessLost, events.Warning, events.Failed, events.Link:
+	default:
+		return
+	}
+	t.Count++
+	m.counted[ev.Type]++
+	if row.bad {
+		t.Failed++
+	}
+}
+
+// note takes in what the summary and the small views are about.
+func (m *Model) note(ev *events.Event) {
+	s := &m.summary
+	switch ev.Type {
+	case events.SessionStarted:
+		s.ID, s.Target, s.Began = cut(ev.Session), cut(ev.Target), ev.Time
+	case events.Phase:
+		m.phase(ev)
+	case events.ProcessStarted:
+		if s.State == Starting {
+			s.State = Running
+		}
+	case events.Environment:
+		m.environment(ev)
+	case events.Warning:
+		s.Dropped += int64(ev.Lost)
+		m.notice(Notice{Time: ev.Time, Message: ev.Message, Hint: ev.Hint})
+	case events.Failed:
+		m.notice(Notice{Time: ev.Time, Error: true, Message: ev.Message, Hint: ev.Hint})
+	case events.Link:
+		m.link(ev)
+	case events.Listen:
+		p := Port{Port: ev.Port, Actual: ev.ActualPort, Pod: ev.PodPort}
+		if len(s.Ports) < maxPorts && !slices.Contains(s.Ports, p) {
+			s.Ports = append(slices.Clone(s.Ports), p)
+			slices.SortFunc(s.Ports, func(a, b Port) int { return a.Port - b.Port })
+		}
+	case events.SessionEnded:
+		s.Status, s.Signal, s.Remain = ev.Status, ev.Signal, ev.Remaining
+		m.correct(ev)
+		if s.State = Ended; ev.Remaining > 0 {
+			s.State = Leftover
+		} else {
+			s.Ended = ev.Time
+		}
+	}
+}
+
+// correct makes the counts those of the session: of events that were dropped it tells at its end.
+func (m *Model) correct(ev *events.Event) {
+	for t, kind := range map[events.Type]Kind{events.File: Files, events.Name: Names, events.Connect: Outgoing, events.Incoming: Incoming} {
+		if missing := int64(ev.Succeeded[t]) + int64(ev.Failed[t]) - m.counted[t]; missing > 0 && t != events.Name { // that a name has no address of one kind is not in them
+			m.summary.Tallies[kind].Count += missing
+			m.counted[t] += missing
+		}
+	}
+}
+
+func (m *Model) phase(ev *events.Event) {
+	s := &m.summary
+	if ev.Phase == "program" && ev.State == "started" {
+		s.State, s.Ready, s.Gets = Running, took(ev.Took), cut(ev.Message)
+		if s.Target != "" && len(m.marks) == 0 {
+			m.mark(Mark{Time: ev.Time, Up: true, Text: "connected"})
+		}
+		s.Linked = true
+	}
+	i := slices.IndexFunc(s.Phases, func(p Phase) bool { return p.Name == ev.Phase })
+	if s.Phases = slices.Clone(s.Phases); i < 0 {
+		if len(s.Phases) == maxPhases {
+			return
+		}
+		i = len(s.Phases)
+		s.Phases = append(s.Phases, Phase{Name: cut(ev.Phase)})
+	}
+	s.Phases[i].State, s.Phases[i].Message, s.Phases[i].Took = cut(ev.State), cut(ev.Message), took(ev.Took)
+}
+
+// notice notes a sentence, once however often it is said. Errors find room even when there are many warnings.
+func (m *Model) notice(n Notice) {
+	s := &m.summary
+	n.Message, n.Hint, n.Count = cut(n.Message), cut(n.Hint), 1
+	s.Notices = slices.Clone(s.Notices)
+	if i := slices.IndexFunc(s.Notices, func(o Notice) bool { return o.Error == n.Error && o.Message == n.Message }); i >= 0 {
+		s.Notices[i].Count++
+		return
+	}
+	at := len(s.Notices)
+	if n.Error {
+		at = slices.IndexFunc(s.Notices, func(o Notice) bool { return !o.Error })
+		if at < 0 {
+			at = len(s.Notices)
+		}
+	}
+	s.Notices = slices.Insert(s.Notices, at, n)
+	s.Notices = s.Notices[:min(len(s.Notices), maxNotices)]
+}
+
+func (m *Model) link(ev *events.Event) {
+	up := ev.State == "restored"
+	mark := Mark{Time: ev.Time, Up: up, Text: cut(ev.Message)}
+	if up && !m.lost.IsZero() {
+		mark.Away = ev.Time.Sub(m.lost)
+		m.lost = time.Time{}
+	} else if !up && m.lost.IsZero() {
+		m.lost = ev.Time
+	}
+	m.summary.Linked = up
+	m.mark(mark)
+}
+
+func (m *Model) mark(mark Mark) {
+	if len(m.marks) == maxMarks {
+		m.marks = m.marks[1:]
+	}
+	m.marks = append(m.marks, mark)
+}
+
+func (m *Model) environment(ev *events.Event) {
+	m.env = nil
+	for _, v := range ev.Variables[:min(len(ev.Variables), events.MaxVariables)] {
+		one := Variable{Name: cut(v.Name), Local: v.Local, Pod: v.Pod, Final: v.From != "", From: cut(v.From)}
+		if v.LocalValue != "" || v.PodValue != "" || v.Value != "" {
+			one.Values = &Values{cut(v.LocalValue), cut(v.PodValue), cut(v.Value)}
+		}
+		m.env = append(m.env, one)
+	}
+}
 
 // Summary returns what is small.
-func (m *Model) Summary() Summary { return Summary{} }
+func (m *Model) Summary() Summary {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.summary // its lists are replaced, never changed
+	for kind := range s.Tallies {
+		s.Tallies[kind].P50, s.Tallies[kind].P99 = m.took[kind].quantile(0.5), m.took[kind].quantile(0.99)
+	}
+	s.Rate = m.rate.get(m.now())
+	return s
+}
 
-// Rows returns at most limit of the newest rows that pass the filter, oldest first, and how many of those that are kept pass.
-func (m *Model) Rows(f Filter, limit int) (rows []Row, matching int) { return nil, 0 }
+// Rows returns at most limit of the newest rows that pass the filter, oldest first, and how many of those that are kept pass. Asking for the same filter again is cheap.
+func (m *Model) Rows(f Filter, limit int) (rows []Row, matching int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.view.update(f, &m.ring)
+	hits := m.view.hits
+	matching = len(hits)
+	hits = hits[max(0, matching-max(limit, 0)):]
+	rows = make([]Row, len(hits))
+	for i, n := range hits {
+		rows[i] = *m.ring.at(n)
+	}
+	return rows, matching
+}
 
 // Processes returns the tree, depth first; at most 10,000, of which those that have ended are forgotten first.
-func (m *Model) Processes() []Process { return nil }
+func (m *Model) Processes() []Process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tree.list()
+}
 
 // Environment returns the variables, ordered by name; those that are the same everywhere too.
-func (m *Model) Environment() []Variable { return nil }
+func (m *Model) Environment() []Variable {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.env)
+}
 
 // Timeline returns when the link to the pod was there, oldest first; at most 1000.
-func (m *Model) Timeline() []Mark { return nil }
+func (m *Model) Timeline() []Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.marks)
+}
+
+// update changes the summary.
+func (m *Model) update(change func(*Summary)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.summary)
+}
+
+// sweep notes which processes are gone.
+func (m *Model) sweep(alive func(pid int) bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tree.sweep(alive)
+}
+
+// rate counts the events of the last second, in tenths of it.
+type rate struct {
+	counts [10]int
+	at     int64 // the tenth that was counted last
+}
+
+func (r *rate) advance(now time.Time) {
+	tenth := now.UnixMilli() / 100
+	for i := max(r.at+1, tenth-9); i <= tenth; i++ {
+		r.counts[i%10] = 0
+	}
+	r.at = max(r.at, tenth)
+}
+
+func (r *rate) add(now time.Time, n int) {
+	r.advance(now)
+	r.counts[r.at%10] += n
+}
+
+func (r *rate) get(now time.Time) float64 {
+	r.advance(now)
+	sum := 0
+	for _, n := range r.counts {
+		sum += n
+	}
+	return float64(sum)
+}
+
+func number(n int) string { return strconv.Itoa(n) }
