@@ -1,0 +1,211 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2"
+
+	"mirrord/app/console"
+	"mirrord/app/look/looktest"
+	"mirrord/app/session"
+)
+
+var began = time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
+
+// fake is a session as one has it: a web shop in development.
+type fake struct {
+	summary   session.Summary
+	rows      []session.Row
+	processes []session.Process
+	variables []session.Variable
+	marks     []session.Mark
+	lines     []console.Line
+}
+
+func (f *fake) Summary() session.Summary { return f.summary }
+func (f *fake) Rows(filter session.Filter, limit int) ([]session.Row, int) {
+	var rows []session.Row
+	for _, r := range f.rows {
+		if (filter.Kinds == 0 || filter.Kinds&(1<<r.Kind) != 0) && strings.Contains(r.Title+r.Detail+r.Errno, filter.Text) && (!filter.Failed || r.Bad()) {
+			rows = append(rows, r)
+		}
+	}
+	return rows[max(0, len(rows)-limit):], len(rows)
+}
+func (f *fake) Processes() []session.Process    { return f.processes }
+func (f *fake) Environment() []session.Variable { return f.variables }
+func (f *fake) Timeline() []session.Mark        { return f.marks }
+func (f *fake) Range() (int, int)               { return 0, len(f.lines) }
+func (f *fake) Lines(from, to int) ([]console.Line, int) {
+	from, to = max(0, from), min(to, len(f.lines))
+	if from >= to {
+		return nil, from
+	}
+	return f.lines[from:to], from
+}
+func (f *fake) Text(from, to int) string {
+	var b strings.Builder
+	for _, l := range f.lines[from:to] {
+		for _, s := range l {
+			b.WriteString(s.Text)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+func (f *fake) Search(text string, limit int) (found []console.Match) {
+	for i := range f.lines {
+		line := f.Text(i, i+1)
+		if at := strings.Index(line, text); at >= 0 && len(found) < limit {
+			found = append(found, console.Match{Line: i, From: at, To: at + len(text)})
+		}
+	}
+	return found
+}
+func (f *fake) Clear() { f.lines = nil }
+
+func span(text string, color uint8) console.Span {
+	s := console.Span{Text: text}
+	if color > 0 {
+		s.Style.Foreground = console.Indexed(color)
+	}
+	return s
+}
+
+func shop() *fake {
+	f := &fake{summary: session.Summary{State: session.Running, ID: "7a5e91a49bd67ef5", Target: "deployment/cart", Began: began, Ready: 900 * time.Millisecond, Linked: true, Rate: 312,
+		Gets: "14 variables, files (read), names, outgoing connections, incoming connections (steal)"}}
+	f.summary.Phases = []session.Phase{{Name: "target", State: "done", Message: "deployment/cart: pod cart-7d9f5c-x2x8p", Took: 84 * time.Millisecond}, {Name: "agent", State: "done", Message: "beside the pod's program", Took: 612 * time.Millisecond},
+		{Name: "link", State: "done", Took: 71 * time.Millisecond}, {Name: "program", State: "done", Message: "npm run dev", Took: 133 * time.Millisecond}}
+	f.summary.Tallies[session.Files] = session.Tally{Count: 12480, Failed: 3, P50: 900 * time.Microsecond}
+	f.summary.Tallies[session.Names] = session.Tally{Count: 212, P50: 1200 * time.Microsecond}
+	f.summary.Tallies[session.Outgoing] = session.Tally{Count: 1893, Bytes: 48_200_000}
+	f.summary.Tallies[session.Incoming] = session.Tally{Count: 340, P50: 4 * time.Millisecond}
+	f.summary.Tallies[session.Processes] = session.Tally{Count: 7}
+	f.summary.Errors = []session.Notice{{Message: "git runs outside the pod: it is a setuid program", Hint: "its files and connections are this machine’s", Count: 1}}
+	zero := 0
+	f.processes = []session.Process{
+		{PID: 40112, Path: "/usr/bin/npm", Verdict: "inject", Arguments: []string{"npm", "run", "dev"}},
+		{PID: 40126, Depth: 1, Path: "/bin/sh", Verdict: "inject", Arguments: []string{"sh", "-c", "node --watch server.js"}},
+		{PID: 40127, Depth: 2, Path: "/usr/bin/node", Verdict: "inject", Arguments: []string{"node", "--watch", "server.js"}},
+		{PID: 40131, Depth: 3, Path: "/usr/bin/node", Verdict: "inject", Arguments: []string{"node", "server.js"}},
+		{PID: 40140, Depth: 4, Path: "/srv/shop/bin/resizer", Verdict: "supervise", Reason: "a Go program: its system calls are answered", Arguments: []string{"resizer"}},
+		{PID: 40152, Depth: 4, Path: "/usr/bin/git", Verdict: "outside", Reason: "setuid: the system takes the library away", Arguments: []string{"git", "rev-parse", "HEAD"}, Ended: true, Status: &zero},
+	}
+	for i, name := range []string{"DATABASE_URL", "FEATURE_CHECKOUT", "HOME", "INVENTORY_URL", "LOG_LEVEL", "NODE_ENV", "PATH", "REDIS_HOST", "SECRET_TOKEN"} {
+		v := session.Variable{Name: name, Pod: true, Final: true, From: "pod", Values: &session.Values{Pod: "postgres://cart@db.internal:5432/cart", Final: "postgres://cart@db.internal:5432/cart"}}
+		switch {
+		case name == "HOME" || name == "PATH":
+			v.Local, v.From, v.Values = true, "local", &session.Values{Local: "/home/me", Pod: "/root", Final: "/home/me"}
+		case name == "LOG_LEVEL":
+			v.From, v.Values = "configuration", &session.Values{Pod: "info", Final: "debug"}
+		case name == "SECRET_TOKEN":
+			v.From, v.Final, v.Values = "", false, &session.Values{Pod: "…"}
+		case i > 3:
+			v.Local, v.Values = true, &session.Values{Local: "localhost", Pod: "redis.shop", Final: "redis.shop"}
+		}
+		f.variables = append(f.variables, v)
+	}
+	f.marks = []session.Mark{{Time: began.Add(900 * time.Millisecond), State: "up"}, {Time: began.Add(50 * time.Second), State: "lost", Reason: "nothing came from the agent for 5 s"},
+		{Time: began.Add(56 * time.Second), State: "up", Took: 6 * time.Second}}
+	f.rows = rows()
+	f.lines = []console.Line{
+		{span("> shop@1.4.0 dev", 0)}, {span("> node --watch server.js", 0)}, {},
+		{span("ready", 2), span(" in 412 ms: listening on ", 0), span("http://localhost:8080", 6)},
+		{span("db", 4), span("    connected to ", 0), span("db.internal:5432", 6), span(" as cart", 0)},
+		{span("warn", 3), span("  FEATURE_CHECKOUT is on: payments go to the sandbox", 0)},
+	}
+	for i := range 40 {
+		verb, path, status, c := "GET", fmt.Sprintf("/cart/%d", 4100+i*7), "200", uint8(2)
+		if i%9 == 5 {
+			verb, path, status, c = "POST", "/checkout", "502", 1
+		}
+		f.lines = append(f.lines, console.Line{span(fmt.Sprintf("09:30:%02d ", 10+i), 8), span(fmt.Sprintf("%-5s", verb), 5), span(fmt.Sprintf("%-28s", path), 0), span(status, c), span(fmt.Sprintf("  %d ms", 3+i%11), 8)})
+	}
+	f.lines = append(f.lines, console.Line{span("error", 1), span(" upstream payments.internal:8443 closed the connection before it answered; it is tried again in 2 s (attempt 3 of 5), then the order is put into the queue", 0)})
+	return f
+}
+
+func rows() (all []session.Row) {
+	base := []session.Row{
+		{Kind: session.Processes, Type: "process.started", Title: "/usr/bin/npm", Detail: "inject", Took: -1, Bytes: -1, PID: 40112},
+		{Kind: session.Files, Type: "file", Title: "/etc/shop/config.yaml", Detail: "open", Took: 2100 * time.Microsecond, Bytes: 4096},
+		{Kind: session.Names, Type: "name", Title: "db.internal", Detail: "10.96.0.9", Took: 1300 * time.Microsecond, Bytes: -1},
+		{Kind: session.Outgoing, Type: "connect", Title: "10.96.0.9:5432", Detail: "db.internal", Took: 3 * time.Millisecond, Bytes: -1},
+		{Kind: session.Files, Type: "file", Title: "/var/run/secrets/kubernetes.io/serviceaccount/token", Detail: "open", Took: 900 * time.Microsecond, Bytes: 1210},
+		{Kind: session.Incoming, Type: "incoming", Title: "port 8080", Detail: "from 10.244.1.7:51522", Took: -1, Bytes: -1},
+		{Kind: session.Files, Type: "file", Title: "/srv/shop/cache/prices.json", Detail: "open for writing: the pod’s files are only read", Errno: "EROFS", Took: 100 * time.Microsecond, Bytes: -1},
+		{Kind: session.Outgoing, Type: "connect", Title: "10.96.0.31:8443", Detail: "payments.internal", Errno: "ECONNREFUSED", Took: 2 * time.Millisecond, Bytes: -1},
+	}
+	for i := range 60 {
+		r := base[i%len(base)]
+		r.Number, r.Time = int64(i), began.Add(time.Duration(i)*700*time.Millisecond)
+		all = append(all, r)
+	}
+	return all
+}
+
+func options(f *fake) Options {
+	return Options{Name: "shop", Command: "npm run dev", Model: f, Output: f, Now: func() time.Time { return began.Add(2*time.Minute + 5*time.Second) },
+		Stop: func() {}, Again: func() {}, Copy: func(string) {}}
+}
+
+func show(f *fake, tab int) func() fyne.CanvasObject {
+	return func() fyne.CanvasObject {
+		v := New(options(f))
+		v.Show(tab)
+		v.Update()
+		return v.Content
+	}
+}
+
+func TestPictures(t *testing.T) {
+	for i, tab := range tabs {
+		t.Run(tab, func(t *testing.T) {
+			looktest.Pictures(t, "running-"+strings.ToLower(tab), fyne.NewSize(900, 640), show(shop(), i))
+		})
+	}
+}
+
+// long makes all texts as long as they may become.
+func long() *fake {
+	f := shop()
+	path := "/" + strings.Repeat("a-very-long-folder-name/", 12) + "end"
+	f.summary.Errors = slices.Repeat([]session.Notice{{Error: true, Message: strings.Repeat("something went wrong with "+path+" ", 2), Hint: strings.Repeat("do this, or that ", 20), Count: 99999}}, 5)
+	f.summary.Target = "deployment/" + strings.Repeat("cart-", 50)
+	for k := range f.summary.Tallies {
+		f.summary.Tallies[k] = session.Tally{Count: 1 << 50, Failed: 1 << 50}
+	}
+	for i := range f.rows {
+		f.rows[i].Title, f.rows[i].Detail, f.rows[i].Errno, f.rows[i].Took, f.rows[i].Bytes = path, path, "EADDRNOTAVAIL", time.Hour, 1<<60
+	}
+	for i := range f.processes {
+		f.processes[i].Path, f.processes[i].Reason, f.processes[i].Depth, f.processes[i].PID = path, path, 40, 4194304
+		f.processes[i].Arguments = []string{path, path, path}
+	}
+	for i := range f.variables {
+		f.variables[i].Name, f.variables[i].Values = strings.Repeat("A_LONG_NAME_", 20), &session.Values{Local: path, Pod: path + path, Final: path + path}
+	}
+	f.marks = slices.Repeat([]session.Mark{{Time: began.Add(time.Minute), State: "lost", Reason: path, Took: time.Hour}}, 100)
+	f.lines = slices.Repeat([]console.Line{{span(strings.Repeat("x", 5000), 1)}}, 50)
+	return f
+}
+
+func TestNothingIsCutOff(t *testing.T) {
+	for i, tab := range tabs {
+		t.Run(tab, func(t *testing.T) {
+			looktest.Walk(t, func() fyne.CanvasObject {
+				o := options(long())
+				o.Name, o.Command = strings.Repeat("shop ", 60), strings.Repeat("npm run dev -- ", 60)
+				v := New(o)
+				v.Show(i)
+				v.Update()
+				return v.Content
+			})
+		})
+	}
+}

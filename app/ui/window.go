@@ -1,0 +1,487 @@
+package ui
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/driver/desktop"
+
+	"mirrord/app/launches"
+	"mirrord/app/look"
+	"mirrord/app/session"
+	"mirrord/app/ui/live"
+	"mirrord/app/ui/plan"
+)
+
+// Window is the window with all that it shows. It belongs to the goroutine of the toolkit; what its Services do elsewhere comes back by [fyne.Do].
+type Window struct {
+	fyne.Window
+	s       Services
+	app     fyne.App
+	nav     [3]*navItem
+	running *fyne.Container
+	heading *look.Text
+	page    *fyne.Container
+	notice  *fyne.Container
+	pages   [3]page
+	shown   any // the page, *plan.View or *running that is on the screen
+	runs    []*running
+	tray    func(*fyne.Menu) // nil: there is none
+}
+
+// page is one of those that the sidebar always names.
+type page interface {
+	content() fyne.CanvasObject
+	turn() // it comes onto the screen
+}
+
+// The pages.
+const (
+	Home = iota
+	Sessions
+	Machine
+)
+
+// running is a launch that was started by this window.
+type running struct {
+	*Run
+	view *live.View
+	item *navItem
+	over bool
+	lost int // how often the link was lost, as far as it was told
+}
+
+// navItem is a row of the sidebar.
+type navItem struct {
+	*look.Tile
+	text *look.Text
+	icon *look.Icon
+	dot  *look.Dot
+}
+
+func newNavItem(text, icon string, tap func()) *navItem {
+	n := &navItem{text: look.Body(text).Short(40), dot: look.NewDot(look.ColorGood)}
+	row := look.Row(10, n.text, look.Space(1, 1), n.text)
+	if icon != "" {
+		n.icon = look.NewIcon(icon, 16, look.ColorSecondary)
+		row.Objects[0] = n.icon
+	} else {
+		row.Objects[0] = look.Fixed(16, n.dot)
+	}
+	n.Tile = look.NewTile(text, look.Sized(0, 32, look.Inset(0, 10, 0, 10, row)), tap)
+	n.Radius = 6
+	return n
+}
+
+func (n *navItem) choose(yes bool) {
+	n.Normal, n.text.Color = look.Paint{Fill: look.ColorClear, Stroke: look.ColorClear}, look.ColorText
+	ink := look.ColorSecondary
+	if yes {
+		n.Normal, n.text.Color, ink = look.Paint{Fill: look.ColorTint, Stroke: look.ColorClear}, look.ColorAccent, look.ColorAccent
+	}
+	if n.icon != nil {
+		n.icon.Color = ink
+	}
+	n.Tile.Refresh()
+}
+
+// New makes the window of an app; it is shown by its method Show.
+func New(app fyne.App, s Services) *Window {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.Go == nil {
+		s.Go = func(f func()) { go f() }
+	}
+	if s.Notify == nil {
+		s.Notify = func(title, text string) { app.SendNotification(fyne.NewNotification(title, text)) }
+	}
+	w := &Window{Window: app.NewWindow("mirrord"), s: s, app: app, running: look.Column(2), heading: look.Caption("Running"), page: container.NewStack(), notice: look.Column(0)}
+	if w.s.Choose == nil {
+		w.s.Choose = chooseFolder
+	}
+	w.SetPadded(false)
+	w.pages = [3]page{newHome(w), newSessions(w), newMachine(w)}
+	for i, one := range []struct{ text, icon string }{{"Launches", "grid"}, {"Sessions", "activity"}, {"This machine", "health"}} {
+		w.nav[i] = newNavItem(one.text, one.icon, func() { w.Turn(i) })
+	}
+	w.heading.Hide()
+	mark := look.Row(look.Step, nil, look.NewIcon("layers", 20, look.ColorAccent), look.Lead("mirrord"))
+	list := container.NewVScroll(w.running)
+	side := look.Fill(2, list, look.Inset(8, 8, 16, 10, mark), w.nav[0], w.nav[1], w.nav[2], look.Inset(16, 0, 4, 10, w.heading), list, look.Inset(0, 0, 0, 10, look.Caption(s.Version).Short(60)))
+	sidebar := look.On(look.Paint{Fill: look.ColorSidebar, Stroke: look.ColorClear}, 0, look.Inset(12, 10, 12, 10, side))
+	main := look.Fill(0, w.page, w.notice, w.page)
+	w.SetContent(look.Panes(0, main, look.Fixed(200, sidebar), look.Fixed(1, look.Upright()), main))
+	w.notice.Hide()
+	if s.Trouble != nil {
+		w.say(s.Trouble)
+	}
+	w.shortcuts()
+	w.SetOnDropped(func(_ fyne.Position, dropped []fyne.URI) {
+		if len(dropped) > 0 {
+			w.propose(dropped[0].Path())
+		}
+	})
+	w.Resize(fyne.NewSize(1080, 720))
+	w.Turn(Home)
+	return w
+}
+
+func chooseFolder(parent fyne.Window, chosen func(string)) {
+	d := dialog.NewFolderOpen(func(folder fyne.ListableURI, err error) {
+		if err == nil && folder != nil {
+			chosen(folder.Path())
+		}
+	}, parent)
+	d.Resize(fyne.NewSize(760, 520))
+	d.Show()
+}
+
+// async runs work elsewhere, and then done on the toolkit's goroutine.
+func (w *Window) async(work func(ctx context.Context), done func()) {
+	w.s.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		work(ctx)
+		fyne.Do(done)
+	})
+}
+
+// say shows what went wrong above the page until it is closed.
+func (w *Window) say(err error) {
+	message, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+	w.tell(look.NewBanner(true, message, hint, look.NewButton("", "close", look.Quiet, w.hush)).Brief())
+}
+
+func (w *Window) tell(o fyne.CanvasObject) {
+	w.notice.Objects = []fyne.CanvasObject{look.Inset(16, 24, 0, 24, o)}
+	w.notice.Show()
+	w.Content().Refresh()
+}
+
+func (w *Window) hush() {
+	w.notice.Hide()
+	w.Content().Refresh()
+}
+
+// Turn goes to one of the pages of the sidebar.
+func (w *Window) Turn(i int) {
+	w.show(w.pages[i], w.pages[i].content())
+	w.pages[i].turn()
+}
+
+// show puts something onto the page and marks its name in the sidebar.
+func (w *Window) show(what any, content fyne.CanvasObject) {
+	w.shown = what
+	w.page.Objects = []fyne.CanvasObject{content}
+	for i, n := range w.nav {
+		n.choose(what == w.pages[i])
+	}
+	for _, r := range w.runs {
+		r.item.choose(what == r)
+	}
+	w.page.Refresh()
+}
+
+// Edit opens a launch.
+func (w *Window) Edit(l launches.Launch, step int) *plan.View {
+	v := plan.New(plan.Options{
+		Launch: l, Tool: w.s.Tool, Recent: w.s.Store.Recent(), Read: w.s.Read, Async: w.async,
+		Choose: func(chosen func(string)) { w.s.Choose(w.Window, chosen) },
+		Copy:   w.copy, AsText: w.s.Store.AsCommand,
+		Save:  func(l launches.Launch) { w.save(l); w.Turn(Home) },
+		Run:   func(l launches.Launch) { w.Run(w.save(l)) },
+		Close: func() { w.Turn(Home) },
+	})
+	w.show(v, v.Content)
+	v.Show(step)
+	return v
+}
+
+// propose opens a new launch for a folder, or for the folder of a file.
+func (w *Window) propose(path string) {
+	folder, err := w.s.Read(path)
+	if err != nil {
+		w.say(err)
+		return
+	}
+	l := launches.Launch{Folder: folder.Path, Name: folder.Name, Shared: launches.Default()}
+	if folder.Pod {
+		l = launches.Launch{Target: launches.Target{Path: "dir:" + folder.Path}, Shared: launches.Default()}
+	} else if len(folder.Proposals) > 0 {
+		l.Command = folder.Proposals[0].Command
+	}
+	w.Edit(l, plan.Program)
+}
+
+// save keeps a launch; the target counts as used.
+func (w *Window) save(l launches.Launch) launches.Launch {
+	if l.Name == "" {
+		l.Name = filepath.Base(l.Folder)
+	}
+	saved, err := w.s.Store.Save(l)
+	if err != nil {
+		w.say(err)
+		return l
+	}
+	if l.Target.Path != "" {
+		if err := w.s.Store.Used(l.Target); err != nil {
+			w.say(err)
+		}
+	}
+	return saved
+}
+
+func (w *Window) copy(text string) {
+	w.app.Clipboard().SetContent(text)
+}
+
+// Run starts a launch and shows it.
+func (w *Window) Run(l launches.Launch) {
+	run, err := w.s.Start(l)
+	if err != nil {
+		w.say(err)
+		return
+	}
+	r := &running{Run: run}
+	r.view = live.New(live.Options{Name: l.Name, Command: strings.Join(l.Command, " "), Plain: l.Plain, Model: run.Model, Output: run.Output, Now: w.s.Now, Copy: w.copy,
+		Stop: run.Stop, Again: func() { w.again(r) }, Terminal: func() { w.terminal(l) }})
+	r.item = newNavItem(l.Name, "", func() { w.show(r, r.view.Content); r.view.Update() })
+	w.runs = append(w.runs, r)
+	w.list()
+	w.show(r, r.view.Content)
+	r.view.Update()
+	w.s.Go(func() { w.follow(r) })
+}
+
+func (w *Window) terminal(l launches.Launch) {
+	if err := w.s.Terminal(l); err != nil {
+		w.say(err)
+	}
+}
+
+// follow draws anew when there is something new. The model tells so ten times a second at most, and the next change waits until the drawing is done, so a flood of events costs
+// no more than that.
+func (w *Window) follow(r *running) {
+	for range r.Changed {
+		fyne.DoAndWait(func() { w.changed(r) })
+	}
+	fyne.Do(func() {
+		r.over = true
+		w.changed(r)
+		w.ended(r)
+	})
+}
+
+func (w *Window) changed(r *running) {
+	s := r.Model.Summary()
+	ink, _ := live.State(s, r.Launch.Plain, w.s.Now())
+	r.item.dot.Set(ink)
+	if w.shown == r {
+		r.view.Update()
+	}
+	lost := 0
+	for _, m := range r.Model.Timeline() {
+		if m.State == "up" && m.Took > 0 || m.State == "gone" {
+			if lost++; lost > r.lost {
+				r.lost = lost
+				if m.State == "gone" {
+					w.s.Notify(r.Launch.Name+" has lost its pod", m.Reason)
+				} else {
+					w.s.Notify(r.Launch.Name+" is linked again", "the pod was away for "+look.Duration(m.Took))
+				}
+			}
+		}
+	}
+}
+
+// ended notes the result, and tells it if it is a bad one.
+func (w *Window) ended(r *running) {
+	s := r.Model.Summary()
+	result := launches.Result{Time: s.Began, Took: s.Ended.Sub(s.Began), Status: s.Status, Signal: s.Signal}
+	for _, n := range s.Errors {
+		if n.Error && result.Error == "" {
+			result.Error = n.Message
+		}
+	}
+	if r.Launch.ID != "" {
+		if err := w.s.Store.Ran(r.Launch.ID, result); err != nil {
+			w.say(err)
+		}
+	}
+	if !result.OK() && s.Signal != "SIGTERM" && s.Signal != "SIGINT" {
+		_, words := live.State(s, r.Launch.Plain, w.s.Now())
+		w.s.Notify(r.Launch.Name+" has ended", words)
+	}
+	w.list()
+	if w.shown == w.pages[Home] {
+		w.Turn(Home)
+	}
+}
+
+// again ends a run and starts its launch anew in its place.
+func (w *Window) again(r *running) {
+	l := r.Launch
+	if r.over {
+		w.forget(r)
+		w.Run(l)
+		return
+	}
+	r.Stop()
+	w.s.Go(func() {
+		w.await(r)
+		fyne.Do(func() { w.forget(r); w.Run(l) })
+	})
+}
+
+// await returns when the run has ended.
+func (w *Window) await(r *running) {
+	for over := false; !over; {
+		fyne.DoAndWait(func() { over = r.over })
+		if !over {
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// forget takes a run that has ended out of the sidebar.
+func (w *Window) forget(r *running) {
+	for i, one := range w.runs {
+		if one == r {
+			w.runs = append(w.runs[:i:i], w.runs[i+1:]...)
+			break
+		}
+	}
+	w.list()
+	if w.shown == r {
+		w.Turn(Home)
+	}
+}
+
+// list names the runs in the sidebar and in the tray.
+func (w *Window) list() {
+	w.running.RemoveAll()
+	for _, r := range w.runs {
+		w.running.Add(r.item)
+	}
+	w.heading.Hidden = len(w.runs) == 0
+	w.Content().Refresh()
+	if w.tray != nil {
+		w.tray(w.trayMenu())
+	}
+}
+
+// current is the run on the screen, else nil.
+func (w *Window) current() *running {
+	r, _ := w.shown.(*running)
+	return r
+}
+
+// mod is Command on a Mac, Control elsewhere.
+const mod = fyne.KeyModifierShortcutDefault
+
+// act is something that a key and the menu do.
+type act struct {
+	name string
+	key  fyne.KeyName
+	do   func()
+}
+
+func (w *Window) acts() []act {
+	return []act{
+		{"New Launch", fyne.KeyN, func() { w.Edit(launches.Launch{Shared: launches.Default()}, plan.Program) }},
+		{"Open Folder…", fyne.KeyO, func() { w.s.Choose(w.Window, w.propose) }},
+		{"Run", fyne.KeyR, w.runShown},
+		{"Stop", fyne.KeyPeriod, func() {
+			if r := w.current(); r != nil && !r.over {
+				r.Stop()
+			}
+		}},
+		{"Find", fyne.KeyF, func() {
+			if r := w.current(); r != nil {
+				r.view.Focus(w.Canvas())
+			} else if w.shown == w.pages[Home] {
+				w.Canvas().Focus(w.pages[Home].(*home).find)
+			}
+		}},
+		{"Choose Target", fyne.KeyK, func() {
+			if v, ok := w.shown.(*plan.View); ok {
+				v.Find(w.Canvas())
+			}
+		}},
+		{"Launches", fyne.Key1, func() { w.Turn(Home) }},
+		{"Sessions", fyne.Key2, func() { w.Turn(Sessions) }},
+		{"This Machine", fyne.Key3, func() { w.Turn(Machine) }},
+	}
+}
+
+// runShown runs what is on the screen: the launch one makes, the run once more, or the first card.
+func (w *Window) runShown() {
+	switch shown := w.shown.(type) {
+	case *plan.View:
+		shown.Run()
+	case *running:
+		w.again(shown)
+	case *home:
+		if len(shown.cards) > 0 {
+			w.Run(shown.cards[0])
+		}
+	}
+}
+
+// shortcuts binds keys and makes the menu of the same acts.
+func (w *Window) shortcuts() {
+	acts := w.acts()
+	items := make([]*fyne.MenuItem, len(acts))
+	for i, a := range acts {
+		s := &desktop.CustomShortcut{KeyName: a.key, Modifier: mod}
+		items[i] = fyne.NewMenuItem(a.name, a.do)
+		items[i].Shortcut = s
+		w.Canvas().AddShortcut(s, func(fyne.Shortcut) { a.do() })
+	}
+	undo := fyne.NewMenuItem("Undo Delete", w.pages[Home].(*home).restore)
+	w.SetMainMenu(fyne.NewMainMenu(fyne.NewMenu("File", items[0], items[1], fyne.NewMenuItemSeparator(), undo), fyne.NewMenu("Session", items[2], items[3], items[4], items[5]), fyne.NewMenu("Go", items[6:]...)))
+	w.Canvas().SetOnTypedKey(func(ev *fyne.KeyEvent) {
+		if ev.Name == fyne.KeyEscape {
+			if w.notice.Visible() {
+				w.hush()
+			} else if _, ok := w.shown.(*plan.View); ok {
+				w.Turn(Home)
+			}
+		}
+	})
+}
+
+// Tray shows the runs in the system's tray.
+func (w *Window) Tray(set func(*fyne.Menu)) {
+	w.tray = set
+	set(w.trayMenu())
+}
+
+func (w *Window) trayMenu() *fyne.Menu {
+	m := fyne.NewMenu("mirrord", fyne.NewMenuItem("Open mirrord", func() { w.Show(); w.RequestFocus() }))
+	for _, r := range w.runs {
+		if !r.over {
+			stop := fyne.NewMenuItem("Stop "+r.Launch.Name, func() { r.Stop() })
+			m.Items = append(m.Items, stop)
+		}
+	}
+	m.Items = append(m.Items, fyne.NewMenuItemSeparator(), fyne.NewMenuItem("Stop All Sessions", func() { w.pages[Sessions].(*sessions).stop() }))
+	return m
+}
+
+// Close ends what this window has started, before the app ends.
+func (w *Window) StopAll() {
+	for _, r := range w.runs {
+		if !r.over {
+			r.Stop()
+		}
+	}
+}
+
+var _ live.Model = (*session.Model)(nil)
