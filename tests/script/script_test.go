@@ -141,6 +141,12 @@ func TestScript(t *testing.T) {
 // systemPath comes before the user's own PATH: version managers' shims do not work with another HOME.
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// serverPath has programs of servers that Debian keeps out of PATH.
+var serverPath = sync.OnceValue(func() string {
+	folders, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	return strings.Join(folders, ":")
+})
+
 func setUp(env *testscript.Env) error {
 	tb := env.T().(testing.TB)
 	library, err := filepath.Abs(filepath.Join("../../layer/lib", ownLayer, libraryName))
@@ -152,7 +158,7 @@ func setUp(env *testscript.Env) error {
 		return err
 	}
 	for name, value := range map[string]string{
-		"PATH":           bin + ":" + systemPath + ":" + os.Getenv("PATH"),
+		"PATH":           bin + ":" + systemPath + ":" + os.Getenv("PATH") + ":" + serverPath(),
 		"HOME":           filepath.Join(env.WorkDir, "home"),
 		"XDG_CACHE_HOME": filepath.Join(env.WorkDir, "cache"),
 		"TMPDIR":         filepath.Join(env.WorkDir, "tmp"),
