@@ -16,7 +16,18 @@ import (
 	"mirrord/sip/copies"
 )
 
-func examineSystem() []Finding { return linuxFindings(os.DirFS("/"), unameOf()) }
+func examineSystem() []Finding {
+	return append(linuxFindings(os.DirFS("/"), unameOf()), supervision(run.Supervision()))
+}
+
+// supervision is what a system that lets no program be supervised means.
+func supervision(err error) Finding {
+	if err != nil {
+		return Finding{Name: "supervision", State: Warning, Message: "Go programs and static ones run outside: " + err.Error(),
+			Hint: "in a container it takes SYS_PTRACE (docker run --cap-add SYS_PTRACE) or no profile (--security-opt seccomp=unconfined)"}
+	}
+	return Finding{Name: "supervision", State: OK, Message: "the system calls of Go programs and static ones can be answered"}
+}
 
 func unameOf() string {
 	var name unix.Utsname

@@ -23,9 +23,9 @@ import (
 func Engine() *sip.Engine {
 	folder, err := CacheFolder()
 	if err != nil {
-		return sip.New().Supervises(supervision())
+		return sip.New().Supervises(Supervision())
 	}
-	return sip.New().Supervises(supervision()).Seen(probe.Open(folder, System()).Copies())
+	return sip.New().Supervises(Supervision()).Seen(probe.Open(folder, System()).Copies())
 }
 
 // System is what says for how long things that were found out by trying hold.

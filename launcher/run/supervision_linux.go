@@ -4,8 +4,8 @@ package run
 
 import "mirrord/launcher/seccomp"
 
-// supervision says why no program can be supervised here; nil if they can.
-func supervision() error { return seccomp.Supported() }
+// Supervision says why no program can be supervised here; nil if they can.
+func Supervision() error { return seccomp.Supported() }
 
 // supervised reports whether the calls of a process are answered.
 func supervised(pid int) bool { return seccomp.Supervised(pid) }

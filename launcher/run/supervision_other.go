@@ -4,8 +4,8 @@ package run
 
 import "errors"
 
-// supervision says why no program can be supervised here; nil if they can.
-func supervision() error { return errors.New("this system has no supervision of system calls") }
+// Supervision says why no program can be supervised here; nil if they can.
+func Supervision() error { return errors.New("this system has no supervision of system calls") }
 
 // supervised reports whether the calls of a process are answered.
 func supervised(int) bool { return false }

@@ -185,7 +185,7 @@ func fetch(url, from string) (string, error) {
 	return string(body), err
 }
 
-// condition knows [root], [mounts] (this user may mount, out of others' sight), [static] (a program can be linked statically), [supervision] (programs' system calls
+// condition knows [root], [mounts] (this user may mount, out of others' sight), [contains] (an ordinary user may make containers), [static] (a program can be linked statically), [supervision] (programs' system calls
 // can be answered), [files:N] (a
 // process may have that many open), [there:PATH]
 // [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded), and
@@ -199,6 +199,8 @@ func condition(name string) (bool, error) {
 		return err == nil, nil
 	case "mounts":
 		return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
+	case "contains":
+		return contains(), nil
 	case "rights":
 		return givesRights(), nil
 	case "python":
@@ -234,6 +236,14 @@ func hasToolchain(version string) bool {
 		return cmd.Run() == nil
 	}))
 	return there.(func() bool)()
+}
+
+func contains() bool {
+	argv := []string{"bwrap", "--unshare-user", "--unshare-pid", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"}
+	if os.Geteuid() == 0 {
+		argv = append([]string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}, argv...)
+	}
+	return exec.Command(argv[0], argv[1:]...).Run() == nil
 }
 
 // staticLinks reports whether programs can be linked statically.
