@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,9 +71,11 @@ func newExec(ending *run.Ending) *cobra.Command {
 	var file, mode, sink string
 	var values bool
 	c := &cobra.Command{
-		Use:   "exec -t TARGET [flags] [--] PROGRAM [ARGUMENT...]",
+		Use:   "exec -t TARGET [flags] [--] [PROGRAM [ARGUMENT...]]",
 		Short: "Run a program in the context of a pod",
 		Long: `Run a program on this machine with a pod's environment, files, names and traffic.
+
+Without a program it is the one of the configuration's key launch, as the app saves them.
 
 The program has the terminal, its signals and its exit status; mirrord writes to standard error only. Failures
 of mirrord itself end with status 125, a program that cannot be executed with 126, one that is not found with 127.`,
@@ -115,9 +118,6 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 	}
 	show := printer(m)
 	out, err := openEvents(sink)
-	if err == nil && len(command) == 0 {
-		err = errors.New("no program was given\nhint: mirrord exec -t dir:PATH -- npm start")
-	}
 	if err == nil && os.Getenv(run.EnvBroker) != "" {
 		err = errors.New("this is already inside a session of mirrord exec, and sessions do not nest\nhint: run the program without mirrord here; it is in the pod's context like its parent")
 	}
@@ -125,6 +125,9 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 	var warnings []config.Warning
 	if err == nil {
 		conf, warnings, err = config.Load(config.LoadOptions{File: file, Flags: overrides(flags)})
+	}
+	if err == nil && len(command) == 0 {
+		command, err = launch(conf.Launch)
 	}
 	if err != nil {
 		return abandon(err, show, out)
@@ -146,6 +149,22 @@ func execute(flags *pflag.FlagSet, file, mode, sink string, values bool, command
 		Warnings: warned,
 		Stderr:   os.Stderr,
 	})
+}
+
+// launch goes to where the configuration's own program starts, and returns its words. Relative paths of the configuration begin there, too.
+func launch(l config.Launch) ([]string, error) {
+	if len(l.Command) == 0 {
+		return nil, errors.New("no program was given\nhint: mirrord exec -t dir:PATH -- npm start")
+	}
+	if l.Folder != "" {
+		if err := os.Chdir(l.Folder); err != nil {
+			return nil, fmt.Errorf("cannot start in launch.folder: %w\nhint: name a folder of this machine, or leave it out", err)
+		}
+		if folder, err := filepath.Abs("."); err == nil {
+			_ = os.Setenv("PWD", folder) // as a shell does
+		}
+	}
+	return l.Command, nil
 }
 
 // agentImage is the image of the agent that belongs to this program, by the name that `make agent-image` gives it.

@@ -129,6 +129,12 @@ var docs = map[string]string{
 	"agent.rights":                "what the agent may do: with target what the target may, with network also take the pod's incoming connections, with node look into every process of the target's node; when nothing is said, what it needs, found by trying",
 	"agent.ephemeral":             "true keeps the agent to a container of the target's pod, false to a Job on its node",
 
+	"launch":         "what to run when `exec` is given no program; the app saves its launches so",
+	"launch.name":    "the name that the app shows",
+	"launch.folder":  "the folder in which the program starts, without which it is the working directory",
+	"launch.command": "the program and its arguments, a list of words",
+	"launch.plain":   "true: the app runs it without mirrord, for comparison",
+
 	"experimental":                       "settings that the peer tries out",
 	"experimental.tcp_ping4_mock":        "pretend that connections to port 7 succeed",
 	"experimental.trust_any_certificate": "let programs of macOS trust any certificate",

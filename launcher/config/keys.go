@@ -123,6 +123,12 @@ var keys = slices.Concat([]key{
 	{path: "agent.image_pull_secrets", set: setPullSecrets},
 	{path: "agent.ephemeral", set: setEphemeral, variable: "MIRRORD_EPHEMERAL_CONTAINER"},
 
+	{path: "launch"},
+	{path: "launch.name", set: stringKey(func(c *Config) *string { return &c.Launch.Name })},
+	{path: "launch.folder", set: stringKey(func(c *Config) *string { return &c.Launch.Folder })},
+	{path: "launch.command", set: listKey(func(c *Config) *[]string { return &c.Launch.Command })},
+	{path: "launch.plain", set: boolKey(func(c *Config) *bool { return &c.Launch.Plain })},
+
 	{path: "experimental"},
 	{path: "experimental.tcp_ping4_mock", class: unbuilt, fine: "false"},
 	{path: "experimental.trust_any_certificate", class: unbuilt, fine: "false"},

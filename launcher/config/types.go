@@ -18,6 +18,16 @@ type Config struct {
 	Kubeconfig          string   `json:"kubeconfig,omitempty"`             // files divided as in KUBECONFIG; empty: as kubectl has it
 	AcceptInvalid       bool     `json:"accept_invalid_certificates,omitempty"`
 	Agent               Agent    `json:"agent"`
+
+	Launch Launch `json:"launch,omitzero"`
+}
+
+// Launch is what to run when no program is given; the app saves those. It is zero when nothing is said.
+type Launch struct {
+	Name    string   `json:"name,omitempty"`   // for people
+	Folder  string   `json:"folder,omitempty"` // where the program starts; empty: the working directory
+	Command []string `json:"command,omitempty"`
+	Plain   bool     `json:"plain,omitempty"` // the app runs it without mirrord
 }
 
 // Target is what to run in the context of. It is zero when none was given.
