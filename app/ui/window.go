@@ -389,34 +389,51 @@ const mod = fyne.KeyModifierShortcutDefault
 type act struct {
 	name string
 	key  fyne.KeyName
+	mod  fyne.KeyModifier
 	do   func()
 }
 
 func (w *Window) acts() []act {
 	return []act{
-		{"New Launch", fyne.KeyN, func() { w.Edit(launches.Launch{Shared: launches.Default()}, plan.Program) }},
-		{"Open Folder…", fyne.KeyO, func() { w.s.Choose(w.Window, w.propose) }},
-		{"Run", fyne.KeyR, w.runShown},
-		{"Stop", fyne.KeyPeriod, func() {
+		{"New Launch", fyne.KeyN, mod, func() { w.Edit(launches.Launch{Shared: launches.Default()}, plan.Program) }},
+		{"Open Folder…", fyne.KeyO, mod, func() { w.s.Choose(w.Window, w.propose) }},
+		{"Run", fyne.KeyR, mod, w.runShown},
+		{"Stop", fyne.KeyPeriod, mod, func() {
 			if r := w.current(); r != nil && !r.over {
 				r.Stop()
 			}
 		}},
-		{"Find", fyne.KeyF, func() {
+		{"Find", fyne.KeyF, mod, func() {
 			if r := w.current(); r != nil {
 				r.view.Focus(w.Canvas())
 			} else if w.shown == w.pages[Home] {
 				w.Canvas().Focus(w.pages[Home].(*home).find)
 			}
 		}},
-		{"Choose Target", fyne.KeyK, func() {
+		{"Choose Target", fyne.KeyK, mod, func() {
 			if v, ok := w.shown.(*plan.View); ok {
 				v.Find(w.Canvas())
 			}
 		}},
-		{"Launches", fyne.Key1, func() { w.Turn(Home) }},
-		{"Sessions", fyne.Key2, func() { w.Turn(Sessions) }},
-		{"This Machine", fyne.Key3, func() { w.Turn(Machine) }},
+		{"Next Part", fyne.KeyRightBracket, mod, func() {
+			switch shown := w.shown.(type) {
+			case *plan.View:
+				shown.Next()
+			case *running:
+				shown.view.Next()
+			}
+		}},
+		{"Copy What Is Shown", fyne.KeyC, mod | fyne.KeyModifierShift, func() {
+			switch shown := w.shown.(type) {
+			case *plan.View:
+				w.copy(w.s.Store.AsCommand(shown.Launch()))
+			case *running:
+				w.copy(shown.view.Text())
+			}
+		}},
+		{"Launches", fyne.Key1, mod, func() { w.Turn(Home) }},
+		{"Sessions", fyne.Key2, mod, func() { w.Turn(Sessions) }},
+		{"This Machine", fyne.Key3, mod, func() { w.Turn(Machine) }},
 	}
 }
 
@@ -439,13 +456,13 @@ func (w *Window) shortcuts() {
 	acts := w.acts()
 	items := make([]*fyne.MenuItem, len(acts))
 	for i, a := range acts {
-		s := &desktop.CustomShortcut{KeyName: a.key, Modifier: mod}
+		s := &desktop.CustomShortcut{KeyName: a.key, Modifier: a.mod}
 		items[i] = fyne.NewMenuItem(a.name, a.do)
 		items[i].Shortcut = s
 		w.Canvas().AddShortcut(s, func(fyne.Shortcut) { a.do() })
 	}
 	undo := fyne.NewMenuItem("Undo Delete", w.pages[Home].(*home).restore)
-	w.SetMainMenu(fyne.NewMainMenu(fyne.NewMenu("File", items[0], items[1], fyne.NewMenuItemSeparator(), undo), fyne.NewMenu("Session", items[2], items[3], items[4], items[5]), fyne.NewMenu("Go", items[6:]...)))
+	w.SetMainMenu(fyne.NewMainMenu(fyne.NewMenu("File", items[0], items[1], fyne.NewMenuItemSeparator(), undo), fyne.NewMenu("Session", items[2:8]...), fyne.NewMenu("Go", items[8:]...)))
 	w.Canvas().SetOnTypedKey(func(ev *fyne.KeyEvent) {
 		if ev.Name == fyne.KeyEscape {
 			if w.notice.Visible() {

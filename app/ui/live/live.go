@@ -108,7 +108,7 @@ func New(o Options) *View {
 	v.find = widget.NewEntry()
 	v.find.SetPlaceHolder("Find")
 	v.find.OnChanged = func(text string) { v.pages[v.tab.Chosen].search(text); v.Update() }
-	copyAll := look.NewButton("", "copy", look.Plain, func() { o.Copy(v.pages[v.tab.Chosen].text()) })
+	copyAll := look.NewButton("", "copy", look.Plain, func() { o.Copy(v.Text()) })
 	copyAll.Name = "Copy what is shown"
 
 	shell := look.NewButton("Terminal", "terminal", look.Plain, o.Terminal)
@@ -124,6 +124,12 @@ func New(o Options) *View {
 
 // Show turns to a tab.
 func (v *View) Show(tab int) { v.tab.Choose(tab) }
+
+// Next turns to the next tab.
+func (v *View) Next() { v.Show((v.tab.Chosen + 1) % len(tabs)) }
+
+// Text is what the tab shows, for the clipboard.
+func (v *View) Text() string { return v.pages[v.tab.Chosen].text() }
 
 // Focus gives the keyboard to the search.
 func (v *View) Focus(c fyne.Canvas) { c.Focus(v.find) }
@@ -169,7 +175,13 @@ func (v *View) Update() {
 		}
 	}
 	v.notices(s)
-	v.counts.update(s)
+	all, outside := v.o.Model.Processes(), 0
+	for _, p := range all {
+		if !p.Inside() {
+			outside++
+		}
+	}
+	v.counts.update(s, len(all), outside)
 	v.pages[v.tab.Chosen].update(s)
 }
 
@@ -264,15 +276,23 @@ func newCounts(show func(session.Kind)) *counts {
 	return c
 }
 
-func (c *counts) update(s session.Summary) {
+// update shows the counts; of processes those that there are, however often they executed something.
+func (c *counts) update(s session.Summary, processes, outside int) {
 	for _, one := range c.cells {
 		t := s.Tallies[one.kind]
+		if one.kind == session.Processes {
+			t = session.Tally{Count: int64(processes), Failed: int64(outside)}
+		}
 		one.number.Set(look.Count(t.Count))
 		parts := []string{one.kind.String()}
 		ink := look.ColorSecondary
 		switch {
 		case t.Failed > 0:
-			parts, ink = append(parts, look.Count(t.Failed)+" failed"), look.ColorBad
+			word := " failed"
+			if one.kind == session.Processes {
+				word = " outside"
+			}
+			parts, ink = append(parts, look.Count(t.Failed)+word), look.ColorBad
 		case t.P50 > 0:
 			parts = append(parts, look.Latency(t.P50))
 		case t.Bytes > 0:

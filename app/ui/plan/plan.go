@@ -101,6 +101,9 @@ func New(o Options) *View {
 // Show turns to a step.
 func (v *View) Show(step int) { v.steps.Choose(step) }
 
+// Next turns to the next step.
+func (v *View) Next() { v.Show((v.steps.Chosen + 1) % len(steps)) }
+
 // Find turns to the target and gives the keyboard to its search.
 func (v *View) Find(c fyne.Canvas) {
 	v.Show(Target)
