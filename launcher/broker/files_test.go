@@ -333,7 +333,8 @@ func TestReadOnly(t *testing.T) {
 		{here, frame.Change, change(frame.Mkdir, "/none/dir")},
 		{here, frame.Change, change(frame.Symlink, "/none/link")},
 		{here, frame.Change, change(frame.Mknod, "/none/fifo")},
-		{here, frame.Change, change(frame.Mknod, "/pod/replaced")},
+		{eexist, frame.Change, change(frame.Mknod, "/pod/replaced")},
+		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Other: "/pod/replaced"}}, // by a file of this machine
 
 		// From now on they are local, whatever is asked.
 		{here, frame.Open, open(0, "/pod/a")},
@@ -361,7 +362,7 @@ func TestReadOnly(t *testing.T) {
 	for _, e := range s.emitted(events.FileLocal) {
 		paths = append(paths, e.Op+" "+e.Path)
 	}
-	want := "open /pod/a,open /pod/b,open /pod/log,open /none/lock,mkdir /none/dir,symlink /none/link,mknod /none/fifo,mknod /pod/replaced,rename /pod/c,rename /none/moved"
+	want := "open /pod/a,open /pod/b,open /pod/log,open /none/lock,mkdir /none/dir,symlink /none/link,mknod /none/fifo,rename /pod/replaced,rename /pod/c,rename /none/moved"
 	if got := strings.Join(paths, ","); got != want {
 		t.Errorf("events %s\nwant %s", got, want)
 	}

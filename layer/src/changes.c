@@ -38,7 +38,7 @@ static NOINLINE int ask_change(const struct change *c, const char *path, const c
 }
 
 // elsewhere has a change made that is not this machine's, with *result; else 0, and the original is called with *path.
-static int elsewhere(const struct change *c, int dirfd, const char **path, char buffer[PATH_MAX], const char *other, int *result) {
+static NOINLINE int elsewhere(const struct change *c, int dirfd, const char **path, char buffer[PATH_MAX], const char *other, int *result) {
     switch (locate(dirfd, path, 1, buffer)) {
     case ACTION_LOCAL: return 0;
     case ACTION_MISSING: *result = fail(ENOENT); return 1;
@@ -55,7 +55,7 @@ static int elsewhere(const struct change *c, int dirfd, const char **path, char 
 #define CHANGE(dirfd, path, ...) LINKING(dirfd, path, "", __VA_ARGS__)
 
 // pair_elsewhere is elsewhere for changes that name two paths. One of this machine is not told to the broker, which knows nothing of it.
-static int pair_elsewhere(const struct change *c, int from_dirfd, const char **from, char from_buffer[PATH_MAX], int to_dirfd, const char **to,
+static NOINLINE int pair_elsewhere(const struct change *c, int from_dirfd, const char **from, char from_buffer[PATH_MAX], int to_dirfd, const char **to,
                           char to_buffer[PATH_MAX], int *result) {
     enum action a = locate(from_dirfd, from, 1, from_buffer), b = locate(to_dirfd, to, 1, to_buffer);
     if (likely(a == ACTION_LOCAL && b == ACTION_LOCAL)) return 0;
@@ -73,7 +73,7 @@ static int pair_elsewhere(const struct change *c, int from_dirfd, const char **f
 
 // held_elsewhere has a change made of what a descriptor holds, of a directory or the copy of a file of the pod: either would take it for itself, and the pod would
 // never know. What is no copy knows by itself.
-static int held_elsewhere(const struct change *c, int fd, int *result) {
+static NOINLINE int held_elsewhere(const struct change *c, int fd, int *result) {
     struct stat st;
     char path[PATH_MAX], label[LABEL];
     if (!session.active || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode)) return 0;
@@ -93,18 +93,12 @@ static int held_elsewhere(const struct change *c, int fd, int *result) {
     int result;                                                                                                                     \
     if (unlikely(held_elsewhere(&(struct change){__VA_ARGS__}, fd, &result))) return result
 
-EXPORT int unlink(const char *path) {
-    CHANGE(AT_FDCWD, path, .op = CHANGE_UNLINK);
-    return ORIGINAL(unlink)(path);
-}
+EXPORT int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
 EXPORT int unlinkat(int dirfd, const char *path, int flags) {
     CHANGE(dirfd, path, .op = flags & AT_REMOVEDIR ? CHANGE_RMDIR : CHANGE_UNLINK);
     return ORIGINAL(unlinkat)(dirfd, path, flags);
 }
-EXPORT int rmdir(const char *path) {
-    CHANGE(AT_FDCWD, path, .op = CHANGE_RMDIR);
-    return ORIGINAL(rmdir)(path);
-}
+EXPORT int rmdir(const char *path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
 EXPORT int remove(const char *path) {
     char buffer[PATH_MAX];
     int result, saved = errno;
@@ -113,10 +107,7 @@ EXPORT int remove(const char *path) {
     errno = saved;
     return rmdir(path);
 }
-EXPORT int rename(const char *from, const char *to) {
-    CHANGE_PAIR(AT_FDCWD, from, AT_FDCWD, to, .op = CHANGE_RENAME);
-    return ORIGINAL(rename)(from, to);
-}
+EXPORT int rename(const char *from, const char *to) { return renameat(AT_FDCWD, from, AT_FDCWD, to); }
 EXPORT int renameat(int from_dirfd, const char *from, int to_dirfd, const char *to) {
     CHANGE_PAIR(from_dirfd, from, to_dirfd, to, .op = CHANGE_RENAME);
     return ORIGINAL(renameat)(from_dirfd, from, to_dirfd, to);
@@ -150,18 +141,12 @@ EXPORT int linkat(int from_dirfd, const char *from, int to_dirfd, const char *to
     CHANGE_PAIR(from_dirfd, from, to_dirfd, to, .op = CHANGE_LINK, .flags = flags & AT_SYMLINK_FOLLOW ? CHANGE_FOLLOW : 0);
     return ORIGINAL(linkat)(from_dirfd, from, to_dirfd, to, flags);
 }
-EXPORT int symlink(const char *content, const char *path) {
-    LINKING(AT_FDCWD, path, content, .op = CHANGE_SYMLINK);
-    return ORIGINAL(symlink)(content, path);
-}
+EXPORT int symlink(const char *content, const char *path) { return symlinkat(content, AT_FDCWD, path); }
 EXPORT int symlinkat(const char *content, int dirfd, const char *path) {
     LINKING(dirfd, path, content, .op = CHANGE_SYMLINK);
     return ORIGINAL(symlinkat)(content, dirfd, path);
 }
-EXPORT int mkdir(const char *path, mode_t mode) {
-    CHANGE(AT_FDCWD, path, .op = CHANGE_MKDIR, .mode = mode);
-    return ORIGINAL(mkdir)(path, mode);
-}
+EXPORT int mkdir(const char *path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
 EXPORT int mkdirat(int dirfd, const char *path, mode_t mode) {
     CHANGE(dirfd, path, .op = CHANGE_MKDIR, .mode = mode);
     return ORIGINAL(mkdirat)(dirfd, path, mode);
@@ -185,10 +170,7 @@ EXPORT int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev) {
 }
 #endif
 static uint32_t follow_flags(int flags) { return flags & AT_SYMLINK_NOFOLLOW ? CHANGE_NOFOLLOW : 0; }
-EXPORT int chmod(const char *path, mode_t mode) {
-    CHANGE(AT_FDCWD, path, .op = CHANGE_CHMOD, .mode = mode);
-    return ORIGINAL(chmod)(path, mode);
-}
+EXPORT int chmod(const char *path, mode_t mode) { return fchmodat(AT_FDCWD, path, mode, 0); }
 EXPORT int lchmod(const char *path, mode_t mode) {
     CHANGE(AT_FDCWD, path, .op = CHANGE_CHMOD, .mode = mode, .flags = CHANGE_NOFOLLOW);
     return ORIGINAL(lchmod)(path, mode);
@@ -197,14 +179,8 @@ EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
     CHANGE(dirfd, path, .op = CHANGE_CHMOD, .mode = mode, .flags = follow_flags(flags));
     return ORIGINAL(fchmodat)(dirfd, path, mode, flags);
 }
-EXPORT int chown(const char *path, uid_t uid, gid_t gid) {
-    CHANGE(AT_FDCWD, path, .op = CHANGE_CHOWN, .uid = uid, .gid = gid);
-    return ORIGINAL(chown)(path, uid, gid);
-}
-EXPORT int lchown(const char *path, uid_t uid, gid_t gid) {
-    CHANGE(AT_FDCWD, path, .op = CHANGE_CHOWN, .uid = uid, .gid = gid, .flags = CHANGE_NOFOLLOW);
-    return ORIGINAL(lchown)(path, uid, gid);
-}
+EXPORT int chown(const char *path, uid_t uid, gid_t gid) { return fchownat(AT_FDCWD, path, uid, gid, 0); }
+EXPORT int lchown(const char *path, uid_t uid, gid_t gid) { return fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW); }
 EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
     CHANGE(dirfd, path, .op = CHANGE_CHOWN, .uid = uid, .gid = gid, .flags = follow_flags(flags));
     return ORIGINAL(fchownat)(dirfd, path, uid, gid, flags);
@@ -217,7 +193,7 @@ EXPORT int truncate(const char *path, off_t length) {
 // ---- times
 
 // set_times is a change of times to those given, of which NULL means now.
-static struct change set_times(const struct timespec times[2], uint32_t flags) {
+static NOINLINE struct change set_times(const struct timespec times[2], uint32_t flags) {
     struct change c = {.op = CHANGE_UTIMES, .flags = flags};
     if (times == NULL || times[0].tv_nsec == UTIME_NOW) c.flags |= CHANGE_ATIME_NOW;
     else if (times[0].tv_nsec == UTIME_OMIT) c.flags |= CHANGE_ATIME_OMIT;
@@ -227,54 +203,48 @@ static struct change set_times(const struct timespec times[2], uint32_t flags) {
     else c.mtime = times[1];
     return c;
 }
-static struct change set_microseconds(const struct timeval times[2], uint32_t flags) {
-    if (times == NULL) return set_times(NULL, flags);
-    struct timespec precise[2];
-    for (int i = 0; i < 2; i++) precise[i] = (struct timespec){times[i].tv_sec, times[i].tv_usec * 1000};
-    return set_times(precise, flags);
+EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
+    char buffer[PATH_MAX];
+    struct change c = set_times(times, follow_flags(flags));
+    int result;
+    if (unlikely(path == NULL ? held_elsewhere(&c, dirfd, &result) : elsewhere(&c, dirfd, &path, buffer, "", &result))) return result;
+    return ORIGINAL(utimensat)(dirfd, path, times, flags);
 }
-
-#define CHANGE_TIMES(dirfd, path, times)                                                                                            \
-    char buffer[PATH_MAX];                                                                                                          \
-    struct change c = times;                                                                                                        \
-    int result;                                                                                                                     \
-    if (unlikely(elsewhere(&c, dirfd, &path, buffer, "", &result))) return result
-
-EXPORT int utime(const char *path, const struct utimbuf *times) {
-    struct timespec both[2] = {{0}};
-    if (times != NULL) both[0].tv_sec = times->actime, both[1].tv_sec = times->modtime;
-    CHANGE_TIMES(AT_FDCWD, path, set_times(times != NULL ? both : NULL, 0));
-    return ORIGINAL(utime)(path, times);
-}
-EXPORT int utimes(const char *path, const struct timeval times[2]) {
-    CHANGE_TIMES(AT_FDCWD, path, set_microseconds(times, 0));
-    return ORIGINAL(utimes)(path, times);
-}
-EXPORT int lutimes(const char *path, const struct timeval times[2]) {
-    CHANGE_TIMES(AT_FDCWD, path, set_microseconds(times, CHANGE_NOFOLLOW));
-    return ORIGINAL(lutimes)(path, times);
-}
-#if !defined(__APPLE__)
-EXPORT int futimesat(int dirfd, const char *path, const struct timeval times[2]) {
-    CHANGE_TIMES(dirfd, path, set_microseconds(times, 0));
-    return ORIGINAL(futimesat)(dirfd, path, times);
-}
-#endif
 EXPORT int futimens(int fd, const struct timespec times[2]) {
     struct change c = set_times(times, 0);
     int result;
     return held_elsewhere(&c, fd, &result) ? result : ORIGINAL(futimens)(fd, times);
 }
+
+// The older functions are less precise. What is no microsecond is no nanosecond either.
+static const struct timespec *precisely(const struct timeval times[2], struct timespec precise[2]) {
+    if (times == NULL) return NULL;
+    for (int i = 0; i < 2; i++) precise[i] = (struct timespec){times[i].tv_sec, times[i].tv_usec * 1000};
+    return precise;
+}
+EXPORT int utime(const char *path, const struct utimbuf *times) {
+    struct timespec both[2] = {{0}};
+    if (times != NULL) both[0].tv_sec = times->actime, both[1].tv_sec = times->modtime;
+    return utimensat(AT_FDCWD, path, times != NULL ? both : NULL, 0);
+}
+EXPORT int utimes(const char *path, const struct timeval times[2]) {
+    struct timespec precise[2];
+    return utimensat(AT_FDCWD, path, precisely(times, precise), 0);
+}
+EXPORT int lutimes(const char *path, const struct timeval times[2]) {
+    struct timespec precise[2];
+    return utimensat(AT_FDCWD, path, precisely(times, precise), AT_SYMLINK_NOFOLLOW);
+}
 EXPORT int futimes(int fd, const struct timeval times[2]) {
-    struct change c = set_microseconds(times, 0);
-    int result;
-    return held_elsewhere(&c, fd, &result) ? result : ORIGINAL(futimes)(fd, times);
+    struct timespec precise[2];
+    return futimens(fd, precisely(times, precise));
 }
-EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
-    CHANGE_TIMES(dirfd, path, set_times(times, follow_flags(flags)));
-    if (path == NULL && held_elsewhere(&c, dirfd, &result)) return result;
-    return ORIGINAL(utimensat)(dirfd, path, times, flags);
+#if !defined(__APPLE__)
+EXPORT int futimesat(int dirfd, const char *path, const struct timeval times[2]) {
+    struct timespec precise[2];
+    return utimensat(dirfd, path, precisely(times, precise), 0);
 }
+#endif
 
 // ---- attributes
 
