@@ -20,6 +20,7 @@ const (
 	opStatfs      = 17
 	opRelease     = 18
 	opFsync       = 20
+	opListxattr   = 23
 	opInit        = 26
 	opInterrupt   = 36
 	opBatchForget = 42
@@ -28,6 +29,7 @@ const (
 
 	protocolMajor, protocolMinor = 7, 31
 	rootID                       = 1
+	firstID                      = 2 // of our own file
 	inHeaderSize                 = 40
 	outHeaderSize                = 16
 	attrSize                     = 88

@@ -22,6 +22,7 @@ type FS struct {
 	root     int      // a descriptor of the root folder
 	uid, gid uint32   // whom its files belong to
 	serving  sync.WaitGroup
+	opening  sync.RWMutex    // over root
 	closing  context.Context // ends with Close
 	close    context.CancelFunc
 	kept     atomic.Int64 // bytes read ahead
@@ -29,7 +30,7 @@ type FS struct {
 	mu     sync.Mutex
 	last   uint64 // the ids so far: of nodes and files
 	nodes  map[uint64]*node
-	open   map[identity]*node // those that have an open file
+	opened map[identity]*node // those that have an open file
 	wrote  written
 	files  map[uint64]*file
 	asking map[uint64]*asked // the kernel's requests that are being answered
@@ -52,17 +53,32 @@ func New(link *wire.Link, dir string) (*FS, error) {
 }
 
 func newFS(link *wire.Link, device *os.File, root int) *FS {
-	fs := &FS{link: link, device: device, root: root, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: rootID,
-		nodes: map[uint64]*node{}, open: map[identity]*node{}, files: map[uint64]*file{}, asking: map[uint64]*asked{}}
+	fs := &FS{link: link, device: device, root: root, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: firstID,
+		nodes: map[uint64]*node{}, opened: map[identity]*node{}, files: map[uint64]*file{}, asking: map[uint64]*asked{}}
 	fs.closing, fs.close = context.WithCancel(context.Background())
 	fs.serving.Go(fs.serve)
+	fs.prime()
 	return fs
+}
+
+// prime has the kernel find out that nothing is done here for who polls and who closes a file. Else a process that ends would wait for an answer to its closing, and if that
+// is this one, for ever; and a Go program that opens a file of its own waits for itself: its poller is locked while the kernel asks.
+func (fs *FS) prime() {
+	fd, err := unix.Openat(fs.root, first, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		unix.Close(fd)
+	}
 }
 
 // Close ends all that goes on. Who still has a descriptor gets ENOTCONN from then on.
 func (fs *FS) Close() error {
 	fs.close()
-	err := errors.Join(fs.device.Close(), unix.Close(fs.root))
+	err := fs.device.Close() // and so whoever opens or reads comes back
+	fs.opening.Lock()
+	err = errors.Join(err, unix.Close(fs.root))
+	fs.root = -1
+	fs.opening.Unlock()
 	fs.serving.Wait()
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -79,6 +95,7 @@ func (fs *FS) Close() error {
 
 // tagged is how the descriptors' names begin; a number follows, and what the kernel puts behind the name of a file that is gone.
 const (
+	first  = "first" // the name of a file of this package's own
 	tagged = "mirrord:l:"
 	gone   = " (deleted)"
 )
@@ -95,6 +112,8 @@ func (fs *FS) Open(ctx context.Context, path string, flags, mode uint32) (int, e
 	}
 	n := fs.adopt(path, r)
 	how := int(flags&(wire.OpenAccess|wire.OpenAppend|wire.OpenNonblock)) | unix.O_CLOEXEC | unix.O_NOCTTY
+	fs.opening.RLock()
+	defer fs.opening.RUnlock()
 	for {
 		fd, err := unix.Openat(fs.root, tagged+strconv.FormatUint(n.id, 10)+gone, how, 0)
 		if err == unix.EINTR {
@@ -115,11 +134,11 @@ func (fs *FS) adopt(path string, r *remote) *node {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	key := identity{r.first.Dev, r.first.Ino}
-	n := fs.open[key]
+	n := fs.opened[key]
 	if n == nil {
 		fs.last++
 		n = &node{fs: fs, id: fs.last, path: path, stat: r.first, at: time.Now(), files: map[*file]struct{}{}}
-		fs.nodes[n.id], fs.open[key] = n, n
+		fs.nodes[n.id], fs.opened[key] = n, n
 	} else {
 		n.heard(r.first, time.Now())
 	}
@@ -158,8 +177,8 @@ func (fs *FS) release(f *file) {
 		return
 	}
 	// The next one to be opened may be another file with the same number.
-	if fs.open[n.identity()] == n {
-		delete(fs.open, n.identity())
+	if fs.opened[n.identity()] == n {
+		delete(fs.opened, n.identity())
 	}
 	if n.lookups == 0 {
 		delete(fs.nodes, n.id)
@@ -284,6 +303,9 @@ func (fs *FS) reply(parts ...[]byte) {
 
 func (fs *FS) lookup(r *request) ([]byte, error) {
 	name, _, _ := strings.Cut(string(r.body), "\x00")
+	if name == first {
+		return appendEntry(nil, firstID, fs.attr(&wire.Stat{})), nil
+	}
 	digits, ok := strings.CutPrefix(strings.TrimSuffix(name, gone), tagged)
 	id, err := strconv.ParseUint(digits, 10, 64)
 	fs.mu.Lock()
@@ -340,8 +362,8 @@ func (fs *FS) handleOf(r *request) *file {
 
 // handle carries a request out and returns what follows the header of the answer.
 func (fs *FS) handle(ctx context.Context, r *request) ([]byte, error) {
-	if r.node == rootID {
-		return fs.handleRoot(r)
+	if r.node <= firstID {
+		return fs.handleOwn(r)
 	}
 	fs.mu.Lock()
 	n := fs.nodes[r.node]
@@ -362,6 +384,11 @@ func (fs *FS) handle(ctx context.Context, r *request) ([]byte, error) {
 		return fs.statfs(ctx, n)
 	case opSetattr:
 		return fs.setattr(ctx, n, r)
+	case opListxattr:
+		if r.u32(0) == 0 { // how long the list is
+			return make([]byte, 8), nil
+		}
+		return nil, nil
 	}
 	f := fs.handleOf(r)
 	if f == nil {
@@ -409,14 +436,19 @@ func missing(op uint32) unix.Errno {
 	return unix.ENOSYS
 }
 
-func (fs *FS) handleRoot(r *request) ([]byte, error) {
+// handleOwn is handle for the root and the first file.
+func (fs *FS) handleOwn(r *request) ([]byte, error) {
 	switch r.op {
 	case opGetattr:
-		attr := fs.attr(&wire.Stat{Ino: rootID, Blksize: 4096})
-		le.PutUint32(attr[60:], unix.S_IFDIR|0o500)
+		attr := fs.attr(&wire.Stat{Ino: r.node, Blksize: 4096})
+		if r.node == rootID {
+			le.PutUint32(attr[60:], unix.S_IFDIR|0o500)
+		}
 		return appendAttrOut(nil, attr), nil
-	case opStatfs:
-		return make([]byte, 80), nil
+	case opOpen:
+		return make([]byte, 16), nil
+	case opRelease:
+		return nil, nil
 	}
 	return nil, unix.ENOSYS
 }
