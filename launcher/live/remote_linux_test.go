@@ -41,7 +41,6 @@ func TestGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer near.Close()
 	want := ""
 	for i := range 20 {
 		line := "line " + strconv.Itoa(i) + "\n"
@@ -57,6 +56,19 @@ func TestGrows(t *testing.T) {
 	}
 	if st, err := f.Stat(); err != nil || st.Size() != int64(len("one\n"+want)) {
 		t.Errorf("%v, %v", st, err)
+	}
+	// And what is another now, though it is as long.
+	near.Close()
+	changed, err := os.OpenFile(p.file("/log"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer changed.Close()
+	changed.WriteString("ONE\n")
+	for b := make([]byte, 4); string(b) != "ONE\n"; { // fails by go test's own time limit
+		if _, err := f.ReadAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
