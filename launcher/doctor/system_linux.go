@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/launcher/live"
 	"mirrord/launcher/probe"
 	"mirrord/launcher/run"
 	"mirrord/sip"
@@ -17,7 +18,15 @@ import (
 )
 
 func examineSystem() []Finding {
-	return append(linuxFindings(os.DirFS("/"), unameOf()), supervision(run.Supervision()))
+	return append(linuxFindings(os.DirFS("/"), unameOf()), supervision(run.Supervision()), following(live.Try(os.TempDir())))
+}
+
+// following is what a system means that has no file system for the pod's files.
+func following(err error) Finding {
+	if err != nil {
+		return Finding{Name: "live files", State: Note, Message: err.Error() + "; they are copied when they are opened, also large ones", Hint: live.Hint}
+	}
+	return Finding{Name: "live files", State: OK, Message: "files of the pod can be followed while they change (FUSE)"}
 }
 
 // supervision is what a system that lets no program be supervised means.

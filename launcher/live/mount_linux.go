@@ -26,6 +26,16 @@ func mount(dir string) (device *os.File, root int, err error) {
 	return nil, -1, fmt.Errorf("%w: %s", ErrNone, strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; "))
 }
 
+// Try reports why New would fail for this process; nil if it would not.
+func Try(dir string) error {
+	device, root, err := mount(dir)
+	if err == nil {
+		device.Close()
+		unix.Close(root)
+	}
+	return err
+}
+
 // ErrNone is wrapped by New's error where a system does not let this process have such a file system; Hint is what helps.
 var ErrNone = errors.New("files of the pod cannot be followed while they change")
 
