@@ -187,8 +187,8 @@ func fetch(url, from string) (string, error) {
 
 // condition knows [root], [mounts] (this user may mount, out of others' sight), [contains] (an ordinary user may make containers), [static] (a program can be linked statically), [supervision] (programs' system calls
 // can be answered), [files:N] (a
-// process may have that many open), [there:PATH]
-// [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded), and
+// process may have that many open), [there:PATH],
+// [lacks:NAME] (what runs the programs cannot do that), [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded), and
 // [rust:TARGET] (rustc has a std for it).
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
@@ -203,6 +203,8 @@ func condition(name string) (bool, error) {
 		return contains(), nil
 	case "rights":
 		return givesRights(), nil
+	case "lacks":
+		return machine.lacks[value] != "", nil
 	case "python":
 		return exec.Command("env", "PATH="+systemPath+":"+os.Getenv("PATH"), "python3", "-c", "import "+value).Run() == nil, nil
 	case "go":
@@ -215,7 +217,7 @@ func condition(name string) (bool, error) {
 		_, err = os.Stat(strings.TrimSpace(string(folder)))
 		return err == nil, nil
 	case "supervision":
-		return canSupervise(), nil
+		return machine.supervise(), nil
 	case "static":
 		return staticLinks(), nil
 	case "files":
@@ -253,7 +255,7 @@ var staticLinks = sync.OnceValue(func() bool {
 		return false
 	}
 	defer os.RemoveAll(dir)
-	cc := exec.Command("cc", "-static", "-x", "c", "-o", filepath.Join(dir, "a"), "-")
+	cc := exec.Command(machine.compiler, "-static", "-x", "c", "-o", filepath.Join(dir, "a"), "-")
 	cc.Stdin = strings.NewReader("int main(void) { return 0; }\n")
 	return cc.Run() == nil
 })

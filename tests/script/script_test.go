@@ -42,6 +42,17 @@ import (
 // bin holds what build made.
 var bin string
 
+// machine is what the programs of the scripts are built for; they run on this one, whatever that takes.
+var machine = struct {
+	layer     string                   // folder of the library in layer/lib
+	compiler  string                   // of C programs
+	flags     func() ([]string, error) // for building the launcher, beside its own
+	enter     func() error             // called when all is built
+	supervise func() bool              // whether system calls can be answered
+	lacks     map[string]string        // what it cannot do, with the reasons
+	scripts   []string                 // nil: all of testdata
+}{ownLayer, "cc", func() ([]string, error) { return nil, nil }, func() error { return nil }, canSupervise, nil, nil}
+
 func TestMain(m *testing.M) {
 	// Signals that this process was started to ignore (by nohup, in the background of a script) would be ignored by all it starts.
 	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
@@ -54,7 +65,7 @@ func TestMain(m *testing.M) {
 		if bin, err = os.MkdirTemp("", "mirrord-script"); err == nil {
 			defer os.RemoveAll(bin)
 			// Programs that drop their user must still be able to run it.
-			err = errors.Join(os.Chmod(bin, 0o755), os.Mkdir(filepath.Join(bin, "static"), 0o755), build())
+			err = errors.Join(os.Chmod(bin, 0o755), os.Mkdir(filepath.Join(bin, "static"), 0o755), build(), machine.enter())
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "tests/script:", err)
@@ -77,7 +88,11 @@ func build() error {
 			}
 		}
 	}
-	if err := run("go", append(args, "mirrord/launcher")...); err != nil {
+	flags, err := machine.flags()
+	if err != nil {
+		return err
+	}
+	if err := run("go", append(append(args, flags...), "mirrord/launcher")...); err != nil {
 		return err
 	}
 	sources, err := filepath.Glob("../../layer/testprog/*.c")
@@ -108,10 +123,10 @@ func compile(source string) error {
 	}
 	name := filepath.Base(source[:len(source)-len(".c")])
 	compiler := []string{"-std=gnu17", "-O1", "-Wall", "-Wextra", "-pthread"}
-	err = run("cc", append(compiler, "-o", filepath.Join(bin, name), source)...)
+	err = run(machine.compiler, append(compiler, "-o", filepath.Join(bin, name), source)...)
 	if err == nil && staticLinks() {
 		// Some functions of libc's say that they want its libraries at run time: they are there.
-		err = run("cc", append(compiler, "-static", "-Wl,--no-warnings", "-o", filepath.Join(bin, "static", name), source)...)
+		err = run(machine.compiler, append(compiler, "-static", "-Wl,--no-warnings", "-o", filepath.Join(bin, "static", name), source)...)
 	}
 	return err
 }
@@ -124,18 +139,22 @@ func run(name string, args ...string) error {
 }
 
 // atMost is how long all scripts together may take. What hangs is then ended and shown, which the limit of `go test` does not do.
-const atMost = 15 * time.Minute
+var atMost = 15 * time.Minute
 
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+	p := testscript.Params{
 		Deadline:            time.Now().Add(atMost),
-		Dir:                 "testdata",
+		Files:               machine.scripts,
 		Setup:               setUp,
 		Cmds:                commands,
 		Condition:           condition,
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
-	})
+	}
+	if p.Files == nil {
+		p.Dir = "testdata"
+	}
+	testscript.Run(t, p)
 }
 
 // systemPath comes before the user's own PATH: version managers' shims do not work with another HOME.
@@ -149,7 +168,7 @@ var serverPath = sync.OnceValue(func() string {
 
 func setUp(env *testscript.Env) error {
 	tb := env.T().(testing.TB)
-	library, err := filepath.Abs(filepath.Join("../../layer/lib", ownLayer, libraryName))
+	library, err := filepath.Abs(filepath.Join("../../layer/lib", machine.layer, libraryName))
 	if err != nil {
 		return err
 	}
