@@ -17,9 +17,10 @@ import (
 // A hello belongs to a plan of its own process, which executed the program, or of its parent, which started it. Under load a hello may overtake
 // its plan (they come on different sockets then), so those that no plan was made for are kept for a moment.
 type plans struct {
-	mu    sync.Mutex
-	open  []plannedExec
-	early []events.Event // hellos, the latest last
+	mu      sync.Mutex
+	open    []plannedExec
+	early   []events.Event   // hellos, the latest last
+	outside map[int]struct{} // processes that were reported as outside
 }
 
 // plannedExec is one exec that was announced.
@@ -52,6 +53,15 @@ func (p *plans) note(ev events.Event) {
 		e := plannedExec{ev.PID, program, namesOf(program), ev.Time}
 		if !p.overtaken(e) && len(p.open) < maxPlans {
 			p.open = append(p.open, e)
+		}
+	case events.ProcessOutside:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.outside == nil {
+			p.outside = map[int]struct{}{}
+		}
+		if len(p.outside) < maxPlans {
+			p.outside[ev.PID] = struct{}{}
 		}
 	case events.ProcessInject:
 		p.mu.Lock()
@@ -108,6 +118,14 @@ func (p *plans) drop(fits func(*plannedExec) bool, n int) bool {
 		}
 	}
 	return dropped > 0
+}
+
+// reported says whether the process was reported as outside: to supervise it has failed, or it executed such a program.
+func (p *plans) reported(pid int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, yes := p.outside[pid]
+	return yes
 }
 
 // waiting is how many hellos are expected.

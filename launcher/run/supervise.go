@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/launcher/events"
-	"mirrord/sip"
 )
 
 // supervise stays with the program until it ends, and with what it leaves behind.
@@ -75,7 +74,7 @@ func (b *brokerProcess) settle() {
 
 // expectHello reports a program that should have the layer and never said so: it has run without the pod's context.
 func (b *brokerProcess) expectHello() {
-	if b.lost || b.first.Verdict == sip.Outside.String() || b.pod.injected(b.first.PID) {
+	if b.lost || b.plans.reported(b.first.PID) || b.pod.injected(b.first.PID) {
 		return
 	}
 	b.lost = true

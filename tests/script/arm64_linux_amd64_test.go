@@ -48,7 +48,7 @@ func init() {
 		panic(fmt.Sprintf("no scripts: %v", err))
 	}
 	machine.layer, machine.compiler, machine.flags, machine.enter = "arm64", "aarch64-linux-gnu-gcc", overlay, enterARM64
-	machine.lacks, atMost = arm64Lacks, 4*time.Minute
+	machine.lacks, atMost = arm64Lacks, 8*time.Minute
 	machine.supervise, machine.scripts = func() bool { return false }, own
 	for _, name := range arm64Scripts {
 		machine.scripts = append(machine.scripts, filepath.Join("testdata", name+".txtar"))
