@@ -13,6 +13,7 @@ import (
 
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
+	"mirrord/launcher/seccomp"
 )
 
 // checkSevered: after the pod has gone, all that is the pod's fails with the errno of its kind and this machine's work goes on.
@@ -42,6 +43,44 @@ func TestGoneDuringRead(t *testing.T) {
 		t.Errorf("%.200q, want %+v", fmt.Sprint(got), want)
 	}
 	s.checkSevered()
+}
+
+// TestGoneSupervised: a program whose calls are answered is told the same, in the middle of a file, of a download, and afterwards.
+func TestGoneSupervised(t *testing.T) {
+	t.Parallel()
+	if err := seccomp.Supported(); err != nil {
+		t.Skip("left out:", err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	pod := fmt.Sprintf("routes: {'10.96.0.7:80': '%s'}", server.Listener.Addr())
+	files := map[string]string{"srv/big": strings.Repeat("x", 8<<20), "srv/small": "small\n"}
+	for name, tt := range map[string]struct {
+		change  change
+		command string
+		want    string
+	}{
+		"read":     {change{requests: breakAfter(1 << 20)}, "cat /srv/big | wc -c", "0\n"},
+		"download": {change{bulk: breakAfter(1 << 20)}, "wget -q -O - http://10.96.0.7/ > /dev/null || echo ended", "ended\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, pod, files, tt.change)
+			if got := s.runSupervised("sh", "-c", tt.command); got.stdout != tt.want {
+				t.Errorf("%+v, want %q", got, tt.want)
+			}
+			got := s.runSupervised("sh", "-c", "exec 2>&1; cat local; cat /srv/small; wget -q -O - http://10.96.0.7/; echo x > new && cat new && rm new").stdout
+			want := "of this machine\ncat: can't open '/srv/small': Input/output error\nwget: can't connect to remote host (10.96.0.7): Network is unreachable\nx\n"
+			if got != want {
+				t.Errorf("afterwards: %q, want %q", got, want)
+			}
+		})
+	}
 }
 
 // TestGoneDuringDownload: the connection is reset. A clean end would make half a download a whole one.

@@ -33,6 +33,8 @@ type site struct {
 	dir string
 	env []string
 
+	helper string // the program in front of supervised ones
+
 	cut func() // the agent ends, with both connections of the link; may be called more than once
 }
 
@@ -96,6 +98,7 @@ func (s *site) startBroker(link *wire.Link) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.helper = layer.Variant(library, layer.Supervise)
 	home := filepath.Join(s.dir, "home")
 	temp := t.TempDir()
 	table, err := rules.Compile(rules.Input{Mode: string(config.FSRead), Home: home, Cwd: home, ProjectRoot: home, TempDir: temp, Names: true, Outgoing: true, UDP: true,
@@ -155,6 +158,16 @@ func (s *site) start(name string, args ...string) <-chan result {
 func (s *site) run(name string, args ...string) result {
 	s.t.Helper()
 	return <-s.start(name, args...)
+}
+
+// runSupervised is run for busybox, which is static.
+func (s *site) runSupervised(args ...string) result {
+	s.t.Helper()
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		s.t.Skip("left out: busybox is not installed")
+	}
+	return s.run(s.helper, append([]string{busybox, "busybox"}, args...)...)
 }
 
 func write(t *testing.T, path, content string) {
