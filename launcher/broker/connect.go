@@ -26,6 +26,7 @@ type attempt struct {
 	agent wire.Conn // nil when it refused
 	errno unix.Errno
 	view  frame.EndpointReply
+	event events.Event // of the connect
 
 	// Only of a non-blocking connect, which is dialled in a goroutine: that waits for port until it is cancelled.
 	port   chan uint16
@@ -109,13 +110,14 @@ func loopback(v6 bool) netip.Addr {
 
 // dial has the agent connect.
 func (b *Broker) dial(ctx context.Context, a *attempt, addr netip.AddrPort) {
-	e := b.outgoing(events.Connect, addr)
+	e, asked := b.outgoing(events.Connect, addr), time.Now()
 	reply, conn, err := b.Link.Connect(ctx, addr)
+	e.Took = milliseconds(time.Since(asked))
 	if err != nil {
 		a.errno = errnoOf(err, unix.ENETUNREACH)
 		e.Errno, e.Reason = unix.ErrnoName(a.errno), reason(err)
 	} else {
-		a.agent, a.view = conn, frame.EndpointReply{Local: reply.Local, Peer: addr}
+		a.agent, a.view, a.event = conn, frame.EndpointReply{Local: reply.Local, Peer: addr}, e
 	}
 	b.Emit(e)
 }
@@ -193,7 +195,7 @@ func (b *Broker) finishLater(ctx context.Context, a *attempt, h *handshake, addr
 			b.relays.unregister(key)
 			key = now
 		}
-		b.relay(key, a.view, c, a.agent)
+		b.relay(key, a.view, c, a.agent, ending(a.event))
 	}
 }
 
@@ -239,17 +241,20 @@ func (b *Broker) join(a *attempt, c *net.TCPConn) {
 		wire.Refuse(c)
 		return
 	}
-	b.relay(endsOf(c), a.view, c, a.agent)
+	b.relay(endsOf(c), a.view, c, a.agent, ending(a.event))
 }
 
-// relay carries bytes between the program's connection and the agent's until both directions have ended, and owns both.
-func (b *Broker) relay(key ends, view frame.EndpointReply, c *net.TCPConn, agent wire.Conn) {
+// relay carries bytes between the program's connection and the agent's until both directions have ended, and owns both. Then it emits ended.
+func (b *Broker) relay(key ends, view frame.EndpointReply, c *net.TCPConn, agent wire.Conn, ended events.Event) {
 	b.relays.register(key, view)
 	ok := b.spawn(func() {
 		defer b.relays.unregister(key)
 		if b.track(c) {
-			wire.Pipe(c, agent)
+			began, program := time.Now(), &counted{TCPConn: c}
+			wire.Pipe(program, agent)
 			b.drop(c)
+			program.tell(&ended, began)
+			b.Emit(ended)
 		}
 	})
 	if !ok {

@@ -48,8 +48,9 @@ func (b *Broker) openFile(from asker, m *frame.OpenRequest) answer {
 			return b.refuseChange(m.Path, flags&frame.OpenNoFollow != 0)
 		}
 	}
+	asked := time.Now()
 	a, err := b.openRead(m.Path, flags)
-	e := events.Event{Type: events.File, Op: "open", Path: m.Path}
+	e := events.Event{Type: events.File, Op: "open", Path: m.Path, Bytes: a.bytes, Took: milliseconds(time.Since(asked))}
 	if err != nil {
 		errno := errnoOf(err, unix.EIO)
 		a, e.Errno = failure(errno), unix.ErrnoName(errno)
@@ -130,7 +131,8 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 		return answer{}, err
 	}
 	defer unix.Close(w)
-	if err := fill(w, prefix, content, limit, kind == "f" && st.Size > 0); err != nil {
+	read := &tally{Reader: content}
+	if err := fill(w, prefix, read, limit, kind == "f" && st.Size > 0); err != nil {
 		unix.Close(fd)
 		// What says that it is empty may have no end, or one that is to be waited for.
 		if r.Live > 0 && st.Size == 0 && (errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EAGAIN)) {
@@ -149,7 +151,9 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	if kind == "d" && !b.Paths {
 		fd = unreadable(fd)
 	}
-	return descriptor(fd, false), nil
+	a := descriptor(fd, false)
+	a.bytes = read.n
+	return a, nil
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}

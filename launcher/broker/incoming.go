@@ -308,12 +308,15 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 				in.Close()
 				return
 			}
-			b.Emit(events.Event{Type: events.Incoming, Port: int(r.Port), Peer: r.Remote.String()})
+			came := events.Event{Type: events.Incoming, Port: int(r.Port), Peer: r.Remote.String()}
+			b.Emit(came)
+			ended := ending(came)
+			ended.Received = int64(len(in.Early))
 			if b.steals() {
-				b.relay(endsOf(c), view, c, in)
+				b.relay(endsOf(c), view, c, in, ended)
 			} else {
 				b.relays.nobodyWaitsFor(endsOf(c))
-				b.relay(endsOf(c), view, c, unheard{in})
+				b.relay(endsOf(c), view, c, unheard{in}, ended)
 			}
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
@@ -16,8 +17,9 @@ func (b *Broker) lookup(m *frame.LookupRequest) answer {
 	if !b.network.DNS.Enabled || !b.network.DNS.Filter.RemoteName(m.Name) {
 		return local
 	}
+	asked := time.Now()
 	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpLookup, Name: m.Name, Family: m.Family})
-	e := events.Event{Type: events.Name, Name: m.Name}
+	e := events.Event{Type: events.Name, Name: m.Name, Took: milliseconds(time.Since(asked))}
 	if err != nil {
 		n, errno := lookupStatus(err)
 		e.Errno, e.Reason = errno, reason(err)

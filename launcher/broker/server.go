@@ -459,6 +459,7 @@ type answer struct {
 	fields frame.Message // nil for a reply without fields
 	fd     int           // a descriptor to send along; -1 for none
 	keep   bool          // the descriptor stays the broker's
+	bytes  int64         // that the descriptor's content took on its way here, for events
 }
 
 func status(n int32) answer               { return answer{status: n, fd: -1} }

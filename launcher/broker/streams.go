@@ -47,7 +47,9 @@ func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
 		name = b.mapping.pod(name)
 	}
 	e := events.Event{Type: events.Connect, Path: shownStream(m.Name), Protocol: "unix"}
+	asked := time.Now()
 	agent, err := b.Link.ConnectUnix(b.ctx, name, m.Flags&frame.ConnectNonblock == 0)
+	e.Took = milliseconds(time.Since(asked))
 	if err != nil {
 		errno := errnoOf(err, unix.ENETUNREACH)
 		e.Errno, e.Reason = unix.ErrnoName(errno), reason(err)
@@ -97,20 +99,27 @@ func (b *Broker) carryStream(l *net.UnixListener, relay string, expected func(*n
 	}
 	if b.track(c) {
 		name := shownStream(b.streams.name(relay))
-		wire.Pipe(programStream{c, func() {
+		began, program := time.Now(), &programStream{UnixConn: c, lost: func() {
 			b.warn("descriptors that were sent to the pod's socket "+name+" have been closed", "only bytes travel to a socket of the pod")
-		}}, agent)
+		}}
+		wire.Pipe(program, agent)
 		b.drop(c)
+		ended := events.Event{Type: events.ConnectEnded, Path: name, Protocol: "unix"}
+		program.tell(&ended, began)
+		b.Emit(ended)
 	}
 }
 
 // programStream is a program's end of a connection. The kernel closes the descriptors that come with what is read, and says so.
 type programStream struct {
 	*net.UnixConn
+	meter
 	lost func()
 }
 
-func (s programStream) Receive(fd int, p []byte) (int, error) {
+func (s *programStream) Write(p []byte) (int, error) { return s.wrote(s.UnixConn.Write(p)) }
+
+func (s *programStream) Receive(fd int, p []byte) (int, error) {
 	n, _, flags, _, err := unix.Recvmsg(fd, p, nil, 0)
 	if err == nil && flags&unix.MSG_CTRUNC != 0 {
 		s.lost()

@@ -60,7 +60,7 @@ func (e *Emitter) confess() {
 	if e.lost == 0 {
 		return
 	}
-	e.queue = append(e.queue, Event{Time: time.Now(), Type: Warning, Message: fmt.Sprintf("%d events were lost: the reader was too slow", e.lost)})
+	e.queue = append(e.queue, Event{Time: time.Now(), Type: Warning, Message: fmt.Sprintf("%d events were lost: the reader was too slow", e.lost), Lost: e.lost})
 	e.lost = 0
 }
 

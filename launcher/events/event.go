@@ -54,7 +54,6 @@ type Event struct {
 	Command    []string  `json:"command,omitempty"`
 	Phase      string    `json:"phase,omitempty"` // target, agent, link, environment, layer, decision, broker, program
 	State      string    `json:"state,omitempty"`
-	Took       float64   `json:"milliseconds,omitempty"` // what the event tells of; of the program's start: all of the session so far
 	Op         string    `json:"op,omitempty"`
 	PID        int       `json:"pid,omitempty"`
 	PPID       int       `json:"ppid,omitempty"`
@@ -76,10 +75,11 @@ type Event struct {
 	Message    string    `json:"message,omitempty"`
 	Hint       string    `json:"hint,omitempty"`
 
-	Bytes    int64 `json:"bytes,omitempty"` // of a file, or a directory's entries, that came from the pod
-	Sent     int64 `json:"sent,omitempty"`  // bytes of a connection, to the peer of the program
-	Received int64 `json:"received,omitempty"`
-	Lost     int   `json:"lost,omitempty"` // with a warning: how many events a slow reader has missed
+	Took     float64 `json:"milliseconds,omitempty"` // what the event tells of; of the program's start: all of the session so far
+	Bytes    int64   `json:"bytes,omitempty"`        // of a file, or a directory's entries, that came from the pod
+	Sent     int64   `json:"sent,omitempty"`         // bytes of a connection, to the peer of the program
+	Received int64   `json:"received,omitempty"`
+	Lost     int     `json:"lost,omitempty"` // with a warning: how many events a slow reader has missed
 
 	Names     []string     `json:"names,omitempty"`     // of variables
 	Variables []Variable   `json:"variables,omitempty"` // all that this machine or the pod has, ordered by name, MaxVariables at most

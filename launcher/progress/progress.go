@@ -98,7 +98,7 @@ func (p *Printer) Show(ev events.Event) {
 	switch ev.Type {
 	case events.Phase:
 		p.phase(ev)
-	case events.Warning:
+	case events.Warning, events.Link:
 		p.warning(ev)
 	case events.ProcessStarted:
 		if ev.Verdict == "outside" {

@@ -34,7 +34,11 @@ const (
 
 	stateStarted = "started"
 	stateDone    = "done"
-	stateFailed  = "failed"
+
+	// Of the link.
+	stateLost     = "lost"
+	stateRestored = "restored"
+	stateFailed   = "failed"
 )
 
 // Variables for tests.

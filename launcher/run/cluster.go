@@ -126,11 +126,13 @@ func connect(ctx context.Context, p *plan, agent *kube.Agent, emit func(events.E
 	if err != nil {
 		return nil, err
 	}
+	var lost time.Time // Changed is not called concurrently
 	redial := &wire.Redial{Dial: agent.Dial, Patience: time.Duration(p.Config.Agent.Communication) * time.Second, Changed: func(up bool) {
 		if up {
-			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is there again"})
+			emit(events.Event{Type: events.Link, State: stateRestored, Message: "the connection to the pod is there again", Took: milliseconds(time.Since(lost))})
 		} else {
-			emit(events.Event{Type: events.Warning, Message: "the connection to the pod is lost, and with it what was under way",
+			lost = time.Now()
+			emit(events.Event{Type: events.Link, State: stateLost, Message: "the connection to the pod is lost, and with it what was under way",
 				Hint: fmt.Sprintf("it is tried again for %d seconds, while the program waits; agent.communication_timeout says how long", p.Config.Agent.Communication)})
 		}
 	}}

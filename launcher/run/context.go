@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,13 +70,13 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 			emit(events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
 		}
 		changed := different(local, env)
-		if fromPod = len(changed.Names); fromPod > 0 {
-			if !p.Values {
-				changed.Values = nil
-			}
-			emit(changed)
+		changed.Variables = variables(local, reply.Env, env, p.Values)
+		if !p.Values {
+			changed.Values = nil
 		}
-		return variables(fromPod), nil
+		fromPod = len(changed.Names)
+		emit(changed)
+		return someVariables(fromPod), nil
 	}); err != nil {
 		return nil, err
 	}
@@ -280,7 +281,7 @@ func different(local, env []string) events.Event {
 func summary(p *plan, agent wire.Hello, fromPod int) string {
 	f := p.Config.Feature
 	mirrors := f.Network.Incoming.Mode == config.IncomingMirror || f.Network.Incoming.Mode == config.IncomingUnset
-	parts := []string{variables(fromPod)}
+	parts := []string{someVariables(fromPod)}
 	for _, part := range []struct {
 		name string
 		on   bool
@@ -298,7 +299,55 @@ func summary(p *plan, agent wire.Hello, fromPod int) string {
 	return fmt.Sprintf("%s (%s): %s", p.Target.Path, agent.Name, strings.Join(parts, ", "))
 }
 
-func variables(n int) string {
+// variables tells of each variable of this machine, the pod and the program where it is, and whose the program has.
+func variables(local []string, pod map[string]string, final []string, values bool) (all []events.Variable) {
+	here, there := byName(local), byName(final)
+	names := map[string]bool{}
+	for _, from := range []map[string]string{here, pod, there} {
+		for name := range from {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if len(all) == events.MaxVariables {
+			break
+		}
+		v := events.Variable{Name: name}
+		var kept bool
+		v.LocalValue, v.Local = here[name]
+		v.PodValue, v.Pod = pod[name]
+		v.Value, kept = there[name]
+		switch {
+		case !kept:
+		case v.Local && v.Value == v.LocalValue:
+			v.From = "local"
+		case v.Pod && v.Value == v.PodValue:
+			v.From = "pod"
+		default:
+			v.From = "configuration"
+		}
+		for _, value := range []*string{&v.LocalValue, &v.PodValue, &v.Value} {
+			if !values {
+				*value = ""
+			}
+			*value = (*value)[:min(len(*value), events.MaxValue)]
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+func byName(env []string) map[string]string {
+	all := make(map[string]string, len(env))
+	for _, kv := range env {
+		if name, value, ok := strings.Cut(kv, "="); ok {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+func someVariables(n int) string {
 	if n == 1 {
 		return "1 variable"
 	}

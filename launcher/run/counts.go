@@ -14,10 +14,10 @@ type counts struct {
 	succeeded, failed map[events.Type]int
 }
 
-// add counts an event of a frequent type. It is safe for concurrent use. That a name has no address of one kind is neither success nor failure:
+// add counts an event of a frequent type, of a connection its beginning. It is safe for concurrent use. That a name has no address of one kind is neither success nor failure:
 // programs ask for both kinds.
 func (c *counts) add(ev events.Event) {
-	if !ev.Type.Frequent() || ev.Errno == wire.ErrnoNoData {
+	if !ev.Type.Frequent() || ev.Errno == wire.ErrnoNoData || ev.Type == events.ConnectEnded || ev.Type == events.IncomingEnded {
 		return
 	}
 	c.mu.Lock()
