@@ -50,7 +50,8 @@ func newListTargets(use string) *cobra.Command {
 		Long: `List the targets of a namespace that exec -t takes: the kubeconfig's namespace and context, unless flags, variables or the
 configuration file say otherwise. READY are the pods in which a session can begin, of all that the target has.
 
-With -o json it is an object: "namespace", and "targets", each with "target", "containers", "ports", "ready" and "pods".`,
+With -o json it is an object: "namespace", "targets", each with "target", "containers", "ports", "ready" and "pods", and
+"hidden", the kinds that your user may not list.`,
 		Example: `  mirrord ls
   mirrord ls -n shop -t deployment -t statefulset
   mirrord ls -o json | jq -r '.targets[] | select(.ready > 0) | .target'
@@ -92,7 +93,8 @@ With -o json it is an object: "namespace", and "targets", each with "target", "c
 			return printJSON(c.OutOrStdout(), struct {
 				Namespace string       `json:"namespace"`
 				Targets   []targetLine `json:"targets"`
-			}{cluster.Namespace(), lines})
+				Hidden    []string     `json:"hidden"` // kinds that the user may not list; never null
+			}{cluster.Namespace(), lines, append([]string{}, hidden...)})
 		}
 		return printTargets(c.OutOrStdout(), lines, cluster.Namespace())
 	}

@@ -46,10 +46,26 @@ environment, files, name resolution, outgoing and incoming traffic.`,
 	// Help that was asked for is output; everything else goes to standard error.
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
-	if err := root.Execute(); err != nil {
+	if c, err := root.ExecuteC(); err != nil {
+		if isForPrograms(c) {
+			failed := run.FailureEvent(err)
+			_ = printJSON(os.Stdout, failure{failed.Message, failed.Hint})
+		}
 		return fail(err)
 	}
 	return ending
+}
+
+// failure is what commands print in place of the JSON that they were asked for. Names are stable.
+type failure struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// isForPrograms says whether the command was to print JSON.
+func isForPrograms(c *cobra.Command) bool {
+	output, asJSON := c.Flags().Lookup("output"), c.Flags().Lookup("json")
+	return output != nil && output.Value.String() == "json" || asJSON != nil && asJSON.Value.String() == "true"
 }
 
 // fail reports an error of ours. Every one of them, a word misspelt on the command line too, gives the same status: others are the program's.
