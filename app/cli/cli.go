@@ -47,8 +47,7 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 	c := exec.CommandContext(ctx, t.Path, words...)
 	c.Env, c.Dir, c.WaitDelay = t.Env, t.Dir, patience
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
-	var out, said bounded
-	out.left, said.left = maxAnswer, 64<<10
+	out, said := bounded{left: maxAnswer, stops: true}, bounded{left: 64 << 10}
 	c.Stdout, c.Stderr = &out, &said
 	err := c.Run()
 	var status *exec.ExitError
@@ -57,19 +56,19 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 		return &Error{what + " took too long, and was ended", "is the cluster reachable? try the command in a terminal"}
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && !errors.As(err, &status):
-		return &Error{fmt.Sprintf("cannot start %s: %v", t.Path, err), "the app needs the mirrord command beside it"}
 	case out.cut:
 		return &Error{fmt.Sprintf("%s printed more than %d MiB", what, maxAnswer>>20), ""}
+	case err != nil && !errors.As(err, &status):
+		return &Error{fmt.Sprintf("cannot start %s: %v", t.Path, err), "the app needs the mirrord command beside it"}
 	}
 	var failed Error
-	if json.Unmarshal(out.Bytes(), &failed) == nil && failed.Message != "" && status != nil && status.ExitCode() == ownFailure {
+	if json.Unmarshal(out.text.Bytes(), &failed) == nil && failed.Message != "" && status != nil && status.ExitCode() == ownFailure {
 		return &failed
 	}
-	if json.Unmarshal(out.Bytes(), answer) == nil {
+	if json.Unmarshal(out.text.Bytes(), answer) == nil {
 		return nil
 	}
-	if e := Spoken(said.String()); e != nil {
+	if e := Spoken(said.text.String()); e != nil {
 		return e
 	}
 	if status != nil {
@@ -97,17 +96,19 @@ func Spoken(text string) *Error {
 
 // bounded keeps the first bytes of what is written.
 type bounded struct {
-	bytes.Buffer
-	left int
-	cut  bool
+	text  bytes.Buffer // not embedded: its ReadFrom knows no bound
+	left  int
+	cut   bool
+	stops bool // who writes more gets an error, and whoever it comes from a closed pipe
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	n := min(len(p), b.left)
 	b.left -= n
 	b.cut = b.cut || n < len(p)
-	_, _ = b.Buffer.Write(p[:n])
+	_, _ = b.text.Write(p[:n])
+	if b.cut && b.stops {
+		return n, io.ErrShortWrite
+	}
 	return len(p), nil
 }
-
-var _ io.Writer = (*bounded)(nil)

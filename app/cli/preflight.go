@@ -1,6 +1,9 @@
 package cli
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+)
 
 // Finding is one thing that doctor has looked at.
 type Finding struct {
@@ -60,6 +63,7 @@ type Review struct {
 	File     string  `json:"file"` // empty: there is none
 	Faults   []Fault `json:"faults"`
 	Warnings []struct{ Message, Hint string }
+	Config   json.RawMessage `json:"config"` // what it comes to, as a configuration again; null when there are faults
 }
 
 // Fault is a place of a configuration that is wrong.
