@@ -1,0 +1,184 @@
+//go:build linux || darwin
+
+package script
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mirrord/app/cli"
+	"mirrord/app/launches"
+	"mirrord/app/session"
+)
+
+// appTool is the command as the app has it, in folders of this test's own.
+func appTool(t *testing.T) (tool *cli.Tool, work string) {
+	t.Helper()
+	work = t.TempDir()
+	for name, text := range map[string]string{
+		"pod/pod.yaml":             "name: cart-7d9f\nenv: {PASSWORD: s3cret, FEATURE: pod}\nhosts: {inventory: 10.96.0.7}\n",
+		"pod/rootfs/srv/data/motd": "hello from the pod\n",
+	} {
+		path := filepath.Join(work, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run, err := os.MkdirTemp("", "run") // a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(run) })
+	return &cli.Tool{Path: filepath.Join(bin, "mirrord"), Env: append(os.Environ(), "XDG_RUNTIME_DIR="+run, "XDG_CACHE_HOME="+filepath.Join(work, "cache"), "FEATURE=here",
+		"KUBECONFIG="+filepath.Join(work, "kubeconfig"), "MIRRORD_PROGRESS_MODE=")}, work
+}
+
+func output(s *session.Session) string {
+	first, next := s.Console.Range()
+	return s.Console.Text(first, next)
+}
+
+// A whole session, as the window shows it: from a saved launch to the end by its stop button.
+func TestAppSession(t *testing.T) {
+	tool, work := appTool(t)
+	store, err := launches.Open(filepath.Join(work, "launches"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved, err := store.Save(launches.Launch{
+		Name: "Cart", Folder: work, Target: launches.Target{Path: "dir:" + filepath.Join(work, "pod")}, Shared: launches.Default(),
+		Command: []string{"sh", "-c", `cat /srv/data/motd; getent hosts inventory > /dev/null; env -i /bin/true; test -t 1 && printf '\033[31mred\033[0m %s\n' "$PASSWORD"; read -r word; echo "$word"; exec sleep 1000`},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := session.Start(tool, session.Launch{Command: saved.Command, Folder: saved.Folder, Config: store.File(saved.ID)}, session.Options{Interval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(what string, there func() bool) {
+		t.Helper()
+		for !there() {
+			if _, ok := <-s.Changed(); !ok && !there() {
+				t.Fatalf("it has ended before %s: %+v\n%s", what, s.Model.Summary(), output(s))
+			}
+		}
+	}
+	await("it prints", func() bool { return strings.Contains(output(s), "red s3cret\n") })
+	if err := s.Input("typed\n"); err != nil {
+		t.Fatal(err)
+	}
+	await("it echoes", func() bool { return strings.HasSuffix(output(s), "typed\ntyped\n") })
+	await("it sleeps", func() bool {
+		return slices.ContainsFunc(s.Model.Processes(), func(p session.Process) bool {
+			return strings.HasSuffix(p.Path, "sleep") && p.Depth == 0 && p.Verdict == "inject" && !p.Ended
+		})
+	})
+	sum := s.Model.Summary()
+	if f := sum.Tallies[session.Files]; f.Count == 0 || f.Bytes != 19 || f.P50 <= 0 || sum.Tallies[session.Names].Count == 0 || sum.Garbage != 0 || len(sum.Notices) != 0 {
+		t.Errorf("%+v", sum)
+	}
+	if rows, n := s.Model.Rows(session.Filter{Kinds: 1 << session.Files, Text: "MOTD"}, 10); n != 1 || rows[0].Title != "/srv/data/motd" || rows[0].Bytes != 19 || rows[0].Took <= 0 {
+		t.Errorf("%+v", rows)
+	}
+	for _, v := range s.Model.Environment() {
+		if v.Name == "FEATURE" && (v != session.Variable{Name: "FEATURE", Local: true, Pod: true, Final: true, From: "pod"}) {
+			t.Errorf("%+v", v)
+		}
+	}
+	running, err := tool.Sessions(t.Context())
+	if err != nil || len(running) != 1 || running[0].ID != sum.ID || running[0].Folder != work {
+		t.Errorf("%+v, %v", running, err)
+	}
+	s.Stop()
+	for range s.Changed() {
+	}
+	if sum := s.Model.Summary(); sum.State != session.Ended || sum.Signal != "SIGTERM" || len(sum.Notices) != 0 {
+		t.Errorf("%+v", sum)
+	}
+	for _, p := range s.Model.Processes() {
+		if !p.Ended {
+			t.Errorf("%+v", p)
+		}
+	}
+	if running, err := tool.Sessions(t.Context()); err != nil || len(running) != 0 {
+		t.Errorf("%+v, %v", running, err)
+	}
+}
+
+// What cannot begin is told in mirrord's own words.
+func TestAppSessionThatFails(t *testing.T) {
+	tool, work := appTool(t)
+	s, err := session.Start(tool, session.Launch{Command: []string{"true"}, Folder: work, Target: "dir:nowhere"}, session.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range s.Changed() {
+	}
+	sum := s.Model.Summary()
+	if len(sum.Notices) != 1 || !strings.HasPrefix(sum.Notices[0].Message, "there is no pod directory") || sum.Notices[0].Hint == "" || sum.State != session.Ended {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// What the command says of this machine and of clusters that are not well.
+func TestAppAsks(t *testing.T) {
+	tool, work := appTool(t)
+	ctx := t.Context()
+	if v, err := tool.Version(ctx); err != nil || v.Mismatch(v.Version) != nil || v.Mismatch("another") == nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if x, err := tool.Explain(ctx, work, []string{"sh", "-c", "true"}); err != nil || len(x.Hops) == 0 || x.Verdict != "inject" {
+		t.Errorf("%+v, %v", x, err)
+	}
+	if x, err := tool.Explain(ctx, work, []string{"no-such-program"}); err != nil || x.Error == "" || x.Verdict != "fails" {
+		t.Errorf("%+v, %v", x, err)
+	}
+	if findings, err := tool.Doctor(ctx, false); err != nil || len(findings) == 0 || findings[0].Message == "" {
+		t.Errorf("%+v, %v", findings, err)
+	}
+	odd := filepath.Join(work, "odd.json")
+	os.WriteFile(odd, []byte(`{"feature": {"fs": "sometimes"}}`), 0o600)
+	if r, err := tool.Verify(ctx, work, odd); err != nil || r.Valid || len(r.Faults) != 1 || r.Faults[0].Line != 1 || r.Faults[0].Hint+r.Faults[0].Message == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := tool.Verify(ctx, work, ""); err != nil || !r.Valid || r.File != "" || len(r.Config) == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+
+	kubeconfig := filepath.Join(work, "kubeconfig")
+	inWords := func(what string, err error) {
+		t.Helper()
+		var e *cli.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Message, what) || e.Hint == "" {
+			t.Errorf("%v", err)
+		}
+	}
+	if all, err := tool.Contexts(ctx); err != nil || len(all) != 0 { // there is no kubeconfig
+		t.Errorf("%+v, %v", all, err)
+	}
+	_, err := tool.Namespaces(ctx, "")
+	inWords("", err)
+	os.WriteFile(kubeconfig, []byte("clusters: [{name: near, cluster: {server: 'https://127.0.0.1:1'}}]\ncontexts: [{name: here, context: {cluster: near, user: me}}]\ncurrent-context: here\n"), 0o600)
+	if all, err := tool.Contexts(ctx); err != nil || len(all) != 1 || !all[0].Current {
+		t.Errorf("%+v, %v", all, err)
+	}
+	_, err = tool.Targets(ctx, "here", "shop")
+	inWords("connection refused", err)
+	os.WriteFile(kubeconfig, []byte("clusters: [{name: near\x00"), 0o600)
+	_, err = tool.Contexts(ctx)
+	inWords("cannot read the kubeconfig", err)
+	short, cancel := context.WithTimeout(ctx, time.Nanosecond)
+	defer cancel()
+	_, err = tool.Contexts(short)
+	inWords("took too long", err)
+}
