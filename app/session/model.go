@@ -70,7 +70,7 @@ func (m *Model) tally(ev *events.Event, row *Row) {
 		if row.Took >= 0 {
 			m.took[row.Kind].add(row.Took)
 		}
-	case events.Incoming, events.ProcessStarted, events.ProcessInject, events.ProcessOutside, events.ProcessLost, events.Warning, events.Failed, events.Link:
+	case events.FileChange, events.Incoming, events.ProcessStarted, events.ProcessInject, events.ProcessOutside, events.ProcessLost, events.Warning, events.Failed, events.Link:
 	default:
 		return
 	}
@@ -119,10 +119,11 @@ func (m *Model) note(ev *events.Event) {
 	}
 }
 
-// correct makes the counts those of the session: of events that were dropped it tells at its end.
+// correct makes the counts those of the session: of events that were dropped it tells at its end. That a name has no address of one kind is not told there, so names stay
+// as they were counted.
 func (m *Model) correct(ev *events.Event) {
-	for t, kind := range map[events.Type]Kind{events.File: Files, events.Name: Names, events.Connect: Outgoing, events.Incoming: Incoming} {
-		if missing := int64(ev.Succeeded[t]) + int64(ev.Failed[t]) - m.counted[t]; missing > 0 && t != events.Name { // that a name has no address of one kind is not in them
+	for t, kind := range map[events.Type]Kind{events.File: Files, events.FileChange: Files, events.Connect: Outgoing, events.Incoming: Incoming} {
+		if missing := int64(ev.Succeeded[t]) + int64(ev.Failed[t]) - m.counted[t]; missing > 0 {
 			m.summary.Tallies[kind].Count += missing
 			m.counted[t] += missing
 		}

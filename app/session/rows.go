@@ -113,6 +113,8 @@ func (m *Model) row(ev *events.Event) (Row, bool) {
 		if ev.Errno == "" {
 			r.Bytes = ev.Bytes
 		}
+	case events.FileChange:
+		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "in the pod")
 	case events.FileLocal:
 		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "on this machine, not in the pod")
 	case events.Name:
