@@ -31,14 +31,14 @@ var (
 // Do answers OpStat, OpAccess, OpReadlink, OpRealpath and OpStatfs. Errors are errnos. root may be nil.
 func Do(root *os.File, req *wire.Request) (*wire.Reply, error) {
 	nofollow := req.Op == wire.OpReadlink || req.Op == wire.OpStat && req.NoFollow
-	p, err := resolve(root, req.Path, nofollow)
+	p, err := find(root, req, nofollow)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
 	switch req.Op {
 	case wire.OpStat:
-		return &wire.Reply{Stat: stat(&p.stat)}, nil
+		return &wire.Reply{Stat: stat(&p.stat), Path: reached(p, req)}, nil
 	case wire.OpAccess:
 		if req.Mode&^(unix.R_OK|unix.W_OK|unix.X_OK) != 0 {
 			return nil, unix.EINVAL
@@ -62,12 +62,28 @@ func Do(root *os.File, req *wire.Request) (*wire.Reply, error) {
 	}
 }
 
+// find resolves the path of a request.
+func find(root *os.File, req *wire.Request, nofollow bool) (*place, error) {
+	if req.From == "" {
+		return resolve(root, req.Path, nofollow)
+	}
+	return resolveFrom(root, req.From, req.Path, nofollow, req.Ways)
+}
+
+// reached is where a relative path has led to, for the reply.
+func reached(p *place, req *wire.Request) string {
+	if req.From == "" {
+		return ""
+	}
+	return p.path
+}
+
 // Open answers OpOpen on the stream: the reply, and after a success the body. An error is one that was not answered yet; it carries an errno. It
 // returns early when the launcher closes its direction. root may be nil.
 func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Request) error {
-	f, st, err := open(root, req)
+	f, st, path, err := open(root, req)
 	if err == errLive {
-		wire.WriteHeader(stream, &wire.Reply{Stat: stat(st), Live: true})
+		wire.WriteHeader(stream, &wire.Reply{Stat: stat(st), Path: path, Live: true})
 		return nil
 	}
 	if err != nil {
@@ -85,7 +101,7 @@ func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Req
 		streamBuffers.Put(w)
 	}()
 	// From here on an error means that nobody listens any more.
-	if wire.WriteHeader(w, &wire.Reply{Stat: stat(st)}) != nil {
+	if wire.WriteHeader(w, &wire.Reply{Stat: stat(st), Path: path}) != nil {
 		return nil
 	}
 	body := wire.NewBodyWriter(w)
@@ -106,21 +122,22 @@ func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Req
 // errLive says of a file that OpOpen is not the way to open it. The metadata come along.
 var errLive = errors.New("a live file")
 
-// open opens a regular file or a directory for reading. Nothing else is even opened: a FIFO would block, and a device may act.
-func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
-	p, err := resolve(root, req.Path, req.NoFollow)
+// open opens a regular file or a directory for reading, and says where a relative path has led to. Nothing else is even opened: a FIFO would block, and a
+// device may act.
+func open(root *os.File, req *wire.Request) (_ *os.File, _ *unix.Stat_t, path string, err error) {
+	p, err := find(root, req, req.NoFollow)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	defer p.close()
 	switch {
 	case req.Dir && !p.isDir():
-		return nil, nil, unix.ENOTDIR
+		return nil, nil, "", unix.ENOTDIR
 	case p.isLink():
-		return nil, nil, unix.ELOOP
+		return nil, nil, "", unix.ELOOP
 	}
 	if err := openable(&p.stat, req); err != nil {
-		return nil, &p.stat, err
+		return nil, &p.stat, reached(p, req), err
 	}
 	var fd int
 	err = ignoringEINTR(func() (err error) {
@@ -128,7 +145,7 @@ func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	// The file may have been replaced since it was looked at.
 	st := new(unix.Stat_t)
@@ -140,14 +157,14 @@ func open(root *os.File, req *wire.Request) (*os.File, *unix.Stat_t, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, st, err
+		return nil, st, reached(p, req), err
 	}
-	return os.NewFile(uintptr(fd), p.path), st, nil
+	return os.NewFile(uintptr(fd), p.path), st, reached(p, req), nil
 }
 
 // Read returns the content of a regular file of at most limit bytes, or as much of a longer one. Errors are errnos.
 func Read(root *os.File, path string, limit int64) ([]byte, error) {
-	f, st, err := open(root, &wire.Request{Path: path})
+	f, st, _, err := open(root, &wire.Request{Path: path})
 	if err != nil {
 		return nil, err
 	}

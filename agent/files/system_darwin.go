@@ -79,6 +79,13 @@ func born(fd int) int64 {
 	return st.Btim.Nano()
 }
 
+// mountOf tells file systems apart.
+func mountOf(dir int, name string) (uint64, error) {
+	var st unix.Stat_t
+	err := ignoringEINTR(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return uint64(st.Dev), err
+}
+
 // entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number.
 func entries(f *os.File, each func(ino uint64, kind uint8, name []byte) error) error {
 	names, err := f.Readdirnames(-1)

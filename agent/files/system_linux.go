@@ -87,6 +87,18 @@ const (
 	timeOmit = unix.UTIME_OMIT
 )
 
+// mountOf tells mounts apart.
+func mountOf(dir int, name string) (uint64, error) {
+	var st unix.Statx_t
+	err := ignoringEINTR(func() error {
+		return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_MNT_ID, &st)
+	})
+	if err == nil && st.Mask&unix.STATX_MNT_ID == 0 { // before Linux 5.8
+		return uint64(st.Dev_major)<<32 | uint64(st.Dev_minor), nil
+	}
+	return st.Mnt_id, err
+}
+
 // entries calls each for every entry of a directory except "." and "..", with the type as a DT_ number, 0 if the file system does not tell.
 // See getdents(2) for the records.
 func entries(f *os.File, each func(ino uint64, kind uint8, name []byte) error) error {

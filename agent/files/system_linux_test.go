@@ -4,18 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
 )
 
 // exchange swaps two names at once.
 func exchange(a, b string) { unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) }
 
-// The kernel's own resolution in a root is the judge of ours, on random trees of links and random paths.
+// The kernel's own resolution is the judge of ours, on random trees of links and random paths: in a root, and from a folder in the ways of openat2.
 func TestResolveAsKernel(t *testing.T) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"a", "b", "c", "d"}
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
@@ -27,6 +29,7 @@ func TestResolveAsKernel(t *testing.T) {
 		}
 		return b.String() + pick("", "", "", "/", "/.")
 	}
+	allWays := []uint64{unix.RESOLVE_BENEATH, unix.RESOLVE_IN_ROOT, unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS, unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_XDEV}
 	found, failed := 0, map[error]int{}
 	for range 60 {
 		var entries []string
@@ -44,14 +47,27 @@ func TestResolveAsKernel(t *testing.T) {
 			}
 		}
 		root := tree(t, entries...)
-		for range 200 {
-			path := path()
+		for range 300 {
+			path, from := path(), "/"
+			how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 			nofollow := random.IntN(3) == 0
-			how := how
 			if nofollow {
 				how.Flags |= unix.O_NOFOLLOW
 			}
-			fd, want := unix.Openat2(int(root.Fd()), path, &how)
+			dir := int(root.Fd())
+			if ways := random.IntN(2 * len(allWays)); ways < len(allWays) {
+				from = "/" + pick(names...)
+				fd, err := unix.Openat(dir, from[1:], unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+				if err != nil {
+					continue
+				}
+				defer unix.Close(fd)
+				dir, how.Resolve, path = fd, allWays[ways], strings.TrimPrefix(path, pick("", "/", "/", "//"))
+			}
+			fd, want := unix.Openat2(dir, path, &how)
+			for want == unix.EAGAIN { // something was renamed or mounted somewhere meanwhile
+				fd, want = unix.Openat2(dir, path, &how)
+			}
 			if errors.Is(want, unix.ENOSYS) || errors.Is(want, unix.EPERM) {
 				t.Skip("this kernel has no openat2")
 			}
@@ -63,20 +79,50 @@ func TestResolveAsKernel(t *testing.T) {
 			} else {
 				failed[want]++
 			}
-			p, err := resolve(root, path, nofollow)
+			p, err := resolveFrom(root, from, path, nofollow, wire.Ways(how.Resolve))
 			if err != want {
-				t.Fatalf("%q in %q: %v, the kernel says %v", path, entries, err, want)
+				t.Fatalf("%q from %s, %#x, in %q: %v, the kernel says %v", path, from, how.Resolve, entries, err, want)
 			}
 			if err == nil {
 				if p.stat.Ino != st.Ino {
-					t.Fatalf("%q in %q leads to %s, which is not where the kernel goes", path, entries, p.path)
+					t.Fatalf("%q from %s, %#x, in %q leads to %s, which is not where the kernel goes", path, from, how.Resolve, entries, p.path)
 				}
 				p.close()
 			}
 		}
 	}
 	t.Logf("%d found, failures %v", found, failed)
-	if found < 1000 || len(failed) < 3 {
+	if found < 1000 || len(failed) < 4 {
 		t.Error("the random trees are too dull to tell anything")
+	}
+}
+
+// Another mount is not entered, nor left, when that was asked for.
+func TestResolveNoXDev(t *testing.T) {
+	root, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, c := range []struct {
+		from, path string
+		ways       wire.Ways
+		want       error
+	}{
+		{"/", "proc/version", wire.WayNoXDev, unix.EXDEV},
+		{"/", "proc", wire.WayNoXDev, unix.EXDEV},
+		{"/", "proc/version", 0, nil},
+		{"/proc", "version", wire.WayNoXDev, nil},
+		{"/proc", "..", wire.WayNoXDev, unix.EXDEV},
+		{"/proc", "/", wire.WayNoXDev, nil}, // an absolute path begins at the root
+		{"/proc", "", wire.WayNoXDev, unix.ENOENT},
+	} {
+		p, err := resolveFrom(root, c.from, c.path, false, c.ways)
+		if err != c.want {
+			t.Errorf("%s from %s: %v, want %v", c.path, c.from, err, c.want)
+		}
+		if err == nil {
+			p.close()
+		}
 	}
 }

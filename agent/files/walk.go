@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/wire"
 )
 
 const (
@@ -25,6 +27,13 @@ type place struct {
 	dirs []level // from below the root down to dir; closed by close
 
 	missing bool // only of a walk for who creates: there is nothing of that name
+
+	// How the walk goes, see openat2(2).
+	root   int
+	create bool
+	ways   wire.Ways
+	floor  int    // so many of dirs are the directory that the path is relative to
+	mount  uint64 // of the directory, with WayNoXDev
 }
 
 type level struct {
@@ -32,12 +41,7 @@ type level struct {
 	name string
 }
 
-func (p *place) close() {
-	for _, l := range p.dirs {
-		unix.Close(l.fd)
-	}
-	p.dirs = nil
-}
+func (p *place) close() { p.leave(0) }
 
 func (p *place) isDir() bool  { return p.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 func (p *place) isLink() bool { return p.stat.Mode&unix.S_IFMT == unix.S_IFLNK }
@@ -50,22 +54,64 @@ func resolve(root *os.File, path string, nofollow bool) (*place, error) {
 }
 
 // walk is resolve; with create a name that is missing in a directory that is there is a place, too. A slash behind that is EISDIR.
-func walk(root *os.File, path string, nofollow, create bool) (_ *place, err error) {
-	switch {
-	case root == nil:
-		return nil, unix.ENOENT
-	case len(path) >= maxPath:
-		return nil, unix.ENAMETOOLONG
-	case !strings.HasPrefix(path, "/"), strings.Contains(path, "\x00"):
+func walk(root *os.File, path string, nofollow, create bool) (*place, error) {
+	if !strings.HasPrefix(path, "/") {
 		return nil, unix.ENOENT
 	}
-	rootFD := int(root.Fd())
-	p := &place{dir: rootFD}
+	p := &place{create: create}
+	return p.find(root, "/", path, nofollow, 0)
+}
+
+// resolveFrom is resolve for a path that is relative to a directory, itself an absolute path, in the ways of openat2.
+func resolveFrom(root *os.File, dir, path string, nofollow bool, ways wire.Ways) (*place, error) {
+	return new(place).find(root, dir, path, nofollow, ways)
+}
+
+func (p *place) find(root *os.File, dir, path string, nofollow bool, ways wire.Ways) (_ *place, err error) {
+	if root == nil || !strings.HasPrefix(dir, "/") {
+		return nil, unix.ENOENT
+	}
+	p.root = int(root.Fd())
+	p.dir = p.root
 	defer func() {
 		if err != nil {
 			p.close()
 		}
 	}()
+	if dir != "/" {
+		if err := p.follow(dir+"/", false); err != nil {
+			return nil, err
+		}
+	}
+	p.floor, p.ways = len(p.dirs), ways
+	if ways&wire.WayNoXDev != 0 {
+		if p.mount, err = mountOf(p.dir, "."); err != nil {
+			return nil, err
+		}
+	}
+	if path == "" {
+		return nil, unix.ENOENT
+	}
+	if err := p.follow(path, nofollow); err != nil {
+		return nil, err
+	}
+	if ways&wire.WayNoXDev != 0 {
+		return p, p.sameMount(p.name)
+	}
+	return p, nil
+}
+
+// follow goes on from the directory that was reached.
+func (p *place) follow(path string, nofollow bool) error {
+	switch {
+	case len(path) >= maxPath:
+		return unix.ENAMETOOLONG
+	case strings.Contains(path, "\x00"):
+		return unix.ENOENT
+	}
+	if err := p.jump(path, false); err != nil {
+		return err
+	}
 	rest, links := path, 0
 	for {
 		name, after := component(rest)
@@ -73,16 +119,19 @@ func walk(root *os.File, path string, nofollow, create bool) (_ *place, err erro
 		switch name {
 		case "", ".":
 			if last {
-				return p, p.self(rootFD)
+				return p.self()
 			}
 			rest = after
 			continue
 		case "..":
-			p.up(rootFD)
+			if err := p.up(); err != nil {
+				return err
+			}
 			rest = after
 			continue
 		}
 		// Where a directory must be, try just that: most are.
+		var err error
 		if !last || slash {
 			if err = p.down(name); err == nil {
 				rest = after
@@ -90,41 +139,72 @@ func walk(root *os.File, path string, nofollow, create bool) (_ *place, err erro
 			}
 		} else {
 			err = ignoringEINTR(func() error { return unix.Fstatat(p.dir, name, &p.stat, unix.AT_SYMLINK_NOFOLLOW) })
-			if err == unix.ENOENT && create {
+			if err == unix.ENOENT && p.create {
 				p.name, p.path, p.missing = name, p.join(name), true
-				return p, nil
+				return nil
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if nofollow || !p.isLink() {
 				p.name, p.path = name, p.join(name)
-				return p, nil
+				return nil
 			}
 		}
 		target, rerr := readlinkat(p.dir, name)
 		if rerr != nil {
-			if create && last && rerr == unix.ENOENT {
-				return nil, unix.EISDIR
+			if p.create && last && rerr == unix.ENOENT {
+				return unix.EISDIR
 			}
 			if err == nil {
 				err = rerr // the link has been replaced meanwhile
 			}
-			return nil, err
+			return err
 		}
-		if links++; links > maxLinks {
-			return nil, unix.ELOOP
+		if links++; links > maxLinks || p.ways&wire.WayNoLinks != 0 {
+			return unix.ELOOP
 		}
 		if len(target)+len(after) >= maxPath {
-			return nil, unix.ENAMETOOLONG
+			return unix.ENAMETOOLONG
 		}
-		if strings.HasPrefix(target, "/") {
-			p.close()
-			p.dir = rootFD
+		if err := p.jump(target, true); err != nil {
+			return err
 		}
 		rest = target + after
-		err = nil
 	}
+}
+
+// jump goes to where a path starts: if that is absolute, to the root.
+func (p *place) jump(path string, link bool) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return nil
+	case p.ways&wire.WayBeneath != 0:
+		return unix.EXDEV
+	case p.ways&wire.WayInRoot != 0:
+		p.leave(p.floor)
+		return nil
+	}
+	p.leave(0)
+	p.floor = 0
+	if p.ways&wire.WayNoXDev == 0 {
+		return nil
+	}
+	if link {
+		return p.sameMount(".")
+	}
+	var err error
+	p.mount, err = mountOf(p.dir, ".")
+	return err
+}
+
+// sameMount is EXDEV if a name is on another file system than the walk has to stay on.
+func (p *place) sameMount(name string) error {
+	at, err := mountOf(p.dir, name)
+	if err == nil && at != p.mount {
+		err = unix.EXDEV
+	}
+	return err
 }
 
 // component splits the first name off a path; after begins with the slash behind it, if there is one.
@@ -148,23 +228,39 @@ func (p *place) down(name string) error {
 	}
 	p.dirs = append(p.dirs, level{fd, name})
 	p.dir = fd
+	if p.ways&wire.WayNoXDev != 0 {
+		return p.sameMount(".")
+	}
 	return nil
 }
 
 // up goes to the directory that the walk came from: ".." of a directory that was moved might lie outside.
-func (p *place) up(rootFD int) {
-	if n := len(p.dirs); n > 0 {
-		unix.Close(p.dirs[n-1].fd)
-		p.dirs = p.dirs[:n-1]
+func (p *place) up() error {
+	switch {
+	case len(p.dirs) > p.floor || p.ways&(wire.WayBeneath|wire.WayInRoot) == 0:
+		p.leave(max(len(p.dirs)-1, 0))
+	case p.ways&wire.WayBeneath != 0:
+		return unix.EXDEV
 	}
-	p.dir = rootFD
-	if n := len(p.dirs); n > 0 {
+	if p.ways&wire.WayNoXDev != 0 {
+		return p.sameMount(".")
+	}
+	return nil
+}
+
+// leave goes up until n directories are left.
+func (p *place) leave(n int) {
+	for _, l := range p.dirs[n:] {
+		unix.Close(l.fd)
+	}
+	p.dirs, p.dir = p.dirs[:n], p.root
+	if n > 0 {
 		p.dir = p.dirs[n-1].fd
 	}
 }
 
 // self makes the directory that the walk has reached the place.
-func (p *place) self(rootFD int) error {
+func (p *place) self() error {
 	p.name, p.path = ".", p.join("")
 	return ignoringEINTR(func() error { return unix.Fstat(p.dir, &p.stat) })
 }

@@ -68,7 +68,20 @@ type Request struct {
 	Live     int64          `cbor:"30,keyasint,omitempty"` // OpOpen, unless 0: for a regular file of more bytes, and whatever has no content to be sent once, Reply.Live is wanted
 	Flags    uint32         `cbor:"31,keyasint,omitempty"` // OpFile: the Open flags
 	Change   *Change        `cbor:"40,keyasint,omitempty"` // OpChange only
+	From     string         `cbor:"50,keyasint,omitempty"` // OpOpen, OpStat, OpRealpath: an absolute path, which Path is relative to; Reply.Path is where it leads to
+	Ways     Ways           `cbor:"51,keyasint,omitempty"` // with From
 }
+
+// Ways are how a path may be resolved: RESOLVE_… of openat2(2), by its numbers.
+type Ways uint64
+
+// The ways. The others of Linux say nothing in a target: links of proc lead nowhere there, and nothing is known of what is cached.
+const (
+	WayNoXDev  Ways = 0x01 // crossing a mount is EXDEV
+	WayNoLinks Ways = 0x04 // a link on the way is ELOOP
+	WayBeneath Ways = 0x08 // leaving From, or an absolute path or link, is EXDEV
+	WayInRoot  Ways = 0x10 // From is the root
+)
 
 // Reply answers a Request. Errno is empty on success.
 type Reply struct {
