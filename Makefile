@@ -28,6 +28,17 @@ HOOKS ?= 24
 build: layer # bin/mirrord
 	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/mirrord ./launcher
 
+# The window, beside the command that it runs. The first time takes minutes: the toolkit's C. One set of flags, so that this happens once.
+.PHONY: app test-app
+app: build
+ifeq ($(shell uname -s),Linux)
+	tests/need pkg-config pkg:gl pkg:x11 pkg:xcursor pkg:xrandr pkg:xinerama pkg:xi pkg:xxf86vm pkg:xkbcommon pkg:wayland-client
+endif
+	go build -tags desktop -ldflags '-s -w$(if $(VERSION), -X main.version=$(VERSION))' -o bin/mirrord-app ./app
+
+test-app: app # a real window on a screen that nobody sees, driven by keys; pictures in bin/app
+	tests/app/run
+
 # Paths and revisions are left out, so that the same source gives the same bytes anywhere.
 .PHONY: agent-image
 agent-image: # bin/image: the agent for amd64 and arm64, as an OCI layout and a tar of it
@@ -123,7 +134,7 @@ test-hooks: layer # each hook of the library for macOS is missed when it is disa
 vet:
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "make fmt is needed for" $$files; exit 1; }
 	go vet ./...
-	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet -tags ci ./... # the toolkit without its C
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go vet ./...
 
 fmt:
