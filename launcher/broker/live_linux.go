@@ -43,7 +43,7 @@ func (l *liveFiles) get(b *Broker) (*live.FS, error) {
 }
 
 // openLive opens a file in the pod, as flags (frame.Open…) and mode say, and answers with a descriptor that reads and writes it there. path is the program's. Errors
-// carry the pod's errno; errNotLive where there are no such descriptors (Broker.Paths, a system that does not allow them), which has been said.
+// carry the pod's errno; errNotLive where there are no such descriptors: Broker.Paths, a system that does not allow them, which has been said, an agent that knows nothing of them.
 func (b *Broker) openLive(path string, flags, mode uint32) (answer, error) {
 	if b.Paths {
 		return answer{}, errNotLive
@@ -54,7 +54,10 @@ func (b *Broker) openLive(path string, flags, mode uint32) (answer, error) {
 	}
 	const known = wire.OpenAccess | wire.OpenCreate | wire.OpenExclusive | wire.OpenTruncate | wire.OpenAppend | wire.OpenNonblock | wire.OpenDirectory | wire.OpenNoFollow | wire.OpenAlter
 	fd, err := fs.Open(b.ctx, b.mapping.pod(path), flags&known, mode)
-	if err != nil {
+	switch {
+	case err == unix.ENOSYS: // an older agent
+		return answer{}, errNotLive
+	case err != nil:
 		return answer{}, err
 	}
 	b.opened.Store(true)
