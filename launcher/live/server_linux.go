@@ -2,200 +2,14 @@ package live
 
 import (
 	"context"
-	"errors"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
 )
-
-// FS is a file system without a place in any folder. All methods are safe for concurrent use.
-type FS struct {
-	link     *wire.Link
-	device   *os.File // /dev/fuse
-	root     int      // a descriptor of the root folder
-	uid, gid uint32   // whom its files belong to
-	serving  sync.WaitGroup
-	opening  sync.RWMutex    // over root
-	closing  context.Context // ends with Close
-	close    context.CancelFunc
-	kept     atomic.Int64 // bytes read ahead
-
-	mu     sync.Mutex
-	last   uint64 // the ids so far: of nodes and files
-	nodes  map[uint64]*node
-	opened map[identity]*node // those that have an open file
-	wrote  written
-	files  map[uint64]*file
-	asking map[uint64]*asked // the kernel's requests that are being answered
-}
-
-// asked is a request that is being answered.
-type asked struct {
-	cancel context.CancelFunc
-	waits  bool // it may wait for as long as it likes
-}
-
-// New gives a file system for the files of a link's target. dir is a folder of this user's for the moment in which it may need one. Without a way to have one in
-// this system the error wraps ErrNone, and says why.
-func New(link *wire.Link, dir string) (*FS, error) {
-	device, root, err := mount(dir)
-	if err != nil {
-		return nil, err
-	}
-	return newFS(link, device, root), nil
-}
-
-func newFS(link *wire.Link, device *os.File, root int) *FS {
-	fs := &FS{link: link, device: device, root: root, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: firstID,
-		nodes: map[uint64]*node{}, opened: map[identity]*node{}, files: map[uint64]*file{}, asking: map[uint64]*asked{}}
-	fs.closing, fs.close = context.WithCancel(context.Background())
-	fs.serving.Go(fs.serve)
-	fs.prime()
-	return fs
-}
-
-// prime has the kernel find out that nothing is done here for who polls and who closes a file. Else a process that ends would wait for an answer to its closing, and if that
-// is this one, for ever; and a Go program that opens a file of its own waits for itself: its poller is locked while the kernel asks.
-func (fs *FS) prime() {
-	fd, err := unix.Openat(fs.root, first, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		unix.Close(fd)
-	}
-}
-
-// Close ends all that goes on. Who still has a descriptor gets ENOTCONN from then on.
-func (fs *FS) Close() error {
-	fs.close()
-	err := fs.device.Close() // and so whoever opens or reads comes back
-	fs.opening.Lock()
-	err = errors.Join(err, unix.Close(fs.root))
-	fs.root = -1
-	fs.opening.Unlock()
-	fs.serving.Wait()
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	for _, f := range fs.files {
-		f.end()
-	}
-	for _, n := range fs.nodes {
-		for _, f := range n.pending {
-			f.end()
-		}
-	}
-	return err
-}
-
-// tagged is how the descriptors' names begin; a number follows, and what the kernel puts behind the name of a file that is gone.
-const (
-	first  = "first" // the name of a file of this package's own
-	tagged = "mirrord:l:"
-	gone   = " (deleted)"
-)
-
-// Open opens a file in the pod, with flags and mode as wire.OpFile has them, and returns a descriptor for it. What does not belong to the pod's file (O_CLOEXEC)
-// is the caller's to set. Errors are errnos.
-func (fs *FS) Open(ctx context.Context, path string, flags, mode uint32) (int, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(fs.closing, cancel)()
-	r, err := openRemote(ctx, fs.link, path, flags, mode)
-	if err != nil {
-		return -1, errnoOf(err)
-	}
-	n := fs.adopt(path, r)
-	how := int(flags&(wire.OpenAccess|wire.OpenAppend|wire.OpenNonblock)) | unix.O_CLOEXEC | unix.O_NOCTTY
-	fs.opening.RLock()
-	defer fs.opening.RUnlock()
-	for {
-		fd, err := unix.Openat(fs.root, tagged+strconv.FormatUint(n.id, 10)+gone, how, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			if f := n.take(flags); f != nil {
-				fs.release(f)
-			}
-			return -1, err
-		}
-		return fd, nil
-	}
-}
-
-// adopt makes a file that was opened in the pod one that the kernel may open.
-func (fs *FS) adopt(path string, r *remote) *node {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	key := identity{r.first.Dev, r.first.Ino}
-	n := fs.opened[key]
-	if n == nil {
-		fs.last++
-		n = &node{fs: fs, id: fs.last, path: path, stat: r.first, at: time.Now(), files: map[*file]struct{}{}}
-		fs.nodes[n.id], fs.opened[key] = n, n
-	} else {
-		n.heard(r.first, time.Now())
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if r.req.Flags&wire.OpenAccess != wire.OpenRead {
-		n.writable = true
-		fs.wrote.add(key)
-	}
-	n.pending = append(n.pending, fs.file(n, r))
-	return n
-}
-
-func (fs *FS) file(n *node, r *remote) *file {
-	f := &file{node: n, remote: r}
-	f.ahead.fetch, f.ahead.state, f.ahead.kept = f.fetch, n.state, &fs.kept
-	r.heard = n.heard
-	return f
-}
-
-func (f *file) end() {
-	f.ahead.changed()
-	f.remote.close()
-}
-
-// release ends a file that has no descriptor any more.
-func (fs *FS) release(f *file) {
-	f.end()
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	n := f.node
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.files, f)
-	if len(n.files)+len(n.pending) > 0 {
-		return
-	}
-	// The next one to be opened may be another file with the same number.
-	if fs.opened[n.identity()] == n {
-		delete(fs.opened, n.identity())
-	}
-	if n.lookups == 0 {
-		delete(fs.nodes, n.id)
-	}
-}
-
-// Stat is what the pod says of the file whose descriptor's name ends in this number. Errors are errnos.
-func (fs *FS) Stat(ctx context.Context, number string) (*wire.Stat, error) {
-	id, err := strconv.ParseUint(strings.TrimSuffix(number, gone), 10, 64)
-	fs.mu.Lock()
-	n := fs.nodes[id]
-	fs.mu.Unlock()
-	if err != nil || n == nil {
-		return nil, unix.EBADF
-	}
-	return n.fresh(ctx)
-}
 
 // serve answers the kernel until the device is closed.
 func (fs *FS) serve() {
@@ -211,10 +25,10 @@ func (fs *FS) serve() {
 			return err != unix.EAGAIN
 		})
 		switch {
-		case rerr != nil, err == unix.ENODEV:
-			return
-		case err != nil: // ENOENT, EINTR: the request is not wanted any more
+		case rerr == nil && (err == unix.ENOENT || err == unix.EINTR): // a request that is not wanted any more
 			continue
+		case rerr != nil || err != nil:
+			return
 		}
 		r, ok := parse(buf[:n])
 		if !ok {
