@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -93,4 +94,22 @@ func About(tid int) (Info, error) {
 	parent, _ := strconv.Atoi(string(fields[1]))
 	since, _ := strconv.ParseUint(string(fields[19]), 10, 64)
 	return Info{pid, parent, since}, nil
+}
+
+// Children are the processes that a process has started and that are its own still; those of all its threads. A kernel without CONFIG_PROC_CHILDREN tells of none.
+func Children(pid int) (all []int) {
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(tasks)
+	if err != nil {
+		return nil
+	}
+	for _, thread := range threads {
+		list, _ := os.ReadFile(tasks + "/" + thread.Name() + "/children")
+		for _, child := range bytes.Fields(list) {
+			if n, err := strconv.Atoi(string(child)); err == nil {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
 }

@@ -34,6 +34,7 @@ func execute(t *Tree, c *seccomp.Call, p place) {
 	case text[0] != '/':
 		cwd = readlink(base)
 	}
+	t.folders.of(tid) // what is executed may outlive its parent, by which it would be found
 	pid, gone := seccomp.Process(tid)
 	c.Continue()
 	if gone == nil && text != "" && !t.helper.CompareAndSwap(int64(pid), 0) {

@@ -137,7 +137,8 @@ func directoryPath(content int) (string, bool) {
 	return string(b[2 : 2+size]), true
 }
 
-// folders are the processes whose working directory is one of the pod: the kernel's stays where it was. A child begins where its parent is.
+// folders are the processes whose working directory is one of the pod: the kernel's stays where it was. A child begins where its parent is, of which nobody is told:
+// it is looked up when it matters, and noted before the parent goes elsewhere.
 type folders struct {
 	any   atomic.Bool
 	mu    sync.Mutex
@@ -172,6 +173,9 @@ func (f *folders) enter(pid int, path string) {
 	}
 	if f.known == nil {
 		f.known = map[int]folder{}
+	}
+	for _, child := range seccomp.Children(p.PID) {
+		f.find(child, 0)
 	}
 	f.known[p.PID] = folder{p.Since, path}
 	f.any.Store(true)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -177,8 +178,8 @@ func TestFolders(t *testing.T) {
 		t.Errorf("at first: %q", got)
 	}
 	f.enter(parent, "/srv")
-	if got := f.of(self); got != "/srv" {
-		t.Errorf("of the child: %q", got)
+	if got := f.of(self); got != "" {
+		t.Errorf("of a child that was there before: %q", got)
 	}
 	f.enter(self, "/srv/data")
 	f.enter(parent, "")
@@ -187,6 +188,23 @@ func TestFolders(t *testing.T) {
 	}
 	if p, err := seccomp.About(self); err != nil || p.PID != self || p.Parent != parent || p.Since == 0 {
 		t.Errorf("%+v, %v", p, err)
+	}
+	child := func() int {
+		cmd := exec.Command("cat")
+		in, err := cmd.StdinPipe()
+		if err != nil || cmd.Start() != nil {
+			t.Fatal("cat cannot be started")
+		}
+		t.Cleanup(func() {
+			in.Close()
+			cmd.Wait()
+		})
+		return cmd.Process.Pid
+	}
+	first := child()
+	f.enter(self, "/srv/other") // which the child does not
+	if got, later := f.of(first), f.of(child()); got != "/srv/data" || later != "/srv/other" {
+		t.Errorf("a child is in %q, a later one in %q", got, later)
 	}
 	f.mu.Lock()
 	f.known[self] = folder{1, "/of/another"} // which had this number before
