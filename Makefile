@@ -116,7 +116,7 @@ demo: build # one program, plainly and inside a pod
 	tests/demo/run
 
 test: build vet # everything that can be tested on this machine
-	@tests/need curl python3 node npm setpriv find groff fish shellcheck git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
+	@tests/need curl python3 node npm setpriv find groff zsh fish dash tcsh ksh shellcheck git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
 		ssh-add strace busybox qemu-aarch64 qemu-aarch64-static aarch64-linux-gnu-gcc npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop \
 		python3:debugpy puma psql initdb vim kubectl openssl rustc bwrap go:github.com/go-delve/delve/cmd/dlv@v1.26.0
 	@tests/arm64 busybox

@@ -24,6 +24,13 @@ var rules = []struct {
 	{folder: "launcher/kube", never: []string{"mirrord/launcher", "mirrord/sip", "mirrord/layer"}, except: []string{"mirrord/launcher/kube"}},
 	{folder: "launcher/events", never: []string{"mirrord"}, except: []string{"mirrord/launcher/events"}},
 	{folder: "app", never: []string{"mirrord/launcher", "mirrord/agent", "k8s.io/client-go"}, except: []string{"mirrord/launcher/events"}},
+	{folder: "app/cli", never: []string{"fyne.io/fyne"}},
+	{folder: "app/console", never: []string{"fyne.io/fyne"}},
+	{folder: "app/launches", never: []string{"fyne.io/fyne"}},
+	{folder: "app/loginenv", never: []string{"fyne.io/fyne"}},
+	{folder: "app/proposals", never: []string{"fyne.io/fyne"}},
+	{folder: "app/session", never: []string{"fyne.io/fyne"}},
+	{folder: "app/shell", never: []string{"fyne.io/fyne"}},
 }
 
 // forTests are folders that no program may have in it.

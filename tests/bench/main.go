@@ -37,9 +37,14 @@ func main() {
 	serve := flag.Bool("serve", false, "be the program of the cluster's pods")
 	ask, from, requests := flag.String("ask", "", "in a pod: send requests to this `URL`"), flag.String("from", "", "who should answer"), flag.Int("requests", 100, "how many")
 	memory := flag.String("memory", "", "in a pod: tell the memory of this `PROGRAM`")
-	flag.Parse()
 	var err error
+	plan := os.Getenv(appEvents)
+	if plan == "" { // its words are mirrord's
+		flag.Parse()
+	}
 	switch {
+	case plan != "":
+		err = tellEvents(plan)
 	case *serve:
 		err = serveCluster()
 	case *ask != "":
@@ -91,7 +96,7 @@ func bench(ctx context.Context, o options) error {
 	}{
 		{"local", localWork}, {"start", startUp}, {"supervised", supervised}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
 		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory}, {"agent", agentMemory},
-		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms},
+		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms}, {"app", appModel},
 	} {
 		if !strings.Contains(section.name, o.only) {
 			continue
