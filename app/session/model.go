@@ -102,6 +102,9 @@ func (m *Model) note(ev *events.Event) {
 		m.notice(Notice{Time: ev.Time, Error: true, Message: ev.Message, Hint: ev.Hint})
 	case events.Link:
 		m.link(ev)
+		if ev.State == "gone" {
+			m.notice(Notice{Time: ev.Time, Error: true, Message: ev.Message, Hint: ev.Hint})
+		}
 	case events.Listen:
 		p := Port{Port: ev.Port, Actual: ev.ActualPort, Pod: ev.PodPort}
 		if len(s.Ports) < maxPorts && !slices.Contains(s.Ports, p) {

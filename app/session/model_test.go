@@ -268,6 +268,7 @@ func TestEnvironmentAndTimeline(t *testing.T) {
 		events.Event{Type: events.Link, State: "lost", Message: "the connection is lost"},
 		events.Event{Type: events.Link, State: "restored", Message: "it is there again"},
 		events.Event{Type: events.Link, State: "lost", Message: "the connection is lost"},
+		events.Event{Type: events.Link, State: "gone", Message: "the pod was deleted", Hint: "start again"},
 	))
 	want := []Variable{
 		{Name: "DB", Pod: true, Final: true, From: "pod", Values: &Values{Pod: "x", Final: "x"}},
@@ -280,12 +281,13 @@ func TestEnvironmentAndTimeline(t *testing.T) {
 	marks := []Mark{
 		{then.Add(2 * time.Second), true, "connected", 0}, {then.Add(3 * time.Second), false, "the connection is lost", 0},
 		{then.Add(4 * time.Second), true, "it is there again", time.Second}, {then.Add(5 * time.Second), false, "the connection is lost", 0},
+		{then.Add(6 * time.Second), false, "the pod was deleted", 0},
 	}
 	if diff := cmp.Diff(marks, m.Timeline()); diff != "" {
 		t.Error(diff)
 	}
-	if m.Summary().Linked {
-		t.Error("linked")
+	if s := m.Summary(); s.Linked || len(s.Notices) != 1 || !s.Notices[0].Error || s.Notices[0].Message != "the pod was deleted" {
+		t.Errorf("%+v", s)
 	}
 }
 

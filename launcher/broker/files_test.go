@@ -162,7 +162,7 @@ func TestLinkLostDuringOpen(t *testing.T) {
 		s.expect(int32(unix.EIO), kind, m)
 	}
 	eventually(t, "the user is told", func() bool {
-		w := s.emitted(events.Warning)
+		w := s.emitted(events.Link)
 		return len(w) == 1 && strings.Contains(w[0].Message, "link")
 	})
 }

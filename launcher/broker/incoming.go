@@ -257,7 +257,8 @@ func (b *Broker) acceptIncoming() {
 		if err != nil {
 			if b.ctx.Err() == nil {
 				why, _, _ := strings.Cut(err.Error(), "\n")
-				b.warn(why, "what the program asks of the pod fails from now on: files with EIO, names with EAI_AGAIN, connections with ENETUNREACH; start it again")
+				b.Emit(events.Event{Type: events.Link, State: "gone", Message: why,
+					Hint: "what the program asks of the pod fails from now on: files with EIO, names with EAI_AGAIN, connections with ENETUNREACH; start it again"})
 			}
 			return
 		}

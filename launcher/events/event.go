@@ -32,7 +32,7 @@ const (
 	Listen         Type = "listen"            // port, actual_port, pod_port
 	Incoming       Type = "incoming"          // port, peer
 	IncomingEnded  Type = "incoming.ended"    // the same connection: port, peer, sent, received, milliseconds
-	Link           Type = "link"              // the connection to the pod: state (lost, restored), message, hint, milliseconds
+	Link           Type = "link"              // the connection to the pod: state (lost, restored, gone), message, hint, milliseconds
 	SessionEnded   Type = "session.ended"     // status or signal, remaining, succeeded, failed
 )
 

@@ -61,6 +61,7 @@ var samples = []Event{
 	{Type: IncomingEnded, Port: 80, Peer: "10.244.1.7:5555", Sent: 1024, Received: 78, Took: 150},
 	{Type: Link, State: "lost", Message: "it is lost", Hint: "wait"},
 	{Type: Link, State: "restored", Message: "it is there again", Took: 1500},
+	{Type: Link, State: "gone", Message: "the pod was deleted", Hint: "start again"},
 	{Type: SessionEnded, Status: &status, Remaining: 2, Succeeded: map[Type]int{File: 10, Name: 1}, Failed: map[Type]int{File: 2}},
 	{Type: SessionEnded, Signal: "SIGTERM"},
 }
