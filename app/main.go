@@ -83,8 +83,12 @@ func services(a fyne.App) ui.Services {
 		one := session.Launch{Command: l.Command, Folder: l.Folder, Plain: l.Plain, Values: true}
 		if l.ID != "" {
 			one.Config = store.File(l.ID)
-		} else {
-			one.Target = l.Target.Path
+		} else if !l.Plain {
+			if file, err := store.Draft(l); err == nil {
+				one.Config = file
+			} else {
+				one.Target = l.Target.Path
+			}
 		}
 		return one
 	}

@@ -169,22 +169,9 @@ func (s *Store) Import(l Launch, config []byte) (Launch, error) {
 }
 
 func (s *Store) write(l Launch, d document) (Launch, error) {
-	if len(l.Command) == 0 || l.Command[0] == "" {
-		return l, errors.New("a launch needs a command")
-	}
-	if !filepath.IsAbs(l.Folder) {
-		return l, errors.New("a launch needs a folder to start in")
-	}
-	if l.Name == "" {
-		l.Name = strings.Join(l.Command, " ")
-	}
-	d.put(l)
-	text, err := d.text()
-	switch {
-	case err != nil:
-		return l, fmt.Errorf("cannot save %s: %w", l.Name, err)
-	case len(text) > maxFile:
-		return l, fmt.Errorf("cannot save %s: it takes more than %d KiB", l.Name, maxFile>>10)
+	l, text, err := compose(l, d)
+	if err != nil {
+		return l, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,6 +188,58 @@ func (s *Store) write(l Launch, d document) (Launch, error) {
 	}
 	l.Fault, l.custom = nil, d.custom()
 	return l, nil
+}
+
+// compose is the file of a launch on top of a document, and the launch with a name.
+func compose(l Launch, d document) (Launch, []byte, error) {
+	switch {
+	case len(l.Command) == 0 || l.Command[0] == "":
+		return l, nil, errors.New("a launch needs a command")
+	case !filepath.IsAbs(l.Folder):
+		return l, nil, errors.New("a launch needs a folder to start in")
+	case l.Name == "":
+		l.Name = strings.Join(l.Command, " ")
+	}
+	d.put(l)
+	text, err := d.text()
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("it takes more than %d KiB", maxFile>>10)
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot save %s: %w", l.Name, err)
+	}
+	return l, text, err
+}
+
+// draftTime is how long a draft is kept: a session reads it when it starts.
+const draftTime = 24 * time.Hour
+
+// Draft writes the file of a launch that is not to be saved, for one session, and returns its path.
+func (s *Store) Draft(l Launch) (file string, err error) {
+	l, text, err := compose(l, document{})
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := os.MkdirAll(s.folder, 0o700); err != nil {
+		return "", fmt.Errorf("cannot make the folder of launches: %w", err)
+	}
+	old, _ := filepath.Glob(filepath.Join(s.folder, ".draft-*.json"))
+	for _, file := range old {
+		if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > draftTime {
+			os.Remove(file)
+		}
+	}
+	f, err := os.CreateTemp(s.folder, ".draft-*.json")
+	if err == nil {
+		_, err = f.Write(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot write down %s: %w", l.Name, err)
+	}
+	return f.Name(), nil
 }
 
 // reserve makes an empty file of a name that is free.

@@ -185,6 +185,33 @@ func TestRemoveAndRestore(t *testing.T) {
 	}
 }
 
+func TestDrafts(t *testing.T) {
+	s := store(t)
+	l := Launch{Folder: "/x", Command: []string{"a"}, Target: Target{"far", "shop", "pod/x"}, Shared: Shared{Off, Off, Full, Off}}
+	file, err := s.Draft(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(file)
+	if d, err := parse(text); err != nil || d.launch().Target != l.Target || d.launch().Shared != l.Shared {
+		t.Errorf("%v:\n%s", err, text)
+	}
+	if all, _ := s.List(); len(all) != 0 {
+		t.Errorf("a draft is listed: %+v", all)
+	}
+	old := time.Now().Add(-2 * draftTime)
+	os.Chtimes(file, old, old)
+	if _, err := s.Draft(l); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the old draft: %v", err)
+	}
+	if _, err := s.Draft(Launch{}); err == nil {
+		t.Error("a draft of nothing")
+	}
+}
+
 func TestRecentTargets(t *testing.T) {
 	s := store(t)
 	if len(s.Recent()) != 0 {

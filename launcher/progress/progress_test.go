@@ -134,6 +134,19 @@ func TestProgramOutside(t *testing.T) {
 	}
 }
 
+// Whatever becomes of the connection to the pod is said as warnings are, each once.
+func TestLink(t *testing.T) {
+	var out strings.Builder
+	p := New(&out, Auto, false)
+	for range 2 {
+		p.Show(events.Event{Type: events.Link, State: "lost", Message: "it is lost", Hint: "wait"})
+		p.Show(events.Event{Type: events.Link, State: "restored", Message: "it is there again"})
+	}
+	if want := "mirrord: warning: it is lost\nmirrord: hint: wait\nmirrord: warning: it is there again\n"; out.String() != want {
+		t.Errorf("%q", out.String())
+	}
+}
+
 func TestParseMode(t *testing.T) {
 	for in, want := range map[string]Mode{"": Auto, "STD": Auto, "dumb": Plain, "json": JSON, "off": Off} {
 		if got, err := ParseMode(in); err != nil || got != want {

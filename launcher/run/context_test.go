@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,30 @@ func TestDifferent(t *testing.T) {
 	want := events.Event{Type: events.Environment, Names: []string{"B", "D"}, Values: map[string]string{"B": "3", "D": "4=5"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	local := []string{"HOME=/me", "FEATURE=here", "SAME=x", "GONE=1", "odd"}
+	pod := map[string]string{"FEATURE": "pod", "SAME": "x", "PASSWORD": strings.Repeat("s", events.MaxValue+1), "HOME": "/root", "EXCLUDED": "y"}
+	final := []string{"HOME=/me", "FEATURE=pod", "SAME=x", "PASSWORD=" + pod["PASSWORD"], "LEVEL=debug"}
+	want := []events.Variable{
+		{Name: "EXCLUDED", Pod: true}, {Name: "FEATURE", Local: true, Pod: true, From: "pod"}, {Name: "GONE", Local: true}, {Name: "HOME", Local: true, Pod: true, From: "local"},
+		{Name: "LEVEL", From: "configuration"}, {Name: "PASSWORD", Pod: true, From: "pod"}, {Name: "SAME", Local: true, Pod: true, From: "local"},
+	}
+	if diff := cmp.Diff(want, variables(local, pod, final, false)); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	all := variables(local, pod, final, true)
+	if v := all[1]; v.LocalValue != "here" || v.PodValue != "pod" || v.Value != "pod" || len(all[5].Value) != events.MaxValue {
+		t.Errorf("%+v", v)
+	}
+	var many []string
+	for i := range 2 * events.MaxVariables {
+		many = append(many, fmt.Sprint("V", i, "="))
+	}
+	if n := len(variables(many, nil, many, false)); n != events.MaxVariables {
+		t.Errorf("%d variables", n)
 	}
 }
 
