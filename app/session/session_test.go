@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -233,6 +234,34 @@ func TestStopOfWhatIsLeft(t *testing.T) {
 	if sum := ends(t, s); sum.State != Ended || sum.Remain != 0 || sum.Tallies[Files].Count != 1 || len(sum.Notices) != 0 {
 		t.Errorf("%+v", sum)
 	}
+}
+
+// However often something changes, a view is told ten times a second, and of the last change too.
+func TestChangedIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{options: Options{Interval: 100 * time.Millisecond}, changed: make(chan struct{}, 1), done: make(chan struct{})}
+		told := make(chan int)
+		go func() {
+			n := 0
+			for range s.Changed() {
+				n++
+			}
+			told <- n
+		}()
+		for range 10000 { // in a second
+			s.poke()
+			time.Sleep(100 * time.Microsecond)
+		}
+		time.Sleep(time.Second)
+		s.poke()
+		time.Sleep(time.Second)
+		s.poke()
+		s.finish() // which closes it at once
+		if n := <-told; n != 11 {
+			t.Errorf("told %d times", n)
+		}
+		s.poke()
+	})
 }
 
 func TestFlood(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,6 +110,60 @@ func TestAppSession(t *testing.T) {
 		if !p.Ended {
 			t.Errorf("%+v", p)
 		}
+	}
+	if running, err := tool.Sessions(t.Context()); err != nil || len(running) != 0 {
+		t.Errorf("%+v, %v", running, err)
+	}
+}
+
+// startApp starts a program in the pod's context and waits until the session is in a state.
+func startApp(t *testing.T, tool *cli.Tool, work, program string, state session.State) *session.Session {
+	t.Helper()
+	s, err := session.Start(tool, session.Launch{Command: []string{"sh", "-c", program}, Folder: work, Target: "dir:pod"}, session.Options{Interval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s.Model.Summary().State != state {
+		if _, ok := <-s.Changed(); !ok {
+			t.Fatalf("%+v\n%s", s.Model.Summary(), output(s))
+		}
+	}
+	return s
+}
+
+// The command is killed in the middle: it is told, and the program is gone with it.
+func TestAppCommandKilled(t *testing.T) {
+	tool, work := appTool(t)
+	s := startApp(t, tool, work, "exec sleep 1000", session.Running)
+	running, err := tool.Sessions(t.Context())
+	if err != nil || len(running) != 1 {
+		t.Fatalf("%+v, %v", running, err)
+	}
+	if err := syscall.Kill(running[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range s.Changed() {
+	}
+	if sum := s.Model.Summary(); sum.State != session.Ended || len(sum.Notices) != 1 || sum.Notices[0].Message != "the mirrord command was killed by SIGKILL, and the program with it" {
+		t.Errorf("%+v", sum)
+	}
+	if running, err := tool.Sessions(t.Context()); err != nil || len(running) != 0 {
+		t.Errorf("%+v, %v", running, err)
+	}
+}
+
+// What a program has left keeps the session open, until its stop button is pressed.
+func TestAppLeftovers(t *testing.T) {
+	tool, work := appTool(t)
+	s := startApp(t, tool, work, "cat /srv/data/motd; sleep 1000 < /dev/null > /dev/null 2>&1 & exit 3", session.Leftover)
+	if sum := s.Model.Summary(); sum.Status == nil || *sum.Status != 3 || sum.Remain == 0 {
+		t.Errorf("%+v", sum)
+	}
+	s.Stop()
+	for range s.Changed() {
+	}
+	if sum := s.Model.Summary(); sum.State != session.Ended || sum.Remain != 0 || slices.ContainsFunc(sum.Notices, func(n session.Notice) bool { return n.Error }) {
+		t.Errorf("%+v", sum)
 	}
 	if running, err := tool.Sessions(t.Context()); err != nil || len(running) != 0 {
 		t.Errorf("%+v, %v", running, err)
