@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/creack/pty"
-
 	"mirrord/app/cli"
 	"mirrord/app/console"
 	"mirrord/launcher/events"
@@ -68,12 +66,12 @@ func Start(tool *cli.Tool, launch Launch, o Options) (*Session, error) {
 	if err := launch.check(); err != nil {
 		return nil, err
 	}
-	ours, theirs, err := pty.Open()
+	ours, theirs, err := openTerminal()
 	if err != nil {
 		return nil, &cli.Error{Message: "cannot open a terminal for the program: " + err.Error()}
 	}
 	defer theirs.Close()
-	_ = pty.Setsize(ours, &pty.Winsize{Rows: 40, Cols: 120})
+	resize(ours, 120, 40)
 	told, tell, err := os.Pipe()
 	if err != nil {
 		ours.Close()
@@ -180,16 +178,21 @@ func (s *Session) Stop() {
 	s.stops <- s.stopped
 }
 
-// Input writes to the program's standard input, which is a terminal: what it echoes is in Console. A line ends with "\n".
+// inputTime is how long Input waits for a terminal that is full, of which the program reads nothing.
+const inputTime = 100 * time.Millisecond
+
+// Input writes to the program's standard input, which is a terminal: what it echoes is in Console. A line ends with "\n". It fails when the program is gone, or does not
+// read what is there.
 func (s *Session) Input(text string) error {
-	_, err := s.terminal.WriteString(text)
-	return err
+	_ = s.terminal.SetWriteDeadline(time.Now().Add(inputTime))
+	if _, err := s.terminal.WriteString(text); err != nil {
+		return &cli.Error{Message: "the program does not take what was typed", Hint: "it may have ended, or not be waiting for anything"}
+	}
+	return nil
 }
 
 // Resize tells the program how large its terminal is, in characters.
-func (s *Session) Resize(columns, rows int) {
-	_ = pty.Setsize(s.terminal, &pty.Winsize{Rows: uint16(min(max(rows, 1), 1000)), Cols: uint16(min(max(columns, 1), 1000))})
-}
+func (s *Session) Resize(columns, rows int) { resize(s.terminal, columns, rows) }
 
 // poke has Changed receive, now or when the interval is over.
 func (s *Session) poke() {

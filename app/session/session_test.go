@@ -164,6 +164,10 @@ func TestInput(t *testing.T) {
 	if got := printed(s); !strings.Contains(got, "read yes\n") {
 		t.Errorf("%q", got)
 	}
+	if err := s.Input("too late\n"); err == nil {
+		t.Error("somebody has read that")
+	}
+	s.Resize(80, 24)
 }
 
 func TestBadCommands(t *testing.T) {
@@ -302,6 +306,27 @@ func TestPlain(t *testing.T) {
 	fmt.Sscan(printed(s), &pid)
 	if pid == 0 || alive(pid) && !zombie(pid) {
 		t.Errorf("%d is alive", pid)
+	}
+}
+
+// Something that left the session long ago, and nobody knows of, does not keep it open by holding its terminal.
+func TestDaemonWithTheTerminal(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("left out: setsid is not installed")
+	}
+	s, err := Start(&cli.Tool{Env: os.Environ()}, Launch{Command: []string{"sh", "-c", "trap '' HUP; setsid sh -c 'echo $$; exec sleep 1000' & wait $!; exit 0"}, Folder: t.TempDir(), Plain: true}, Options{Interval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for printed(s) == "" {
+		<-s.Changed()
+	}
+	var daemon int
+	fmt.Sscan(printed(s), &daemon)
+	defer syscall.Kill(daemon, syscall.SIGKILL)
+	syscall.Kill(s.command.Process.Pid, syscall.SIGKILL)
+	if sum := ends(t, s); sum.Signal != "SIGKILL" || daemon == 0 || !alive(daemon) {
+		t.Errorf("%+v, daemon %d", sum, daemon)
 	}
 }
 
