@@ -1,7 +1,6 @@
 package files
 
 import (
-	"cmp"
 	"os"
 	"strings"
 
@@ -160,7 +159,13 @@ func changePair(root *os.File, path string, c *wire.Change) error {
 		return err
 	}
 	defer to.close()
-	if err := cmp.Or(from.unnamed(c.Kind), to.unnamed(c.Kind)); err != nil {
+	if err := from.unnamed(c.Kind); err != nil {
+		return err
+	}
+	if err := to.unnamed(c.Kind); err != nil {
+		if c.Flags&wire.NoReplace != 0 {
+			return unix.EEXIST
+		}
 		return err
 	}
 	return ignoringEINTR(func() error { return rename(from.dir, from.last, to.dir, to.last, c.Flags) })

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,7 @@ const (
 	readOnly owner = iota // nowhere: the pod's file stays, what is new is this machine's from then on
 	here                  // here
 	inPod                 // in the pod
+	overPod               // here, over the pod's
 )
 
 // ownerOf says where writing to a path of the program happens. An empty one stands for a path of this machine.
@@ -25,8 +27,14 @@ func (b *Broker) ownerOf(p string) owner {
 	switch {
 	case p == "" || b.local.has(p):
 		return here
-	case b.writable && tables.File(b.page.mem).Writes(path.Clean(p)) == tables.Through:
+	case !b.writable:
+		return readOnly
+	}
+	switch tables.File(b.page.mem).Writes(path.Clean(p)) {
+	case tables.Through:
 		return inPod
+	case tables.Over:
+		return overPod
 	}
 	return readOnly
 }
@@ -53,13 +61,13 @@ func (b *Broker) change(from asker, m *frame.ChangeRequest) answer {
 	}
 	whose, pair := b.ownerOf(m.Path), m.Op == frame.Rename || m.Op == frame.Link
 	if pair {
-		if other := b.ownerOf(m.Other); other != whose && (other == inPod || whose == inPod) {
+		if other := b.ownerOf(m.Other); other != whose && max(other, whose) >= inPod {
 			return failure(unix.EXDEV) // mv copies then
 		}
 	}
 	switch whose {
-	case inPod:
-		return b.changePod(from, op, m, held)
+	case inPod, overPod:
+		return b.changePod(from, op, m, held, whose)
 	case here:
 		// Written beside and renamed over the target, as editors save: the target is local from now on.
 		if pair && b.ownerOf(m.Other) != here {
@@ -74,8 +82,8 @@ func (b *Broker) change(from asker, m *frame.ChangeRequest) answer {
 	return b.refuseChange(m.Path, true)
 }
 
-// changePod has the agent make a change: if held is not zero, of that file alone.
-func (b *Broker) changePod(from asker, op string, m *frame.ChangeRequest, held identity) answer {
+// changePod makes a change in the pod or over it: if held is not zero, of that file alone.
+func (b *Broker) changePod(from asker, op string, m *frame.ChangeRequest, held identity, whose owner) answer {
 	if m.Op == frame.SetAttr {
 		return failure(unix.EOPNOTSUPP)
 	}
@@ -87,7 +95,17 @@ func (b *Broker) changePod(from asker, op string, m *frame.ChangeRequest, held i
 	case frame.Mkdir, frame.Mknod:
 		c.Mode &^= from.umask()
 	}
-	_, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpChange, Path: b.mapping.pod(m.Path), Change: c})
+	r := &wire.Request{Op: wire.OpChange, Path: b.mapping.pod(m.Path), Change: c}
+	if whose == overPod {
+		_, err := b.over.files.Do(b.ctx, r)
+		b.page.changed()
+		if err != nil {
+			return failure(errnoOf(err, unix.EIO))
+		}
+		b.tellOver(op, m.Path)
+		return status(frame.StatusOK)
+	}
+	_, err := b.Link.Do(b.ctx, r)
 	b.changed(m.Path, m.Other)
 	e := events.Event{Type: events.FileChange, Op: op, Path: m.Path}
 	if err != nil {
@@ -122,17 +140,13 @@ func (b *Broker) openThrough(from asker, m *frame.OpenRequest) (bool, answer) {
 	case m.Flags&frame.OpenTemporary != 0:
 		return true, failure(unix.EOPNOTSUPP) // after which programs make a file with a name
 	}
+	asked := time.Now()
 	a, err := b.openLive(m.Path, m.Flags, m.Mode&^from.umask())
-	if errno := errnoOf(err, unix.EIO); err != nil {
-		if err == errNotLive { // why was said
-			errno = unix.EROFS
-		}
-		b.Emit(events.Event{Type: events.File, Op: "open", Path: m.Path, Errno: unix.ErrnoName(errno)})
-		return true, failure(errno)
+	if err == errNotLive { // why was said
+		err = unix.EROFS
 	}
 	b.changed(m.Path)
-	b.Emit(events.Event{Type: events.File, Op: "open", Path: m.Path})
-	return true, a
+	return true, b.opening(m.Path, asked, a, err)
 }
 
 // changed forgets what was known of paths of the program that were just changed.

@@ -34,6 +34,10 @@ func (b *Broker) openFile(from asker, m *frame.OpenRequest) answer {
 		if live, a := b.openThrough(from, m); live {
 			return a
 		}
+	case overPod:
+		asked := time.Now()
+		a, err := b.openOver(from, m)
+		return b.opening(m.Path, asked, a, err)
 	}
 	if flags&frame.OpenPath == 0 {
 		access := flags & frame.OpenAccess
@@ -50,7 +54,12 @@ func (b *Broker) openFile(from asker, m *frame.OpenRequest) answer {
 	}
 	asked := time.Now()
 	a, err := b.openRead(m.Path, flags)
-	e := events.Event{Type: events.File, Op: "open", Path: m.Path, Bytes: a.bytes, Took: milliseconds(time.Since(asked))}
+	return b.opening(m.Path, asked, a, err)
+}
+
+// opening tells of an open and what has become of it, and makes that the answer.
+func (b *Broker) opening(path string, asked time.Time, a answer, err error) answer {
+	e := events.Event{Type: events.File, Op: "open", Path: path, Bytes: a.bytes, Took: milliseconds(time.Since(asked))}
 	if err != nil {
 		errno := errnoOf(err, unix.EIO)
 		a, e.Errno = failure(errno), unix.ErrnoName(errno)
@@ -93,7 +102,7 @@ var (
 // fetch opens a file in the pod and takes it over whole; path is the program's name for it. With Request.Live the error may be errLive.
 func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	asked := time.Now()
-	reply, body, err := b.Link.Open(b.ctx, r)
+	reply, body, err := b.filesOf(path).Open(b.ctx, r)
 	if err != nil {
 		return answer{}, err
 	}
@@ -140,7 +149,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 		}
 		return answer{}, err
 	}
-	if kind == "f" && b.writable && b.ownerOf(path) == inPod {
+	if kind == "f" && b.writable && b.ownerOf(path) != readOnly {
 		b.snapshots.add(identity{st.Dev, st.Ino}, path)
 	}
 	if kind == "f" {
@@ -221,7 +230,7 @@ func (b *Broker) stat(m *frame.StatRequest) answer {
 		return local
 	}
 	pod, noFollow := b.mapping.pod(m.Path), m.NoFollow&frame.StatNoFollow != 0
-	if a := b.known(pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
+	if a := b.knownOf(m.Path, pod); a != nil && (noFollow || a.stat.Mode&unix.S_IFMT != unix.S_IFLNK) {
 		reply := statReply(a.stat)
 		if m.NoFollow&frame.StatNeighbours != 0 && plainPath(m.Path) {
 			reply.Neighbours, reply.Life = b.neighbours(a, path.Dir(m.Path))
@@ -253,7 +262,7 @@ func (b *Broker) readlink(m *frame.PathRequest) answer {
 		return local
 	}
 	pod := b.mapping.pod(m.Path)
-	if a := b.known(pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+	if a := b.knownOf(m.Path, pod); a != nil && a.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return result(&frame.PathReply{Path: a.target})
 	}
 	return b.ask(m.Path, &wire.Request{Op: wire.OpReadlink, Path: pod}, func(r *wire.Reply) answer { return result(&frame.PathReply{Path: r.Path}) })
@@ -283,7 +292,7 @@ func (b *Broker) ask(path string, r *wire.Request, then func(*wire.Reply) answer
 	if b.local.has(path) {
 		return local
 	}
-	reply, err := b.Link.Do(b.ctx, r)
+	reply, err := b.filesOf(path).Do(b.ctx, r)
 	if err != nil {
 		return failure(errnoOf(err, unix.EIO))
 	}

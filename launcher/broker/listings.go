@@ -227,6 +227,14 @@ func (b *Broker) known(p string) *attributes {
 	return a
 }
 
+// knownOf is known for a path of the program.
+func (b *Broker) knownOf(program, pod string) *attributes {
+	if b.isOver(program) {
+		return nil
+	}
+	return b.known(pod)
+}
+
 // neighbours packs the entries behind a for the layer, so that it need not ask for each, and for how many milliseconds they may be believed. dir is
 // the program's name for the directory.
 func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
@@ -241,7 +249,7 @@ func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
 			break
 		}
 		theirs := path.Join(dir, next.name)
-		if b.local.has(theirs) || b.wrote(next.stat) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
+		if b.local.has(theirs) || b.isOver(theirs) || b.wrote(next.stat) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
 			continue
 		}
 		packed = binary.LittleEndian.AppendUint16(packed, uint16(len(next.name)))

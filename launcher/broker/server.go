@@ -38,6 +38,7 @@ type Options struct {
 	Config  *config.Config                // only feature.network and feature.fs.mapping are used
 	Decide  func(sip.Request) sip.Verdict // called from many goroutines
 	TempDir string                        // absolute; for files that do not go into memory, unlinked while they are open
+	Overlay string                        // absolute: the folder of mode overlay, which is kept; empty: one in TempDir, which is not
 	Values  bool                          // events carry values, not only names
 
 	// Skips says of a process that said hello, by the path that it was executed by and its program's, that nothing of the pod is for it. It gets
@@ -66,7 +67,8 @@ type Broker struct {
 	processes processes
 	local     localPaths
 	snapshots snapshots
-	writable  bool // the rules let something be written to the pod
+	writable  bool // the rules let something be written to the pod, or over it
+	over      over
 	listings  listings
 	mapping   mapping
 	live      liveFiles
@@ -126,6 +128,11 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	b.writable = tables.File(b.page.mem).Writable()
+	if tables.File(b.page.mem).Overlays() {
+		if err := b.openOverlay(); err != nil {
+			return nil, fmt.Errorf("cannot open the overlay of files: %w", err)
+		}
+	}
 	if o.Skips != nil {
 		if b.idle, err = newPage(o.Idle, netip.Prefix{}, b.anonymousFile); err != nil {
 			return nil, err
@@ -219,6 +226,9 @@ func (b *Broker) Close() error {
 	b.wg.Wait()
 	b.relays.sweep(time.Now().Add(time.Hour)) // what still waited for its other half
 	b.spare.Close()
+	if b.over.temporary != "" {
+		err = errors.Join(err, os.RemoveAll(b.over.temporary))
+	}
 	if b.folder != "" {
 		err = errors.Join(err, os.RemoveAll(b.folder))
 	}

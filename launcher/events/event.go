@@ -24,6 +24,7 @@ const (
 	ProcessResumed Type = "process.continued" // and goes on: pid
 	File           Type = "file"              // op, path, bytes, milliseconds, errno
 	FileChange     Type = "file.change"       // op, path, errno
+	FileOver       Type = "file.over"         // op, path: in mode overlay, the first write to a path; it is on this machine
 	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
 	Name           Type = "name"              // name, milliseconds, errno, reason; addresses only with values
 	Connect        Type = "connect"           // address, name, protocol, milliseconds, errno, reason; path of a Unix socket

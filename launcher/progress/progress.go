@@ -73,6 +73,7 @@ type Printer struct {
 	outside  list
 	local    list
 	nowhere  list
+	over     int // paths that were written over the pod's files
 }
 
 // New gives a printer on w, which is standard error.
@@ -114,6 +115,8 @@ func (p *Printer) Show(ev events.Event) {
 		} else {
 			p.local.add(ev.Path, "")
 		}
+	case events.FileOver:
+		p.over++
 	case events.Listen:
 		if ev.ActualPort != 0 && ev.ActualPort != ev.Port {
 			p.say(fmt.Sprintf("port %d: on this machine the program listens on %d instead", ev.Port, ev.ActualPort), "")
@@ -220,6 +223,9 @@ func (p *Printer) summary(ev events.Event) {
 	}
 	p.outside.print(p, "ran outside the pod's context: ")
 	p.local.print(p, "written on this machine, not in the pod: ")
+	if p.over > 0 {
+		p.say("written over the pod's files, on this machine: "+counted(p.over, "path"), "")
+	}
 	p.nowhere.print(p, "written nowhere: ")
 	p.clear()
 }

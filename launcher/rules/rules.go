@@ -236,6 +236,11 @@ func (f File) Writable() bool {
 	return f.Has(Files) && bytes.ContainsFunc(f[offWrites:offWrites+8], func(r rune) bool { return r != 0 })
 }
 
+// Overlays reports whether what is written to some path lies over the pod's.
+func (f File) Overlays() bool {
+	return f.Has(Files) && bytes.IndexByte(f[offWrites:offWrites+8], byte(Over)) >= 0
+}
+
 // Writes says what becomes of writing to a path of the pod, absolute and normalised. Of any other path it says nothing.
 func (f File) Writes(path string) Writes { return Writes(f[offWrites+f.class(path)]) }
 

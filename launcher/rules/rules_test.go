@@ -209,6 +209,9 @@ func TestWrites(t *testing.T) {
 		if got, want := f.Writable(), test.mode != "local"; got != want {
 			t.Errorf("mode %s: writable is %v", test.mode, got)
 		}
+		if got, want := f.Overlays(), test.mode == "overlay"; got != want {
+			t.Errorf("mode %s: overlays is %v", test.mode, got)
+		}
 	}
 	if compile(t, Input{Mode: "read", ReadOnly: []string{"^/data"}}).Writable() {
 		t.Error("mode read alone writes nothing")

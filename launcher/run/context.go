@@ -91,7 +91,13 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 			return "", err
 		}
 		opened = append(opened, remove)
-		o := broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: folder, Values: p.Values}
+		overlayFolder := p.Config.Feature.FS.Overlay
+		if overlayFolder != "" {
+			if overlayFolder, err = filepath.Abs(overlayFolder); err != nil {
+				return "", err
+			}
+		}
+		o := broker.Options{Link: link, Rules: table, Emit: emit, Config: p.Config, Decide: decide, TempDir: folder, Overlay: overlayFolder, Values: p.Values}
 		if len(p.Config.SkipProcesses) > 0 {
 			o.Skips = lists(p.Config).Skips
 			if o.Idle, err = rules.Compile(rules.Input{Mode: string(config.FSLocal)}); err != nil {
