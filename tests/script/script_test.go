@@ -11,6 +11,7 @@
 //	$SERVICE   address of a web server (service_test.go), for routes
 //	$APP       address of another: the pod's own program
 //	$ECHO      address of a UDP server that answers with "echo " and what it was sent
+//	$WRITERS   programs that change files, for modes write and overlay
 //	$DEAD      an address at which every connection is refused, and every datagram
 //	$PORT1..4  ports that nobody uses
 //
@@ -176,6 +177,10 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	writers, err := filepath.Abs("writers")
+	if err != nil {
+		return err
+	}
 	for name, value := range map[string]string{
 		"PATH":           bin + ":" + systemPath + ":" + os.Getenv("PATH") + ":" + serverPath(),
 		"HOME":           filepath.Join(env.WorkDir, "home"),
@@ -194,6 +199,7 @@ func setUp(env *testscript.Env) error {
 		"APP":             serve(tb, "the pod's own program"),
 		"ECHO":            echo(tb),
 		"DEAD":            dead,
+		"WRITERS":         writers,
 	} {
 		env.Setenv(name, value)
 	}
