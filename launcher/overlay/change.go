@@ -43,6 +43,8 @@ func (o *Overlay) OpenFile(ctx context.Context, p string, flags, mode uint32) (f
 		return -1, unix.ELOOP
 	case s.upper == nil || s.isDir():
 		return -1, nil
+	case s.kind() != unix.S_IFREG:
+		return -1, unix.ENXIO
 	}
 	return o.openLocal(s, flags, false)
 }
