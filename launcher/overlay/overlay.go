@@ -139,8 +139,7 @@ func (o *Overlay) access(ctx context.Context, s *spot, mode uint32) error {
 	return err
 }
 
-// Open answers OpOpen as an agent does: with the entries of a folder, without their metadata, or with a file of the target. Files that were written are not read so,
-// OpenFile opens them (EIO).
+// Open answers OpOpen as an agent does: with the entries of a folder, without their metadata, or with what a file holds.
 func (o *Overlay) Open(ctx context.Context, req *wire.Request) (*wire.Reply, io.ReadCloser, error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -150,8 +149,14 @@ func (o *Overlay) Open(ctx context.Context, req *wire.Request) (*wire.Reply, io.
 		return nil, nil, err
 	case req.Dir && !s.isDir():
 		return nil, nil, unix.ENOTDIR
+	case s.upper != nil && s.kind() == unix.S_IFREG:
+		f, err := os.Open(o.upper(s.path))
+		if err != nil {
+			return nil, nil, errnoOf(err)
+		}
+		return &wire.Reply{Stat: s.upper}, f, nil
 	case s.upper != nil && !s.isDir():
-		return nil, nil, unix.EIO
+		return nil, nil, unix.ENXIO
 	case !s.isDir():
 		below := *req
 		below.Path = s.path

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -296,5 +298,116 @@ func TestAsPlainFolder(t *testing.T) {
 	t.Logf("%v done, failures %v, %d folders not moved", done, failed, apart)
 	if len(done) != 11 || len(failed) < 8 {
 		t.Error("the random changes are too dull to tell anything")
+	}
+}
+
+// Many at once, in the same folders of the target: nothing is lost, and nobody sees half of a file.
+func TestAtOnce(t *testing.T) {
+	o, rootfs := newOverlay(t, t.TempDir())
+	big := strings.Repeat("from the pod ", 20_000)
+	must(t, os.MkdirAll(rootfs+"/a/b/c", 0o755))
+	must(t, os.WriteFile(rootfs+"/a/b/c/shared", []byte(big), 0o644))
+	ctx := t.Context()
+	do := func(p string, c wire.Change) error {
+		_, err := o.Do(ctx, &wire.Request{Op: wire.OpChange, Path: p, Change: &c})
+		return err
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 20 {
+				p := fmt.Sprintf("/a/b/c/%d-%d", i, j)
+				fd, err := o.OpenFile(ctx, p, wire.OpenCreate|wire.OpenExclusive|wire.OpenWrite, 0o644)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				unix.Write(fd, []byte(p))
+				unix.Close(fd)
+				if err := do(p, wire.Change{Kind: wire.ChangeRename, Other: p + ".done"}); err != nil {
+					t.Error(err)
+				}
+				if j == 10 {
+					fd, err := o.OpenFile(ctx, "/a/b/c/shared", wire.OpenAppend|wire.OpenWrite, 0)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					unix.Write(fd, []byte("+"))
+					unix.Close(fd)
+				}
+				if got := contentOf(t, o, "/a/b/c/shared"); !strings.HasPrefix(got, big) || strings.Trim(got[len(big):], "+") != "" {
+					t.Errorf("%d bytes", len(got))
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := contentOf(t, o, "/a/b/c/shared"); got != big+strings.Repeat("+", 8) {
+		t.Errorf("%d bytes in the end", len(got))
+	}
+	if list := manifestOf(t, o, "/a/b/c"); len(list) != 2+8*20 {
+		t.Errorf("%d entries", len(list))
+	}
+	if left, _ := os.ReadDir(o.work("")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// counting counts what the target is asked.
+type counting struct {
+	Lower
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counting) Do(ctx context.Context, r *wire.Request) (*wire.Reply, error) {
+	c.mu.Lock()
+	c.n++
+	c.mu.Unlock()
+	return c.Lower.Do(ctx, r)
+}
+
+// A deep path takes one question beside the one about itself, and for a second only that.
+func TestQuestions(t *testing.T) {
+	o, rootfs := newOverlay(t, t.TempDir())
+	must(t, os.MkdirAll(rootfs+"/a/b/c/d/e", 0o755))
+	for _, name := range []string{"x", "y", "z"} {
+		must(t, os.WriteFile(rootfs+"/a/b/c/d/e/"+name, nil, 0o644))
+	}
+	asked := &counting{Lower: o.lower}
+	o.lower = asked
+	begun := time.Now()
+	for i, name := range []string{"x", "y", "z"} {
+		if _, err := o.Do(t.Context(), &wire.Request{Op: wire.OpStat, Path: "/a/b/c/d/e/" + name}); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(begun) >= plainLife {
+			t.Skip("left out: this machine is too slow to look three times within a second")
+		}
+		if asked.n > 2+i {
+			t.Errorf("%d questions about %d files", asked.n, i+1)
+		}
+	}
+}
+
+// Who cannot be asked is not taken for empty.
+func TestLost(t *testing.T) {
+	o, rootfs := newOverlay(t, t.TempDir())
+	must(t, os.Mkdir(rootfs+"/d", 0o755))
+	if _, err := o.Do(t.Context(), &wire.Request{Op: wire.OpChange, Path: "/d/new", Change: &wire.Change{Kind: wire.ChangeMkdir, Mode: 0o755}}); err != nil {
+		t.Fatal(err)
+	}
+	o.lower.(*wire.Link).Close()
+	for _, r := range []*wire.Request{
+		{Op: wire.OpStat, Path: "/d/other"}, {Op: wire.OpChange, Path: "/d", Change: &wire.Change{Kind: wire.ChangeRmdir}},
+		{Op: wire.OpChange, Path: "/d/other", Change: &wire.Change{Kind: wire.ChangeMkdir}},
+	} {
+		if _, err := o.Do(context.Background(), r); !errors.Is(err, wire.ErrLinkLost) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if _, err := o.Do(context.Background(), &wire.Request{Op: wire.OpStat, Path: "/d/new"}); err != nil {
+		t.Errorf("what was written: %v", err)
 	}
 }
