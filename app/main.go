@@ -41,7 +41,7 @@ func main() {
 	a.SetIcon(look.Logo())
 	w := ui.New(a, services(a))
 	w.OnClose(a.Quit)
-	if d, ok := a.(desktop.App); ok {
+	if d, ok := a.(desktop.App); ok && hasTray() {
 		d.SetSystemTrayIcon(look.Logo())
 		w.Tray(d.SetSystemTrayMenu)
 	}

@@ -177,7 +177,7 @@ func NewChip(text string, on bool, change func(on bool)) *Chip {
 func (c *Chip) SetText(text string) { c.Name = text; c.text.Set(text) }
 
 func (c *Chip) style() {
-	c.text.Color, c.Normal, c.Over = ColorSecondary, Paint{ColorClear, ColorHairline}, Paint{"hover", ColorHairline}
+	c.text.Color, c.Normal, c.Over = ColorSecondary, Paint{ColorSurface, ColorHairline}, Paint{ColorSunken, ColorHairline}
 	if c.On {
 		c.text.Color, c.Normal, c.Over = ColorAccent, Paint{ColorTint, ColorTint}, Paint{ColorTint, ColorAccent}
 	}

@@ -102,3 +102,9 @@ func (r *iconRenderer) Refresh() {
 		r.image.Refresh()
 	}
 }
+
+// Logo is the app's picture, for the dock and the tray.
+func Logo() fyne.Resource {
+	return fyne.NewStaticResource("mirrord.svg", []byte(
+		`<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 24 24"><rect x="0" y="0" width="24" height="24" rx="5.5" fill="#4f56d3"/><path d="M12 4.8 L19.6 9 L12 13.2 L4.4 9 Z" fill="none" stroke="#ffffff" stroke-width="1.6" stroke-linejoin="round"/><path d="M5 13.2 L12 17.2 L19 13.2" fill="none" stroke="#ffffff" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round"/></svg>`))
+}

@@ -64,8 +64,10 @@ func Panel(content fyne.CanvasObject) *fyne.Container {
 	return On(Paint{ColorSurface, ColorHairline}, 10, Pad(1, content))
 }
 
-// Hairline separates what is above from what is below.
-func Hairline() fyne.CanvasObject { return NewBox(Paint{ColorHairline, ColorClear}, 0) }
+// Field is an entry with a ground and a border.
+func Field(entry *widget.Entry) *fyne.Container {
+	return On(Paint{ColorSurface, ColorHairline}, 6, entry)
+}
 
 // Upright separates what is left from what is right.
 func Upright() fyne.CanvasObject { return NewBox(Paint{ColorHairline, ColorClear}, 0) }

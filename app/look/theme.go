@@ -99,7 +99,7 @@ var palette = map[fyne.ThemeColorName]pair{
 	theme.ColorNamePressed:             {0x00000014, 0xffffff1c},
 	theme.ColorNameFocus:               {0x4f56d366, 0x8088f780},
 	theme.ColorNameSelection:           {0x4f56d333, 0x8088f74d},
-	theme.ColorNameInputBackground:     {0xffffffff, 0x28282bff},
+	theme.ColorNameInputBackground:     {0xffffff00, 0x28282b00}, // Field draws it
 	theme.ColorNameMenuBackground:      {0xffffffff, 0x2c2c30ff},
 	theme.ColorNameOverlayBackground:   {0xffffffff, 0x28282bff},
 	theme.ColorNameHeaderBackground:    {0xf6f6f8ff, 0x232325ff},
@@ -111,7 +111,7 @@ var palette = map[fyne.ThemeColorName]pair{
 // same are the toolkit's names for colours that have ours.
 var same = map[fyne.ThemeColorName]fyne.ThemeColorName{
 	theme.ColorNameForeground: ColorText, theme.ColorNamePrimary: ColorAccent, theme.ColorNameForegroundOnPrimary: ColorOnAccent, theme.ColorNameHyperlink: ColorAccent,
-	theme.ColorNameSeparator: ColorHairline, theme.ColorNameInputBorder: ColorHairline, theme.ColorNameInnerWindowBorder: ColorHairline,
+	theme.ColorNameSeparator: ColorHairline, theme.ColorNameInputBorder: theme.ColorNameInputBackground, theme.ColorNameInnerWindowBorder: ColorHairline,
 	theme.ColorNameSuccess: ColorGood, theme.ColorNameWarning: ColorWarn, theme.ColorNameError: ColorBad,
 }
 

@@ -36,7 +36,7 @@ func newHome(w *Window) *home {
 		}
 	}
 	title := look.Title("Launches")
-	h.search = look.Fixed(160, h.find)
+	h.search = look.Fixed(160, look.Field(h.find))
 	h.open = look.NewButton("Open folder…", "folder", look.Plain, func() { w.s.Choose(w.Window, w.propose) })
 	h.add = look.NewButton("New launch", "plus", look.Primary, func() { w.Edit(launches.Launch{Shared: launches.Default()}, plan.Program) })
 	head := look.Inset(3*look.Step, 3*look.Step, 2*look.Step, 3*look.Step, look.Row(look.Step, title, title, h.search, h.open, h.add))
@@ -155,8 +155,10 @@ func result(r launches.Result) (fyne.ThemeColorName, string) {
 		return look.ColorGood, "Ended well"
 	case r.Error != "":
 		return look.ColorBad, r.Error
+	case r.Signal == "SIGTERM" || r.Signal == "SIGINT":
+		return look.ColorSecondary, "Stopped"
 	case r.Signal != "":
-		return look.ColorWarn, "Ended by " + r.Signal
+		return look.ColorBad, "Ended by " + r.Signal
 	case r.Status != nil:
 		return look.ColorBad, fmt.Sprintf("Ended with status %d", *r.Status)
 	}

@@ -41,6 +41,8 @@ type Run struct {
 	Output  live.Output
 	Changed <-chan struct{} // closed at its end
 	Stop    func()
+	Input   func(text string) error // to the program
+	Resize  func(columns, rows int) // its terminal
 }
 
 // Services are what the window needs of the rest of the world.

@@ -221,11 +221,13 @@ func TestAFolderBecomesARunByKeys(t *testing.T) {
 	looktest.App(t, look.Light)
 	f := &fake{ran: map[string]launches.Result{}}
 	s := f.services()
-	s.Go = func(work func()) { go work() }
-	s.Tool, s.Choose = f, func(_ fyne.Window, chosen func(string)) { chosen("/home/me/src/new") }
+	work := make(chan func(), 10) // what the window starts to follow a run, must not run before its time
+	s.Go = func(f func()) { work <- f }
 	w := New(fyne.CurrentApp(), s)
 	defer w.Close()
+	next := func() { (<-work)() }
 	key(w, fyne.KeyO)
+	next() // reads the folder
 	v, ok := w.shown.(*plan.View)
 	if !ok {
 		t.Fatalf("%T is shown", w.shown)
@@ -237,16 +239,37 @@ func TestAFolderBecomesARunByKeys(t *testing.T) {
 	l.Target.Path = "dir:/home/me/pods/cart"
 	v = w.Edit(l, plan.Check)
 	key(w, fyne.KeyR)
+	for len(f.started) == 0 {
+		next()
+	}
 	if len(f.started) != 1 || len(f.saved) != 1 || w.current() == nil || !w.running.Objects[0].Visible() {
 		t.Fatalf("%d started, %d saved, %T is shown", len(f.started), len(f.saved), w.shown)
 	}
 	r := w.current()
 	key(w, fyne.KeyPeriod)
-	for over := false; !over; {
-		fyne.DoAndWait(func() { over = r.over })
+	for !r.over {
+		next()
 	}
 	if _, ok := f.ran["new"]; !ok || len(f.notes) != 1 {
 		t.Errorf("%v was noted, %q was told", f.ran, f.notes)
+	}
+}
+
+func TestTheSidebarTellsThePage(t *testing.T) {
+	looktest.App(t, look.Light)
+	w := New(fyne.CurrentApp(), world().services())
+	defer w.Close()
+	ground := func(i int) any {
+		at := fyne.CurrentApp().Driver().AbsolutePositionForObject(w.nav[i].tile)
+		return w.Canvas().Capture().At(int(at.X)+4, int(at.Y)+8)
+	}
+	chosen, other := ground(Home), ground(Sessions)
+	if chosen == other {
+		t.Fatal("the page that is shown is not marked")
+	}
+	w.Turn(Sessions)
+	if ground(Home) != other || ground(Sessions) != chosen {
+		t.Error("the mark does not follow")
 	}
 }
 

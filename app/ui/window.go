@@ -13,7 +13,6 @@ import (
 
 	"mirrord/app/launches"
 	"mirrord/app/look"
-	"mirrord/app/session"
 	"mirrord/app/ui/live"
 	"mirrord/app/ui/plan"
 )
@@ -53,12 +52,13 @@ type running struct {
 	view *live.View
 	item *navItem
 	over bool
-	lost int // how often the link was lost, as far as it was told
+	done chan struct{} // closed when it has ended and that is shown
+	told int           // how many marks of the time line were told of
 }
 
 // navItem is a row of the sidebar.
 type navItem struct {
-	*look.Tile
+	tile *look.Tile
 	text *look.Text
 	icon *look.Icon
 	dot  *look.Dot
@@ -73,21 +73,21 @@ func newNavItem(text, icon string, tap func()) *navItem {
 	} else {
 		row.Objects[0] = look.Fixed(16, n.dot)
 	}
-	n.Tile = look.NewTile(text, look.Sized(0, 32, look.Inset(0, 10, 0, 10, row)), tap)
-	n.Radius = 6
+	n.tile = look.NewTile(text, look.Sized(0, 32, look.Inset(0, 10, 0, 10, row)), tap)
+	n.tile.Radius = 6
 	return n
 }
 
 func (n *navItem) choose(yes bool) {
-	n.Normal, n.text.Color = look.Paint{Fill: look.ColorClear, Stroke: look.ColorClear}, look.ColorText
+	n.tile.Normal, n.text.Color = look.Paint{Fill: look.ColorClear, Stroke: look.ColorClear}, look.ColorText
 	ink := look.ColorSecondary
 	if yes {
-		n.Normal, n.text.Color, ink = look.Paint{Fill: look.ColorTint, Stroke: look.ColorClear}, look.ColorAccent, look.ColorAccent
+		n.tile.Normal, n.text.Color, ink = look.Paint{Fill: look.ColorTint, Stroke: look.ColorClear}, look.ColorAccent, look.ColorAccent
 	}
 	if n.icon != nil {
 		n.icon.Color = ink
 	}
-	n.Tile.Refresh()
+	n.tile.Refresh()
 }
 
 // New makes the window of an app; it is shown by its method Show.
@@ -101,7 +101,7 @@ func New(app fyne.App, s Services) *Window {
 	if s.Notify == nil {
 		s.Notify = func(title, text string) { app.SendNotification(fyne.NewNotification(title, text)) }
 	}
-	w := &Window{Window: app.NewWindow("mirrord"), s: s, app: app, running: look.Column(2), heading: look.Caption("Running"), page: container.NewStack(), notice: look.Column(0)}
+	w := &Window{Window: app.NewWindow("mirrord"), s: s, app: app, running: look.Column(2), heading: look.Caption("Runs"), page: container.NewStack(), notice: look.Column(0)}
 	if w.s.Choose == nil {
 		w.s.Choose = chooseFolder
 	}
@@ -113,7 +113,7 @@ func New(app fyne.App, s Services) *Window {
 	w.heading.Hide()
 	mark := look.Row(look.Step, nil, look.NewIcon("layers", 20, look.ColorAccent), look.Lead("mirrord"))
 	list := container.NewVScroll(w.running)
-	side := look.Fill(2, list, look.Inset(8, 8, 16, 10, mark), w.nav[0], w.nav[1], w.nav[2], look.Inset(16, 0, 4, 10, w.heading), list, look.Inset(0, 0, 0, 10, look.Caption(s.Version).Short(60)))
+	side := look.Fill(2, list, look.Inset(8, 8, 16, 10, mark), w.nav[0].tile, w.nav[1].tile, w.nav[2].tile, look.Inset(16, 0, 4, 10, w.heading), list, look.Inset(0, 0, 0, 10, look.Caption(s.Version).Short(60)))
 	sidebar := look.On(look.Paint{Fill: look.ColorSidebar, Stroke: look.ColorClear}, 0, look.Inset(12, 10, 12, 10, side))
 	main := look.Fill(0, w.page, w.notice, w.page)
 	w.SetContent(look.Panes(0, main, look.Fixed(200, sidebar), look.Fixed(1, look.Upright()), main))
@@ -203,6 +203,9 @@ func (w *Window) Edit(l launches.Launch, step int) *plan.View {
 	return v
 }
 
+// Open opens a new launch for a folder, or for the folder of a file.
+func (w *Window) Open(path string) { w.propose(path) }
+
 // propose opens a new launch for a folder, or for the folder of a file.
 func (w *Window) propose(path string) {
 	folder, err := w.s.Read(path)
@@ -243,14 +246,22 @@ func (w *Window) copy(text string) {
 
 // Run starts a launch and shows it.
 func (w *Window) Run(l launches.Launch) {
-	run, err := w.s.Start(l)
-	if err != nil {
-		w.say(err)
-		return
-	}
-	r := &running{Run: run}
+	var run *Run
+	var err error
+	w.async(func(context.Context) { run, err = w.s.Start(l) }, func() {
+		if err != nil {
+			w.say(err)
+			return
+		}
+		w.begin(run, l)
+	})
+}
+
+// begin shows what was started.
+func (w *Window) begin(run *Run, l launches.Launch) {
+	r := &running{Run: run, done: make(chan struct{})}
 	r.view = live.New(live.Options{Name: l.Name, Command: strings.Join(l.Command, " "), Plain: l.Plain, Model: run.Model, Output: run.Output, Now: w.s.Now, Copy: w.copy,
-		Stop: run.Stop, Again: func() { w.again(r) }, Terminal: func() { w.terminal(l) }})
+		Stop: run.Stop, Again: func() { w.again(r) }, Terminal: func() { w.terminal(l) }, Input: run.Input, Resize: run.Resize})
 	r.item = newNavItem(l.Name, "", func() { w.show(r, r.view.Content); r.view.Update() })
 	w.runs = append(w.runs, r)
 	w.list()
@@ -275,6 +286,7 @@ func (w *Window) follow(r *running) {
 		r.over = true
 		w.changed(r)
 		w.ended(r)
+		close(r.done)
 	})
 }
 
@@ -285,26 +297,22 @@ func (w *Window) changed(r *running) {
 	if w.shown == r {
 		r.view.Update()
 	}
-	lost := 0
-	for _, m := range r.Model.Timeline() {
-		if m.State == "up" && m.Took > 0 || m.State == "gone" {
-			if lost++; lost > r.lost {
-				r.lost = lost
-				if m.State == "gone" {
-					w.s.Notify(r.Launch.Name+" has lost its pod", m.Reason)
-				} else {
-					w.s.Notify(r.Launch.Name+" is linked again", "the pod was away for "+look.Duration(m.Took))
-				}
-			}
+	marks := r.Model.Timeline()
+	for _, m := range marks[min(r.told, len(marks)):] {
+		if !m.Up {
+			w.s.Notify(r.Launch.Name+" has lost its pod", m.Text)
+		} else if m.Away > 0 {
+			w.s.Notify(r.Launch.Name+" is linked again", "the pod was away for "+look.Duration(m.Away))
 		}
 	}
+	r.told = len(marks)
 }
 
 // ended notes the result, and tells it if it is a bad one.
 func (w *Window) ended(r *running) {
 	s := r.Model.Summary()
 	result := launches.Result{Time: s.Began, Took: s.Ended.Sub(s.Began), Status: s.Status, Signal: s.Signal}
-	for _, n := range s.Errors {
+	for _, n := range s.Notices {
 		if n.Error && result.Error == "" {
 			result.Error = n.Message
 		}
@@ -334,19 +342,9 @@ func (w *Window) again(r *running) {
 	}
 	r.Stop()
 	w.s.Go(func() {
-		w.await(r)
+		<-r.done
 		fyne.Do(func() { w.forget(r); w.Run(l) })
 	})
-}
-
-// await returns when the run has ended.
-func (w *Window) await(r *running) {
-	for over := false; !over; {
-		fyne.DoAndWait(func() { over = r.over })
-		if !over {
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
 }
 
 // forget takes a run that has ended out of the sidebar.
@@ -367,7 +365,7 @@ func (w *Window) forget(r *running) {
 func (w *Window) list() {
 	w.running.RemoveAll()
 	for _, r := range w.runs {
-		w.running.Add(r.item)
+		w.running.Add(r.item.tile)
 	}
 	w.heading.Hidden = len(w.runs) == 0
 	w.Content().Refresh()
@@ -492,13 +490,34 @@ func (w *Window) trayMenu() *fyne.Menu {
 	return m
 }
 
-// Close ends what this window has started, before the app ends.
-func (w *Window) StopAll() {
-	for _, r := range w.runs {
-		if !r.over {
-			r.Stop()
+// OnClose asks before it ends what this window has started; quit is called when all has ended.
+func (w *Window) OnClose(quit func()) {
+	w.SetCloseIntercept(func() {
+		var left []*running
+		for _, r := range w.runs {
+			if !r.over {
+				left = append(left, r)
+			}
 		}
-	}
+		if len(left) == 0 {
+			quit()
+			return
+		}
+		ask := dialog.NewConfirm("Quit mirrord?", look.Many(len(left), "program that was started here ends", "programs that were started here end")+".", func(yes bool) {
+			if !yes {
+				return
+			}
+			for _, r := range left {
+				r.Stop()
+			}
+			w.s.Go(func() {
+				for _, r := range left {
+					<-r.done
+				}
+				fyne.Do(quit)
+			})
+		}, w.Window)
+		ask.SetConfirmText("Quit")
+		ask.Show()
+	})
 }
-
-var _ live.Model = (*session.Model)(nil)

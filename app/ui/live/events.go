@@ -131,7 +131,7 @@ func full(r session.Row) string {
 	if r.Took >= 0 {
 		tail += look.Latency(r.Took) + "  "
 	}
-	if r.Bytes >= 0 {
+	if r.Bytes > 0 {
 		tail += look.Bytes(r.Bytes) + "  "
 	}
 	if r.PID != 0 {
@@ -160,7 +160,7 @@ func newLine() *line {
 		title:  look.Mono("").Path(60),
 		detail: look.Caption("").Short(40),
 		errno:  look.NewBadge("", look.ColorBad),
-		took:   look.NewText("", look.TextCaption, look.ColorSecondary),
+		took:   look.Caption("").Short(40),
 	}
 	l.clock.Style.Monospace = true
 	l.took.Align = fyne.TextAlignTrailing

@@ -310,28 +310,24 @@ func (t *timeline) update(s session.Summary) {
 	var all []moment
 	for _, p := range s.Phases {
 		ink := look.ColorGood
-		switch p.State {
-		case "started":
-			ink = look.ColorAccent
-		case "failed":
+		switch {
+		case p.State == "failed":
 			ink = look.ColorBad
+		case p.State == "started" && s.State == session.Starting:
+			ink = look.ColorAccent
 		}
 		all = append(all, moment{ink: ink, title: startWords(p.Name), words: p.Message, took: p.Took})
 	}
 	marks := t.o.Model.Timeline()
 	lost := 0
 	for _, m := range marks {
-		one := moment{at: m.Time, ink: look.ColorGood, title: "Linked to the pod", took: m.Took}
-		switch m.State {
-		case "lost":
+		one := moment{at: m.Time, ink: look.ColorGood, title: "Linked to the pod", words: m.Text, took: m.Away}
+		switch {
+		case !m.Up:
 			lost++
-			one.ink, one.title, one.words = look.ColorWarn, "Link lost", m.Reason
-		case "gone":
-			one.ink, one.title, one.words = look.ColorBad, "The pod is gone", m.Reason
-		case "up":
-			if m.Took > 0 {
-				one.title, one.words = "Linked again", "was away for"
-			}
+			one.ink, one.title = look.ColorWarn, "Link lost"
+		case m.Away > 0:
+			one.title = "Linked again"
 		}
 		all = append(all, one)
 	}
@@ -340,7 +336,14 @@ func (t *timeline) update(s session.Summary) {
 		end = s.Ended
 	}
 	t.draw(s, marks, end)
-	t.set(all, func(m moment) string { return m.title + m.words }, look.Many(lost, "reconnect", "reconnects"))
+	t.set(all, func(m moment) string { return m.title + m.words }, lostWords(lost))
+}
+
+func lostWords(times int) string {
+	if times == 0 {
+		return "The link to the pod was never lost"
+	}
+	return "The link to the pod was lost " + look.Many(times, "time", "times")
 }
 
 // startWords names a phase of the start.
@@ -367,7 +370,7 @@ func (t *timeline) draw(s session.Summary, marks []session.Mark, end time.Time) 
 	}
 	add(s.Began, look.ColorSunken)
 	for _, m := range marks {
-		add(m.Time, map[string]fyne.ThemeColorName{"up": look.ColorGood, "lost": look.ColorWarn, "gone": look.ColorBad}[m.State])
+		add(m.Time, map[bool]fyne.ThemeColorName{true: look.ColorGood, false: look.ColorWarn}[m.Up])
 	}
 	t.strip.Refresh()
 	if !s.Began.IsZero() {

@@ -43,9 +43,11 @@ type Options struct {
 	Output   Output
 	Now      func() time.Time
 	Stop     func()
-	Again    func()            // run it anew
-	Terminal func()            // run it in a terminal, where it can ask questions; nil: that cannot be done
-	Copy     func(text string) // to the clipboard
+	Again    func()                  // run it anew
+	Terminal func()                  // run it in a terminal, where it can ask questions; nil: that cannot be done
+	Copy     func(text string)       // to the clipboard
+	Input    func(text string) error // to the program; nil: it cannot be typed to
+	Resize   func(columns, rows int) // of the terminal that the program has; nil: nobody needs to know
 }
 
 // The tabs.
@@ -95,6 +97,7 @@ func New(o Options) *View {
 	v.stop = look.NewButton("Stop", "stop", look.Danger, func() { o.Stop() })
 	v.again = look.NewButton("Run again", "restart", look.Plain, func() { o.Again() })
 	v.banners = look.Column(look.Step)
+	v.banners.Hide()
 	v.counts = newCounts(v.show)
 	events := newEvents(o)
 	v.pages = [5]page{newTerminal(o), events, newProcesses(o), newEnvironment(o), newTimeline(o)}
@@ -116,7 +119,7 @@ func New(o Options) *View {
 	titles := look.Column(4, look.Title(o.Name), look.Row(look.Step, v.about, v.dot, v.state, look.Space(4, 1), v.about))
 	stack := container.NewStack(bodies...)
 	gap := look.Space(0, 1)
-	bar := look.Row(look.Step, gap, v.tab, gap, look.Fixed(152, v.find), copyAll)
+	bar := look.Row(look.Step, gap, v.tab, gap, look.Fixed(152, look.Field(v.find)), copyAll)
 	v.Content = look.Pad(3*look.Step, look.Fill(2*look.Step, stack,
 		look.Row(look.Step, titles, titles, shell, v.again, v.stop), v.banners, v.counts.Content, bar, stack))
 	return v
@@ -189,7 +192,7 @@ func (v *View) Update() {
 func (v *View) notices(s session.Summary) {
 	const most = 2
 	said := ""
-	for _, n := range s.Errors {
+	for _, n := range s.Notices {
 		said += fmt.Sprint(n.Error, n.Message, n.Hint, n.Count, "\n")
 	}
 	if said == v.said {
@@ -197,9 +200,9 @@ func (v *View) notices(s session.Summary) {
 	}
 	v.said = said
 	v.banners.RemoveAll()
-	for i, n := range s.Errors {
+	for i, n := range s.Notices {
 		if i == most {
-			v.banners.Add(look.Caption(fmt.Sprintf("%d more under Events, Messages", len(s.Errors)-most)))
+			v.banners.Add(look.Caption(fmt.Sprintf("%d more under Events, Messages", len(s.Notices)-most)))
 			break
 		}
 		message := n.Message
@@ -208,7 +211,7 @@ func (v *View) notices(s session.Summary) {
 		}
 		v.banners.Add(look.NewBanner(n.Error, message, n.Hint).Brief())
 	}
-	v.banners.Hidden = len(s.Errors) == 0
+	v.banners.Hidden = len(s.Notices) == 0
 	v.Content.Refresh()
 }
 
@@ -236,8 +239,13 @@ func State(s session.Summary, plain bool, now time.Time) (fyne.ThemeColorName, s
 	case session.Leftover:
 		return look.ColorWarn, fmt.Sprintf("The program has ended, %s not", look.Many(s.Remain, "process has", "processes have"))
 	}
-	took := " after " + look.Duration(s.Ended.Sub(s.Began))
+	took := ""
+	if !s.Began.IsZero() {
+		took = " after " + look.Duration(s.Ended.Sub(s.Began))
+	}
 	switch {
+	case s.Signal == "SIGTERM" || s.Signal == "SIGINT":
+		return look.ColorSecondary, "Stopped" + took
 	case s.Signal != "":
 		return look.ColorBad, "Ended by " + s.Signal + took
 	case s.Status == nil:

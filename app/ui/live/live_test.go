@@ -12,30 +12,22 @@ import (
 	"mirrord/app/console"
 	"mirrord/app/look/looktest"
 	"mirrord/app/session"
+	stream "mirrord/launcher/events"
 )
 
 var began = time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
 
 // fake is a session as one has it: a web shop in development.
 type fake struct {
-	summary   session.Summary
-	rows      []session.Row
-	processes []session.Process
-	variables []session.Variable
-	marks     []session.Mark
-	lines     []console.Line
+	*session.Model // of which the events are taken
+	summary        session.Summary
+	processes      []session.Process
+	variables      []session.Variable
+	marks          []session.Mark
+	lines          []console.Line
 }
 
-func (f *fake) Summary() session.Summary { return f.summary }
-func (f *fake) Rows(filter session.Filter, limit int) ([]session.Row, int) {
-	var rows []session.Row
-	for _, r := range f.rows {
-		if (filter.Kinds == 0 || filter.Kinds&(1<<r.Kind) != 0) && strings.Contains(r.Title+r.Detail+r.Errno, filter.Text) && (!filter.Failed || r.Bad()) {
-			rows = append(rows, r)
-		}
-	}
-	return rows[max(0, len(rows)-limit):], len(rows)
-}
+func (f *fake) Summary() session.Summary        { return f.summary }
 func (f *fake) Processes() []session.Process    { return f.processes }
 func (f *fake) Environment() []session.Variable { return f.variables }
 func (f *fake) Timeline() []session.Mark        { return f.marks }
@@ -86,7 +78,7 @@ func shop() *fake {
 	f.summary.Tallies[session.Outgoing] = session.Tally{Count: 1893, Bytes: 48_200_000}
 	f.summary.Tallies[session.Incoming] = session.Tally{Count: 340, P50: 4 * time.Millisecond}
 	f.summary.Tallies[session.Processes] = session.Tally{Count: 7}
-	f.summary.Errors = []session.Notice{{Message: "git runs outside the pod: it is a setuid program", Hint: "its files and connections are this machine’s", Count: 1}}
+	f.summary.Notices = []session.Notice{{Message: "git runs outside the pod: it is a setuid program", Hint: "its files and connections are this machine’s", Count: 1}}
 	zero := 0
 	f.processes = []session.Process{
 		{PID: 40112, Path: "/usr/bin/npm", Verdict: "inject", Arguments: []string{"npm", "run", "dev"}},
@@ -110,9 +102,9 @@ func shop() *fake {
 		}
 		f.variables = append(f.variables, v)
 	}
-	f.marks = []session.Mark{{Time: began.Add(900 * time.Millisecond), State: "up"}, {Time: began.Add(50 * time.Second), State: "lost", Reason: "nothing came from the agent for 5 s"},
-		{Time: began.Add(56 * time.Second), State: "up", Took: 6 * time.Second}}
-	f.rows = rows()
+	f.marks = []session.Mark{{Time: began.Add(900 * time.Millisecond), Up: true, Text: "connected"}, {Time: began.Add(50 * time.Second), Text: "nothing came from the agent for 5 s"},
+		{Time: began.Add(56 * time.Second), Up: true, Away: 6 * time.Second, Text: "the agent is there again"}}
+	f.Model = happened()
 	f.lines = []console.Line{
 		{span("> shop@1.4.0 dev", 0)}, {span("> node --watch server.js", 0)}, {},
 		{span("ready", 2), span(" in 412 ms: listening on ", 0), span("http://localhost:8080", 6)},
@@ -130,28 +122,31 @@ func shop() *fake {
 	return f
 }
 
-func rows() (all []session.Row) {
-	base := []session.Row{
-		{Kind: session.Processes, Type: "process.started", Title: "/usr/bin/npm", Detail: "inject", Took: -1, Bytes: -1, PID: 40112},
-		{Kind: session.Files, Type: "file", Title: "/etc/shop/config.yaml", Detail: "open", Took: 2100 * time.Microsecond, Bytes: 4096},
-		{Kind: session.Names, Type: "name", Title: "db.internal", Detail: "10.96.0.9", Took: 1300 * time.Microsecond, Bytes: -1},
-		{Kind: session.Outgoing, Type: "connect", Title: "10.96.0.9:5432", Detail: "db.internal", Took: 3 * time.Millisecond, Bytes: -1},
-		{Kind: session.Files, Type: "file", Title: "/var/run/secrets/kubernetes.io/serviceaccount/token", Detail: "open", Took: 900 * time.Microsecond, Bytes: 1210},
-		{Kind: session.Incoming, Type: "incoming", Title: "port 8080", Detail: "from 10.244.1.7:51522", Took: -1, Bytes: -1},
-		{Kind: session.Files, Type: "file", Title: "/srv/shop/cache/prices.json", Detail: "open for writing: the pod’s files are only read", Errno: "EROFS", Took: 100 * time.Microsecond, Bytes: -1},
-		{Kind: session.Outgoing, Type: "connect", Title: "10.96.0.31:8443", Detail: "payments.internal", Errno: "ECONNREFUSED", Took: 2 * time.Millisecond, Bytes: -1},
+// happened are events as a session has them.
+func happened() *session.Model {
+	base := []stream.Event{
+		{Type: stream.ProcessStarted, Path: "/usr/bin/npm", Verdict: "inject", PID: 40112},
+		{Type: stream.File, Op: "open", Path: "/etc/shop/config.yaml", Took: 2.1, Bytes: 4096},
+		{Type: stream.Name, Name: "db.internal", Addresses: []string{"10.96.0.9"}, Took: 1.3},
+		{Type: stream.Connect, Address: "10.96.0.9:5432", Name: "db.internal", Took: 3},
+		{Type: stream.File, Op: "open", Path: "/var/run/secrets/kubernetes.io/serviceaccount/token", Took: 0.9, Bytes: 1210},
+		{Type: stream.Incoming, Port: 8080, Peer: "10.244.1.7:51522"},
+		{Type: stream.File, Op: "open for writing", Path: "/srv/shop/cache/prices.json", Errno: "EROFS", Took: 0.1},
+		{Type: stream.Connect, Address: "10.96.0.31:8443", Name: "payments.internal", Errno: "ECONNREFUSED", Took: 2},
+		{Type: stream.ConnectEnded, Address: "10.96.0.9:5432", Name: "db.internal", Sent: 18_000, Received: 4_400_000, Took: 61_000},
 	}
+	m := session.NewModel(1000)
 	for i := range 60 {
-		r := base[i%len(base)]
-		r.Number, r.Time = int64(i), began.Add(time.Duration(i)*700*time.Millisecond)
-		all = append(all, r)
+		ev := base[i%len(base)]
+		ev.Time = began.Add(time.Duration(i) * 700 * time.Millisecond)
+		m.Add([]stream.Event{ev})
 	}
-	return all
+	return m
 }
 
 func options(f *fake) Options {
 	return Options{Name: "shop", Command: "npm run dev", Model: f, Output: f, Now: func() time.Time { return began.Add(2*time.Minute + 5*time.Second) },
-		Stop: func() {}, Again: func() {}, Copy: func(string) {}}
+		Stop: func() {}, Again: func() {}, Copy: func(string) {}, Input: func(string) error { return nil }}
 }
 
 func show(f *fake, tab int) func() fyne.CanvasObject {
@@ -175,13 +170,14 @@ func TestPictures(t *testing.T) {
 func long() *fake {
 	f := shop()
 	path := "/" + strings.Repeat("a-very-long-folder-name/", 12) + "end"
-	f.summary.Errors = slices.Repeat([]session.Notice{{Error: true, Message: strings.Repeat("something went wrong with "+path+" ", 2), Hint: strings.Repeat("do this, or that ", 20), Count: 99999}}, 5)
+	f.summary.Notices = slices.Repeat([]session.Notice{{Error: true, Message: strings.Repeat("something went wrong with "+path+" ", 2), Hint: strings.Repeat("do this, or that ", 20), Count: 99999}}, 5)
 	f.summary.Target = "deployment/" + strings.Repeat("cart-", 50)
 	for k := range f.summary.Tallies {
 		f.summary.Tallies[k] = session.Tally{Count: 1 << 50, Failed: 1 << 50}
 	}
-	for i := range f.rows {
-		f.rows[i].Title, f.rows[i].Detail, f.rows[i].Errno, f.rows[i].Took, f.rows[i].Bytes = path, path, "EADDRNOTAVAIL", time.Hour, 1<<60
+	f.Model = session.NewModel(100)
+	for range 100 {
+		f.Model.Add([]stream.Event{{Type: stream.File, Path: path, Op: path, Errno: "EADDRNOTAVAIL", Took: 1e9}, {Type: stream.ConnectEnded, Path: path, Name: path, Reason: path, Sent: 1 << 60}})
 	}
 	for i := range f.processes {
 		f.processes[i].Path, f.processes[i].Reason, f.processes[i].Depth, f.processes[i].PID = path, path, 40, 4194304
@@ -190,7 +186,7 @@ func long() *fake {
 	for i := range f.variables {
 		f.variables[i].Name, f.variables[i].Values = strings.Repeat("A_LONG_NAME_", 20), &session.Values{Local: path, Pod: path + path, Final: path + path}
 	}
-	f.marks = slices.Repeat([]session.Mark{{Time: began.Add(time.Minute), State: "lost", Reason: path, Took: time.Hour}}, 100)
+	f.marks = slices.Repeat([]session.Mark{{Time: began.Add(time.Minute), Up: true, Text: path, Away: time.Hour}}, 100)
 	f.lines = slices.Repeat([]console.Line{{span(strings.Repeat("x", 5000), 1)}}, 50)
 	return f
 }

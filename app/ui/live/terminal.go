@@ -22,6 +22,9 @@ type terminal struct {
 	list   *widget.List
 	status *look.Text
 	follow *look.Chip
+	input  *widget.Entry
+	typing *fyne.Container // around it
+	size   [2]int          // what the program was told
 
 	rows        []row // of the lines first to next-1
 	first, next int
@@ -52,31 +55,44 @@ func newTerminal(o Options) *terminal {
 			t.list.ScrollToBottom()
 		}
 	})
+	t.input = widget.NewEntry()
+	t.input.SetPlaceHolder("Type to the program")
+	t.input.TextStyle.Monospace = true
+	t.input.OnSubmitted = func(text string) {
+		if err := o.Input(text + "\n"); err == nil {
+			t.input.SetText("")
+		}
+	}
+	t.typing = look.Fixed(200, look.Field(t.input))
 	panel := look.On(look.Paint{Fill: look.ColorSurface, Stroke: look.ColorHairline}, 10, look.Pad(12, container.New(&watch{resized: t.resized}, look.Tight(t.list))))
-	t.body = look.Fill(look.Step, panel, panel, look.Row(look.Step, t.status, t.status, t.follow))
+	t.body = look.Fill(look.Step, panel, panel, look.Row(look.Step, t.status, t.status, t.typing, t.follow))
 	return t
 }
 
 func (t *terminal) content() fyne.CanvasObject { return t.body }
 
-// watch tells the width that its object gets.
+// watch tells the size that its object gets.
 type watch struct {
-	resized func(width float32)
-	width   float32
+	resized func(size fyne.Size)
+	size    fyne.Size
 }
 
 func (w *watch) MinSize(objects []fyne.CanvasObject) fyne.Size { return fyne.NewSize(120, 60) }
 
 func (w *watch) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	objects[0].Resize(size)
-	if w.width != size.Width {
-		w.width = size.Width
-		w.resized(size.Width)
+	if w.size != size {
+		w.size = size
+		w.resized(size)
 	}
 }
 
-func (t *terminal) resized(width float32) {
-	columns := max(20, int((width-10)/t.cell.Width)) // the scroll bar is over the end
+func (t *terminal) resized(size fyne.Size) {
+	columns, rows := max(20, int((size.Width-10)/t.cell.Width)), max(4, int(size.Height/(t.cell.Height+1))) // the scroll bar is over the end
+	if told := [2]int{columns, rows}; t.o.Resize != nil && t.size != told {
+		t.size = told
+		t.o.Resize(columns, rows)
+	}
 	if columns != t.columns {
 		t.columns = columns
 		t.rewrap()
@@ -120,14 +136,18 @@ func (t *terminal) pull() {
 	t.first, t.next = first, next
 }
 
-func (t *terminal) update(session.Summary) {
+func (t *terminal) update(s session.Summary) {
+	if over := s.State == session.Ended || t.o.Input == nil; over == t.typing.Visible() {
+		t.typing.Hidden = over
+		t.body.Refresh()
+	}
 	t.pull()
 	t.look()
 	t.list.Refresh()
 	t.stick()
 	words := look.Many(t.next, "line", "lines")
 	if t.first > 0 {
-		words += fmt.Sprintf(", the first %s are gone", look.Count(int64(t.first)))
+		words += fmt.Sprintf(", of which the first %s are gone", look.Count(int64(t.first)))
 	}
 	if t.needle != "" {
 		n := 0

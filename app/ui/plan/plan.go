@@ -14,6 +14,7 @@ import (
 	"mirrord/app/launches"
 	"mirrord/app/look"
 	"mirrord/app/proposals"
+	"mirrord/app/shell"
 )
 
 // Tool is what is asked of the mirrord command; *cli.Tool is one.
@@ -211,7 +212,7 @@ func newProgram(v *View) *program {
 	p.name.SetText(v.launch.Name)
 	p.name.SetPlaceHolder("What you call it")
 	p.name.OnChanged = func(s string) { v.launch.Name = s; v.changed() }
-	p.command.SetText(Quote(v.launch.Command))
+	p.command.SetText(shell.Command(v.launch.Command))
 	p.command.SetPlaceHolder("npm start")
 	p.command.TextStyle.Monospace = true
 	p.command.OnChanged = func(s string) { v.launch.Command = Split(s); v.changed() }
@@ -225,11 +226,11 @@ func newProgram(v *View) *program {
 		v.o.Choose(func(folder string) { p.set(folder) })
 	})
 	label := func(text string) fyne.CanvasObject { return look.Fixed(88, look.Body(text).Soft().Short(60)) }
-	gap := look.Space(1, 1)
+	gap, command, name := look.Space(1, 1), look.Field(p.command), look.Field(p.name)
 	fields := look.Card(look.Column(12,
 		look.Row(12, p.folder, label("Folder"), p.folder, choose),
-		look.Row(12, p.command, label("Command"), p.command),
-		look.Row(12, p.name, label("Name"), p.name),
+		look.Row(12, command, label("Command"), command),
+		look.Row(12, name, label("Name"), name),
 		look.Row(12, gap, label("Runs"), p.mode, gap)))
 	p.problems.Hide()
 	p.body = page(look.Column(2*look.Step, fields, p.problems, p.list))
@@ -286,7 +287,7 @@ func (p *program) show(found proposals.Folder, err error) {
 		icon := look.NewIcon("terminal", 16, look.ColorSecondary)
 		row := look.Sized(0, 36, look.Inset(0, 12, 0, 12, look.Row(12, detail, icon, look.Fixed(180, name), detail, source)))
 		p.list.Add(look.NewTile(one.Name, row, func() {
-			p.command.SetText(Quote(one.Command))
+			p.command.SetText(shell.Command(one.Command))
 			p.v.launch.Command = one.Command
 			p.v.changed()
 		}))
@@ -301,18 +302,7 @@ func banner(err error, actions ...fyne.CanvasObject) fyne.CanvasObject {
 	return look.NewBanner(true, message, hint, actions...).Brief()
 }
 
-// Quote writes words as a shell takes them.
-func Quote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		if quoted[i] = w; w == "" || strings.ContainsAny(w, " \t\n\"'\\$`&|;<>()*?[]#~{}!") {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
-}
-
-// Split is the opposite: words between spaces, with quotes and backslashes as in a shell, of which nothing else is understood. A quote that does not end, ends at the end.
+// Split is the words of a command as one types it: what is between spaces, with quotes and backslashes as in a shell, of which nothing else is understood. A quote that does not end, ends at the end.
 func Split(line string) (words []string) {
 	var word strings.Builder
 	within, open := rune(0), false

@@ -15,6 +15,7 @@ import (
 	"mirrord/app/look"
 	"mirrord/app/look/looktest"
 	"mirrord/app/proposals"
+	"mirrord/app/shell"
 )
 
 // fake is a command line that knows one cluster.
@@ -176,6 +177,18 @@ func TestTypingFindsATarget(t *testing.T) {
 	}
 }
 
+func TestTypingThePathOfAPodDirectory(t *testing.T) {
+	looktest.App(t, look.Light)
+	v := New(options(staging()))
+	looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	v.Show(Target)
+	test.Type(v.target.find, "/home/me/pods/cart/")
+	v.target.find.TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
+	if diff := cmp.Diff(launches.Target{Path: "dir:/home/me/pods/cart"}, v.Launch().Target); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMissingIsSaidWhereItIs(t *testing.T) {
 	looktest.App(t, look.Light)
 	ran := 0
@@ -230,7 +243,7 @@ func FuzzWords(f *testing.F) {
 	f.Add(`it's "so" \ $x`)
 	f.Fuzz(func(t *testing.T, word string) {
 		words := []string{word, "", word}
-		if diff := cmp.Diff(words, Split(Quote(words))); diff != "" && !strings.ContainsRune(word, '�') {
+		if diff := cmp.Diff(words, Split(shell.Command(words))); diff != "" && !strings.ContainsRune(word, '�') {
 			t.Error(diff)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -55,7 +56,7 @@ type item struct {
 
 func newTargets(v *View) *targets {
 	t := &targets{v: v, find: widget.NewEntry(), chosen: look.Mono("").Short(80), icon: look.NewIcon("cube", 16, look.ColorAccent), recent: look.Flow(6, 6), trouble: look.Column(look.Step)}
-	t.find.SetPlaceHolder("Type to find a context, namespace or workload")
+	t.find.SetPlaceHolder("Type to find a context, namespace or workload, or the path of a pod directory")
 	t.find.OnChanged = func(string) { t.filter() }
 	t.find.OnSubmitted = func(string) { t.first() }
 	t.columns[0] = newList("From", func(i item) { t.from(i) })
@@ -65,7 +66,7 @@ func newTargets(v *View) *targets {
 	panes := look.Panes(0, t.columns[2].body, look.Fixed(184, t.columns[0].body), look.Fixed(1, look.Upright()), look.Fixed(168, t.columns[1].body), look.Fixed(1, look.Upright()), t.columns[2].body)
 	box := look.Panel(panes)
 	now := look.Row(look.Step, t.chosen, t.icon, t.chosen)
-	t.body = look.Inset(0, 3*look.Step, 2*look.Step, 3*look.Step, look.Fill(12, box, t.find, t.recent, t.trouble, box, now))
+	t.body = look.Inset(0, 3*look.Step, 2*look.Step, 3*look.Step, look.Fill(12, box, look.Field(t.find), t.recent, t.trouble, box, now))
 	return t
 }
 
@@ -127,8 +128,13 @@ func (t *targets) filter() {
 	}
 }
 
-// first takes the first row that the typed words leave.
+// first takes the path that was typed, or the first row that the typed words leave.
 func (t *targets) first() {
+	if dir := strings.TrimPrefix(t.find.Text, "dir:"); filepath.IsAbs(dir) {
+		t.find.SetText("")
+		t.choose(launches.Target{Path: "dir:" + filepath.Clean(dir)})
+		return
+	}
 	for i := len(t.columns) - 1; i >= 0; i-- {
 		l := t.columns[i]
 		if t.find.Text != "" && len(l.shown) > 0 && len(l.shown) < len(l.all) {
