@@ -21,10 +21,9 @@ import (
 type FS struct {
 	link     *wire.Link
 	device   *os.File // /dev/fuse
-	root     int      // a descriptor of the root folder
-	uid, gid uint32   // whom its files belong to
+	opener   *opener
+	uid, gid uint32 // whom its files belong to
 	serving  sync.WaitGroup
-	opening  sync.RWMutex    // over root
 	closing  context.Context // ends with Close
 	close    context.CancelFunc
 	kept     atomic.Int64 // bytes read ahead
@@ -51,22 +50,28 @@ func New(link *wire.Link, dir string) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFS(link, device, root), nil
+	return newFS(link, device, root)
 }
 
-func newFS(link *wire.Link, device *os.File, root int) *FS {
-	fs := &FS{link: link, device: device, root: root, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: firstID,
+func newFS(link *wire.Link, device *os.File, root int) (*FS, error) {
+	fs := &FS{link: link, device: device, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: firstID,
 		nodes: map[uint64]*node{}, opened: map[identity]*node{}, files: map[uint64]*file{}, asking: map[uint64]*asked{}}
 	fs.closing, fs.close = context.WithCancel(context.Background())
+	var err error
+	if fs.opener, err = newOpener(fs.closing, root); err != nil {
+		fs.close()
+		device.Close()
+		return nil, err
+	}
 	fs.serving.Go(fs.serve)
 	fs.prime()
-	return fs
+	return fs, nil
 }
 
 // prime has the kernel find out that nothing is done here for who polls and who closes a file. Else a process that ends would wait for an answer to its closing, and if that
 // is this one, for ever; and a Go program that opens a file of its own waits for itself: its poller is locked while the kernel asks.
 func (fs *FS) prime() {
-	fd, err := unix.Openat(fs.root, first, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := fs.opener.open(first, unix.O_RDONLY)
 	if err == nil {
 		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 		unix.Close(fd)
@@ -77,10 +82,7 @@ func (fs *FS) prime() {
 func (fs *FS) Close() error {
 	fs.close()
 	err := fs.device.Close() // and so whoever opens or reads comes back
-	fs.opening.Lock()
-	err = errors.Join(err, unix.Close(fs.root))
-	fs.root = -1
-	fs.opening.Unlock()
+	err = errors.Join(err, fs.opener.close())
 	fs.serving.Wait()
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -113,22 +115,15 @@ func (fs *FS) Open(ctx context.Context, path string, flags, mode uint32) (int, e
 		return -1, errnoOf(err)
 	}
 	n := fs.adopt(path, r)
-	how := int(flags&(wire.OpenAccess|wire.OpenAppend|wire.OpenNonblock)) | unix.O_CLOEXEC | unix.O_NOCTTY
-	fs.opening.RLock()
-	defer fs.opening.RUnlock()
-	for {
-		fd, err := unix.Openat(fs.root, tagged+strconv.FormatUint(n.id, 10)+gone, how, 0)
-		if err == unix.EINTR {
-			continue
+	how := int(flags&(wire.OpenAccess|wire.OpenAppend|wire.OpenNonblock)) | unix.O_NOCTTY
+	fd, err := fs.opener.open(tagged+strconv.FormatUint(n.id, 10)+gone, how)
+	if err != nil {
+		if f := n.take(flags); f != nil {
+			fs.release(f)
 		}
-		if err != nil {
-			if f := n.take(flags); f != nil {
-				fs.release(f)
-			}
-			return -1, err
-		}
-		return fd, nil
+		return -1, err
 	}
+	return fd, nil
 }
 
 // adopt makes a file that was opened in the pod one that the kernel may open.

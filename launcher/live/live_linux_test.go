@@ -15,7 +15,13 @@ import (
 	"mirrord/agent/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		waitForEver()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // pod is a pod directory, its files on this machine, and a file system of them.
 type pod struct {
@@ -68,7 +74,9 @@ func TestWays(t *testing.T) {
 				t.Skipf("left out: %v", err)
 			}
 			unix.SetNonblock(device, true)
-			p.fs = newFS(link, os.NewFile(uintptr(device), "/dev/fuse"), root)
+			if p.fs, err = newFS(link, os.NewFile(uintptr(device), "/dev/fuse"), root); err != nil {
+				t.Fatal(err)
+			}
 			defer p.fs.Close()
 			if left, _ := os.ReadDir(dir); len(left) > 0 {
 				t.Errorf("left: %v", left)
