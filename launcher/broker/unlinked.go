@@ -39,8 +39,11 @@ func unlinkedFile(base, dir string) (w, r int, err error) {
 	if err != nil {
 		return -1, -1, err
 	}
-	defer os.RemoveAll(own)
 	name := filepath.Join(own, base)
+	defer func() { // os.RemoveAll would need descriptors, and there may be none left
+		unix.Unlink(name)
+		unix.Rmdir(own)
+	}()
 	if w, err = unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
 		return -1, -1, err
 	}
