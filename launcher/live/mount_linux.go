@@ -145,7 +145,7 @@ func helped(dir string) (device, root int, err error) {
 		return -1, -1, fmt.Errorf("fusermount3: %w", err)
 	}
 	root, err = unix.Open(own, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if uerr := exec.Command("fusermount3", "-u", "-z", "--", own).Run(); err == nil && uerr != nil {
+	if uerr := exec.Command("fusermount3", "-u", "-z", "--", own).Run(); err == nil && uerr != nil && !errors.Is(uerr, unix.ECHILD) {
 		unix.Close(root)
 		err = fmt.Errorf("fusermount3 -u: %w", uerr)
 	}
@@ -181,7 +181,7 @@ func descriptorsFrom(child *exec.Cmd, n int) (fds []int, err error) {
 			fds, _ = unix.ParseUnixRights(&messages[0])
 		}
 	}
-	if len(fds) == n && ended == nil {
+	if len(fds) == n { // how it has ended may have been told to who reaps the session's processes
 		return fds, nil
 	}
 	for _, fd := range fds {
