@@ -119,7 +119,7 @@ test: build vet # everything that can be tested on this machine
 	@tests/need curl python3 node npm setpriv find groff zsh fish dash tcsh ksh shellcheck git rsync sqlite3 perl ruby php javac less dig host nginx gunicorn redis-server redis-cli \
 		ssh-add strace busybox qemu-aarch64 qemu-aarch64-static aarch64-linux-gnu-gcc npm:pnpm@9.15.9 npm:yarn@1.22.22 python3:dns python3:aiodns python3:uvloop \
 		python3:debugpy puma psql initdb vim kubectl openssl rustc bwrap go:github.com/go-delve/delve/cmd/dlv@v1.26.0
-	@tests/arm64 busybox
+	@tests/arm64 bash busybox coreutils dash diffutils findutils grep python3 sed tar
 	tests/judges tests/statics go run ./tests/all -race -timeout 20m ./...
 	cd packaging/image && go vet . && go test .
 

@@ -28,15 +28,16 @@ const leftOut = 77
 
 var arm64Tools = []string{"aarch64-linux-gnu-gcc", "qemu-aarch64-static"}
 
-// arm64Scripts are run beside those in the folder arm64: they have the programs of layer/testprog.
-var arm64Scripts = []string{"hooks_children", "hooks_files", "hooks_net", "unix_sockets", "ports"}
+// arm64Scripts are run beside those in the folder arm64: their programs are those of layer/testprog, and of Debian for arm64.
+var arm64Scripts = []string{"hooks_children", "hooks_files", "hooks_net", "unix_sockets", "ports", "bash", "coreutils", "python_files", "python_net", "python_children"}
 
 // arm64Lacks is what these scripts leave out, and why.
 var arm64Lacks = map[string]string{
 	"execveat":    "qemu answers ENOSYS",
 	"supervision": "qemu knows no seccomp filters; what supervises for arm64 is tested by its tables (launcher/supervise, launcher/seccomp)",
 	"sessions":    "of arm64's own launcher: qemu's prctl does not know PR_SET_CHILD_SUBREAPER, and its fork is seen to hang in programs with threads",
-	"tools":       "curl, node, python and others that are installed are this machine's",
+	"root":        "in a user namespace, files can be given to no other user",
+	"tools":       "curl, node and others are this machine's",
 }
 
 func init() {
@@ -84,7 +85,7 @@ func buildLauncher() error {
 	return nil
 }
 
-// enterARM64 has the kernel start qemu for programs for arm64, and makes a shell and some tools such programs. None of it is seen outside.
+// enterARM64 has the kernel start qemu for programs for arm64, and has them in the place of a shell and other tools. None of it is seen outside.
 func enterARM64() error {
 	if err := buildLauncher(); err != nil {
 		return err
@@ -93,25 +94,19 @@ func enterARM64() error {
 	if err != nil {
 		return err
 	}
-	interpreter := filepath.Join(bin, "qemu")
-	// Static: the loader of a dynamic one would look at LD_PRELOAD, which is for the program.
-	if err := run("cc", "-static", "-O1", "-Wall", "-Wextra", "-DQEMU=\""+qemu+"\"", "-o", interpreter, "arm64/qemu.c"); err != nil {
-		return err
-	}
 	const registry = "/proc/sys/fs/binfmt_misc"
 	if err := unix.Mount("binfmt_misc", registry, "binfmt_misc", 0, ""); err != nil {
 		fmt.Printf("left out: programs of other machines cannot be registered here, which takes Linux 6.7 with binfmt_misc: %v\n", err)
 		os.Exit(leftOut)
 	}
-	// An ELF file of 64 bits, little-endian, ET_EXEC or ET_DYN, EM_AARCH64; with P the interpreter is told argv[0].
+	// An ELF file of 64 bits, little-endian, ET_EXEC or ET_DYN, EM_AARCH64; with P qemu is told argv[0].
 	entry := `:arm64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:`
-	if err := os.WriteFile(registry+"/register", []byte(entry+interpreter+":P"), 0o200); err != nil {
+	if err := os.WriteFile(registry+"/register", []byte(entry+qemu+":P"), 0o200); err != nil {
 		return err
 	}
-	for _, name := range []string{"sh", "cat", "ls", "env"} {
-		if err := unix.Mount(busybox(), "/bin/"+name, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("/bin/%s: %w", name, err)
-		}
+	// The programs that are there take the places of this machine's; the rest stays.
+	if err := unix.Mount("overlay", "/usr", "overlay", unix.MS_RDONLY, "lowerdir="+filepath.Join(arm64Root(), "usr")+":/usr"); err != nil {
+		return fmt.Errorf("programs for arm64 cannot be laid over /usr: %w", err)
 	}
 	return nil
 }
@@ -153,10 +148,10 @@ func TestARM64(t *testing.T) {
 	}
 }
 
-// busybox is a shell and some tools for arm64 (tests/arm64).
-func busybox() string {
+// arm64Root has a shell and other programs for arm64, and their libraries (tests/arm64).
+func arm64Root() string {
 	cache, _ := os.UserCacheDir() // without one it is not there
-	return filepath.Join(cache, "mirrord-tests/arm64/bin/busybox")
+	return filepath.Join(cache, "mirrord-tests/arm64")
 }
 
 func needARM64(t *testing.T) {
@@ -169,8 +164,8 @@ func needARM64(t *testing.T) {
 	if out, err := exec.Command("aarch64-linux-gnu-gcc", "-include", "stdio.h", "-E", "-x", "c", "/dev/null").CombinedOutput(); err != nil {
 		t.Skipf("left out: no libc to build for arm64 with (libc6-dev-arm64-cross): %s", out)
 	}
-	if _, err := os.Stat(busybox()); err != nil {
-		t.Skipf("left out: %v (tests/arm64 busybox)", err)
+	if _, err := os.Stat(filepath.Join(arm64Root(), "packages")); err != nil {
+		t.Skipf("left out: there are no programs for arm64 (tests/arm64): %v", err)
 	}
 	if _, err := os.Stat("../../layer/lib/arm64/libmirrord.so"); err != nil {
 		t.Skipf("left out: %v (make layer)", err)

@@ -185,7 +185,7 @@ func fetch(url, from string) (string, error) {
 	return string(body), err
 }
 
-// condition knows [root], [mounts] (this user may mount, out of others' sight), [contains] (an ordinary user may make containers), [static] (a program can be linked statically), [supervision] (programs' system calls
+// condition knows [root] (and files can be given to others), [mounts] (this user may mount, out of others' sight), [contains] (an ordinary user may make containers), [static] (a program can be linked statically), [supervision] (programs' system calls
 // can be answered), [files:N] (a
 // process may have that many open), [there:PATH],
 // [lacks:NAME] (what runs the programs cannot do that), [python:MODULE] (the python3 that scripts find has it) and [go:VERSION] (that toolchain is there, or can be downloaded), and
@@ -193,7 +193,7 @@ func fetch(url, from string) (string, error) {
 func condition(name string) (bool, error) {
 	switch kind, value, _ := strings.Cut(name, ":"); kind {
 	case "root":
-		return os.Geteuid() == 0, nil
+		return os.Geteuid() == 0 && machine.lacks["root"] == "", nil
 	case "there":
 		_, err := os.Stat(value)
 		return err == nil, nil
