@@ -84,6 +84,36 @@ func Question(query []byte) (name string, ok bool) {
 	return questions[0].Name.String(), true
 }
 
+// maxAddresses bounds what one answer tells.
+const maxAddresses = 64
+
+// Addresses returns the name that was asked for, without its final dot, and the addresses that an answer gives to it, or to what it is another name of. There are none
+// in what is no whole answer to one question.
+func Addresses(answer []byte) (name string, addrs []netip.Addr) {
+	var p dnsmessage.Parser
+	told, err := p.Start(answer)
+	if err != nil || !told.Response {
+		return "", nil
+	}
+	questions, err := p.AllQuestions()
+	if err != nil || len(questions) != 1 {
+		return "", nil
+	}
+	for len(addrs) < maxAddresses {
+		r, err := p.Answer()
+		if err != nil {
+			break
+		}
+		switch body := r.Body.(type) {
+		case *dnsmessage.AResource:
+			addrs = append(addrs, netip.AddrFrom4(body.A))
+		case *dnsmessage.AAAAResource:
+			addrs = append(addrs, netip.AddrFrom16(body.AAAA).Unmap())
+		}
+	}
+	return strings.TrimSuffix(questions[0].Name.String(), "."), addrs
+}
+
 // clientRoom reads how long an answer the client takes as a datagram.
 func clientRoom(p *dnsmessage.Parser) (room int, edns bool, err error) {
 	if err := errors.Join(p.SkipAllAnswers(), p.SkipAllAuthorities()); err != nil {

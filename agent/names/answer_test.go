@@ -206,6 +206,42 @@ func TestAnswerMalformed(t *testing.T) {
 }
 
 // Whatever comes, the answer is a message of the right size, or none.
+func TestAddresses(t *testing.T) {
+	p := full{pod{answers: resolvable}}
+	answer := func(name string, kind dnsmessage.Type) []byte {
+		return Answer(t.Context(), p, query(t, name, kind, 4096), 0)
+	}
+	for _, tt := range []struct {
+		answer []byte
+		want   string
+	}{
+		{answer("inventory.", dnsmessage.TypeA), "inventory [10.96.0.7]"},
+		{answer("inventory.", dnsmessage.TypeA)[:40], "inventory []"},
+		{answer("nowhere.", dnsmessage.TypeA), "nowhere []"},
+		{answer("7.0.96.10.in-addr.arpa.", dnsmessage.TypePTR), "7.0.96.10.in-addr.arpa []"},
+		{query(t, "inventory.", dnsmessage.TypeA, 0), " []"},
+		{nil, " []"},
+	} {
+		if name, addrs := Addresses(tt.answer); fmt.Sprint(name, " ", addrs) != tt.want {
+			t.Errorf("%x: %s %v, want %s", tt.answer, name, addrs, tt.want)
+		}
+	}
+	if _, addrs := Addresses(answer("many.example.", dnsmessage.TypeA)); len(addrs) != maxAddresses {
+		t.Errorf("%d addresses", len(addrs))
+	}
+}
+
+func FuzzAddresses(f *testing.F) {
+	p := full{pod{answers: resolvable}}
+	f.Add(Answer(f.Context(), p, query(f, "inventory.", dnsmessage.TypeA, 0), 0))
+	f.Add(Answer(f.Context(), p, query(f, "outside.example.", dnsmessage.TypeAAAA, 0), 0))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		if _, addrs := Addresses(answer); len(addrs) > maxAddresses {
+			t.Fatal(len(addrs))
+		}
+	})
+}
+
 func FuzzAnswer(f *testing.F) {
 	for _, q := range [][]byte{
 		nil, {0}, query(f, "inventory.", dnsmessage.TypeA, 0), query(f, "db.internal.", dnsmessage.TypeALL, 512),

@@ -176,6 +176,7 @@ func (b *Broker) toProgram(f *flow, program netip.AddrPort) {
 		if err != nil {
 			return
 		}
+		b.learn(f.view.Peer, d.Payload())
 		f.outlet.send(d.Payload(), program)
 		d.Release()
 	}

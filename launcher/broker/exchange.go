@@ -181,6 +181,7 @@ func (b *Broker) serveSender(e *exchange, from netip.AddrPort, a *sender) {
 			if err != nil {
 				return
 			}
+			b.learn(e.to, d.Payload())
 			e.outlet.send(d.Payload(), from)
 			d.Release()
 		}

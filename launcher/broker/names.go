@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mirrord/agent/names"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
@@ -83,6 +84,17 @@ type nameTable struct {
 	names map[netip.Addr][]string
 	order [maxNames]netip.Addr // the oldest is overwritten
 	next  int
+}
+
+// learn remembers what the pod's name server has answered to a program that asks by itself.
+func (b *Broker) learn(server netip.AddrPort, answer []byte) {
+	if server.Port() != namePort {
+		return
+	}
+	name, addrs := names.Addresses(answer)
+	for _, a := range addrs {
+		b.names.add(a, name)
+	}
 }
 
 func (t *nameTable) add(a netip.Addr, name string) {
