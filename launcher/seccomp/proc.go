@@ -56,6 +56,13 @@ func (c *Call) Interrupted() bool {
 	return bits.OnesCount64(waiting) > 0
 }
 
+// Full reports whether the program has no room for another descriptor, as far as the kernel tells: the size of /proc/PID/fd is how many there are since Linux 6.2.
+func (c *Call) Full() bool {
+	var limit unix.Rlimit
+	var open unix.Stat_t
+	return unix.Prlimit(c.TID, unix.RLIMIT_NOFILE, nil, &limit) == nil && unix.Stat(fmt.Sprintf("/proc/%d/fd", c.TID), &open) == nil && uint64(open.Size) >= limit.Cur
+}
+
 // Supervised reports whether a process runs under more filters than this one does.
 func Supervised(pid int) bool {
 	filters := func(path string) int {

@@ -409,6 +409,10 @@ func accept(t *Tree, c *seccomp.Call, flags int) {
 			c.Continue()
 			return
 		}
+		if c.Full() { // else it would be taken off the queue for nobody
+			c.Fail(unix.EMFILE)
+			return
+		}
 		fd, err := t.take(c, s, flags)
 		switch {
 		case fd < 0 && err == nil: // answered
