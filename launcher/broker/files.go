@@ -79,6 +79,9 @@ func (b *Broker) openRead(path string, flags uint32) (answer, error) {
 		r.Live = memoryLimit
 	}
 	a, err := b.fetch(path, r)
+	if flags&frame.OpenPath != 0 && (errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO)) {
+		return b.openPath(r)
+	}
 	if err != errLive {
 		return a, err
 	}
@@ -91,6 +94,25 @@ func (b *Broker) openRead(path string, flags uint32) (answer, error) {
 		a, err = b.fetch(path, r)
 	}
 	return a, err
+}
+
+// openPath opens what can be described, but not read: a link itself, a pipe, a socket, a device.
+func (b *Broker) openPath(r *wire.Request) (answer, error) {
+	reply, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: r.Path, NoFollow: r.NoFollow})
+	if err != nil {
+		return answer{}, err
+	}
+	if reply.Stat == nil {
+		return answer{}, unix.EIO
+	}
+	b.opened.Store(true)
+	w, fd, err := b.anonymousFile(tag("f", reply.Stat))
+	if err != nil {
+		return answer{}, err
+	}
+	defer unix.Close(w)
+	seal(w)
+	return descriptor(fd, false), nil
 }
 
 // errLive says of a file that it cannot be taken over, and errNotLive that it cannot be opened live either.
