@@ -26,6 +26,7 @@ type Tool struct {
 type Error struct {
 	Message string `json:"error"`
 	Hint    string `json:"hint"`
+	Said    string `json:"-"` // what others have to say of it, such as the login plugin of a kubeconfig: its last lines, or empty
 }
 
 func (e *Error) Error() string {
@@ -53,16 +54,17 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 	var status *exec.ExitError
 	switch {
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-		return &Error{what + " took too long, and was ended", "is the cluster reachable? try the command in a terminal"}
+		return &Error{Message: what + " took too long, and was ended", Hint: "is the cluster reachable? try the command in a terminal"}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case out.cut:
-		return &Error{fmt.Sprintf("%s printed more than %d MiB", what, maxAnswer>>20), ""}
+		return &Error{Message: fmt.Sprintf("%s printed more than %d MiB", what, maxAnswer>>20)}
 	case err != nil && !errors.As(err, &status):
-		return &Error{fmt.Sprintf("cannot start %s: %v", t.Path, err), "the app needs the mirrord command beside it"}
+		return &Error{Message: fmt.Sprintf("cannot start %s: %v", t.Path, err), Hint: "the app needs the mirrord command beside it"}
 	}
 	var failed Error
 	if json.Unmarshal(out.text.Bytes(), &failed) == nil && failed.Message != "" && status != nil && status.ExitCode() == ownFailure {
+		failed.Said = others(said.text.String())
 		return &failed
 	}
 	if json.Unmarshal(out.text.Bytes(), answer) == nil {
@@ -72,9 +74,9 @@ func (t *Tool) ask(ctx context.Context, answer any, words ...string) error {
 		return e
 	}
 	if status != nil {
-		return &Error{fmt.Sprintf("%s ended with %s and said nothing", what, status), "run it in a terminal"}
+		return &Error{Message: fmt.Sprintf("%s ended with %s and said nothing", what, status), Hint: "run it in a terminal"}
 	}
-	return &Error{what + " printed what is no JSON", "is " + t.Path + " the mirrord command of this version?"}
+	return &Error{Message: what + " printed what is no JSON", Hint: "is " + t.Path + " the mirrord command of this version?"}
 }
 
 // ownFailure is the status of failures of mirrord itself.
@@ -93,6 +95,24 @@ func Spoken(text string) *Error {
 	}
 	return e
 }
+
+// others is what stands in the command's standard error beside its own error and hint, the last lines of it.
+func others(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "hint: ") && !strings.HasPrefix(line, "warning: ") {
+			lines = append(lines, line)
+		}
+		if strings.HasPrefix(line, "error: ") { // what follows is its own
+			lines = lines[:len(lines)-1]
+			break
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-maxSaid):], "\n")
+}
+
+// maxSaid is how many lines of others are kept.
+const maxSaid = 5
 
 // bounded keeps the first bytes of what is written.
 type bounded struct {

@@ -129,6 +129,20 @@ func TestErrorsAreInWords(t *testing.T) {
 	}
 }
 
+// What a login plugin says is often the way out.
+func TestOthersHaveTheirSay(t *testing.T) {
+	_, err := fake(t, `{"error": "cannot list", "hint": "log in"}`, "FAKE_STATUS=125", "FAKE_STDERR=warning: w\n\nSSO session expired,\n run aws sso login\nerror: cannot list\nof two lines\nhint: log in\n").Contexts(t.Context())
+	var e *Error
+	if !errors.As(err, &e) || e.Said != "SSO session expired,\nrun aws sso login" {
+		t.Errorf("%+v", e)
+	}
+	for text, want := range map[string]string{"": "", "error: x\n": "", "a\nb\nc\nd\ne\nf\ng": "c\nd\ne\nf\ng", "hint: x": ""} {
+		if got := others(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
 func TestPatience(t *testing.T) {
 	tool := fake(t, "hang")
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

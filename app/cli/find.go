@@ -30,7 +30,7 @@ func Find(w Where) (*Tool, error) {
 		if path, err := filepath.Abs(named); err == nil && w.Usable(path) {
 			return &Tool{Path: path}, nil
 		}
-		return nil, &Error{fmt.Sprintf("MIRRORD_BIN names %s, which is no program", named), "set it to the mirrord command, or unset it"}
+		return nil, &Error{Message: fmt.Sprintf("MIRRORD_BIN names %s, which is no program", named), Hint: "set it to the mirrord command, or unset it"}
 	}
 	places := candidates(w)
 	for _, path := range places {
@@ -38,7 +38,7 @@ func Find(w Where) (*Tool, error) {
 			return &Tool{Path: path}, nil
 		}
 	}
-	return nil, &Error{"the mirrord command is not there: looked for " + strings.Join(places, ", "), "put it beside the app, or set MIRRORD_BIN to where it is"}
+	return nil, &Error{Message: "the mirrord command is not there: looked for " + strings.Join(places, ", "), Hint: "put it beside the app, or set MIRRORD_BIN to where it is"}
 }
 
 // candidates are the places, in order, without doubles.
@@ -74,7 +74,7 @@ type Version struct {
 // Version asks the command for its version.
 func (t *Tool) Version(ctx context.Context) (v Version, err error) {
 	if err = t.ask(ctx, &v, "version", "-o", "json"); err == nil && v.Version == "" {
-		err = &Error{t.Path + " does not tell its version", "is it the mirrord command?"}
+		err = &Error{Message: t.Path + " does not tell its version", Hint: "is it the mirrord command?"}
 	}
 	return v, err
 }
@@ -83,9 +83,9 @@ func (t *Tool) Version(ctx context.Context) (v Version, err error) {
 func (v Version) Mismatch(own string) *Error {
 	switch {
 	case own != "" && v.Version != own:
-		return &Error{fmt.Sprintf("the mirrord command is of version %s, the app of %s", v.Version, own), "install both from the same release"}
+		return &Error{Message: fmt.Sprintf("the mirrord command is of version %s, the app of %s", v.Version, own), Hint: "install both from the same release"}
 	case !v.Layer:
-		return &Error{"the mirrord command was built without its layer, so it cannot run programs in a pod's context", "run `make build`"}
+		return &Error{Message: "the mirrord command was built without its layer, so it cannot run programs in a pod's context", Hint: "run `make build`"}
 	}
 	return nil
 }

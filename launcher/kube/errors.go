@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/clientcmd/api"
 )
+
+// noPlugin is client-go's error for a login plugin that is not installed.
+var noPlugin = regexp.MustCompile(`getting credentials: exec: executable (\S+) not found`)
 
 // explain says what a failed request to the API server means. verb and resource are those of a Role, such as "patch" and "pods/ephemeralcontainers";
 // what completes "cannot …".
@@ -30,6 +34,9 @@ func (c *Cluster) explain(err error, what, verb, resource string) error {
 			what, verb, resource, c.namespace, c, verb, resource, verb, resource, c.namespace)
 	case apierrors.IsUnauthorized(err):
 		hint = "your login has expired, or is another cluster's: log in again as your provider says; `kubectl get pods` must work"
+	case noPlugin.MatchString(err.Error()): // its other lines are client-go's advice
+		name := noPlugin.FindStringSubmatch(err.Error())[1]
+		return fmt.Errorf("cannot %s: the login plugin %s is not found\nhint: the login plugin of your kubeconfig has to be installed, and its folder to be in PATH", what, name)
 	case strings.Contains(err.Error(), "getting credentials"): // an exec plugin that failed
 		hint = "the login plugin of your kubeconfig failed: log in again as your provider says; `kubectl get pods` must work"
 	case errors.As(err, &unknownAuthority):

@@ -154,6 +154,7 @@ func TestExplain(t *testing.T) {
 		"cannot look: your user may not patch pods/ephemeralcontainers in the namespace shop of context test\nhint: ask for a Role with the verb \"patch\" on \"pods/ephemeralcontainers\"": apierrors.NewForbidden(pods, "x", errors.New("no")),
 		"cannot look: Unauthorized\nhint: your login has expired":                                                                            apierrors.NewUnauthorized("Unauthorized"),
 		"cannot look: Get \"https://x\": getting credentials: exec: executable gke failed\nhint: the login plugin of your kubeconfig failed": errors.New("Get \"https://x\": getting credentials: exec: executable gke failed"),
+		"cannot look: the login plugin aws is not found\nhint: the login plugin of your kubeconfig has to be installed":                      errors.New("Get \"https://x\": getting credentials: exec: executable aws not found\n\nIt looks like"),
 		"cannot look: tls: failed to verify certificate: x509: certificate is valid for a, not b\nhint: the cluster's certificate is for other names": &tls.CertificateVerificationError{
 			Err: x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"a"}}, Host: "b"}},
 		"cannot look: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: long ago\nhint: the cluster's certificate may not be used": &tls.CertificateVerificationError{
