@@ -210,6 +210,32 @@ func TestAppAsks(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 
+	// What a project's configuration comes to can be saved as a launch, whatever is switched then.
+	store, err := launches.Open(filepath.Join(work, "launches"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(odd, []byte(`{"target": "dir:pod", "feature": {"fs": {"mode": "read", "local": ["^/srv/cache/"]}, "network": {"incoming": "steal"}}}`), 0o600)
+	r, err := tool.Verify(ctx, work, odd)
+	if err != nil || !r.Valid {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	one, err := store.Import(launches.Launch{Name: "Cart {{x}}", Folder: work, Command: []string{"true"}}, r.Config)
+	if err != nil || one.Shared[launches.TrafficIn] != launches.Full || one.Target.Path != "dir:pod" {
+		t.Errorf("%+v, %v", one, err)
+	}
+	for _, f := range launches.Features {
+		for _, l := range f.Levels() {
+			one.Shared[f] = l
+			if one, err = store.Save(one); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := tool.Verify(ctx, work, store.File(one.ID)); err != nil || !r.Valid || !strings.Contains(string(r.Config), "^/srv/cache/") {
+				t.Errorf("%v %v: %+v, %v", f, l, r, err)
+			}
+		}
+	}
+
 	kubeconfig := filepath.Join(work, "kubeconfig")
 	inWords := func(what string, err error) {
 		t.Helper()
@@ -221,7 +247,7 @@ func TestAppAsks(t *testing.T) {
 	if all, err := tool.Contexts(ctx); err != nil || len(all) != 0 { // there is no kubeconfig
 		t.Errorf("%+v, %v", all, err)
 	}
-	_, err := tool.Namespaces(ctx, "")
+	_, err = tool.Namespaces(ctx, "")
 	inWords("", err)
 	os.WriteFile(kubeconfig, []byte("clusters: [{name: near, cluster: {server: 'https://127.0.0.1:1'}}]\ncontexts: [{name: here, context: {cluster: near, user: me}}]\ncurrent-context: here\n"), 0o600)
 	if all, err := tool.Contexts(ctx); err != nil || len(all) != 1 || !all[0].Current {
