@@ -142,7 +142,8 @@ func (b *Broker) openThrough(from asker, m *frame.OpenRequest) (bool, answer) {
 	}
 	asked := time.Now()
 	a, err := b.openLive(m.Path, m.Flags, m.Mode&^from.umask())
-	if err == errNotLive { // why was said
+	if err == errNotLive {
+		b.warn("files of the pod cannot be opened for writing here", "mode overlay writes on this machine, over the pod's files")
 		err = unix.EROFS
 	}
 	b.changed(m.Path)

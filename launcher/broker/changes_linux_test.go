@@ -94,6 +94,14 @@ func TestWriteThrough(t *testing.T) {
 		s.expect(c.want, frame.Change, &c.m)
 	}
 	s.expect(eopnotsupp, frame.Open, &frame.OpenRequest{Flags: frame.OpenTemporary | frame.OpenReadWrite, Path: "/srv"})
+	// Where there are no live files this is said once, and refused.
+	s.Paths = true
+	for range 2 {
+		s.expect(erofs, frame.Open, &frame.OpenRequest{Flags: frame.OpenWrite | frame.OpenCreate, Path: "/srv/a"})
+	}
+	if w := s.emitted(events.Warning); len(w) != 1 || w[0].Hint == "" {
+		t.Errorf("warnings %+v", w)
+	}
 	want := []*wire.Request{
 		{Op: wire.OpChange, Path: "/srv/d", Change: &wire.Change{Kind: wire.ChangeMkdir, Mode: 0o750}},
 		{Op: wire.OpChange, Path: "/srv/d", Change: &wire.Change{Kind: wire.ChangeChmod, Mode: 0o777, Flags: wire.NoFollow}},
