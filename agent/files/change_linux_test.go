@@ -233,3 +233,34 @@ func TestChangeUmask(t *testing.T) {
 		}
 	}
 }
+
+// FuzzChange: whatever is asked, nothing outside the root changes.
+func FuzzChange(f *testing.F) {
+	f.Add("/d/../../secret", "/out/x", uint8(wire.ChangeRename), uint32(0), uint32(0o755))
+	f.Add("/out", "../../secret", uint8(wire.ChangeSymlink), uint32(wire.Follow), uint32(0o755))
+	f.Add("/up/../..", "", uint8(wire.ChangeChmod), uint32(0), uint32(0))
+	f.Add("/secret", "", uint8(wire.ChangeTruncate), uint32(wire.NoFollow), uint32(0))
+	f.Add("/d/n\n\xff/", "/..", uint8(wire.ChangeLink), uint32(wire.Exchange), uint32(0))
+	f.Add("/loop/..", "/loop", uint8(wire.ChangeUtimes), uint32(wire.AtimeNow|wire.MtimeOmit), uint32(0))
+	f.Fuzz(func(t *testing.T, path, other string, kind uint8, flags, mode uint32) {
+		root := tree(t, "d/", "f", "out -> OUTSIDE", "up -> ../../..", "secret -> OUTSIDE/secret", "loop -> loop", "d/back -> ..")
+		outside := filepath.Dir(root.Name())
+		around := func() []string {
+			var rest []string
+			for _, line := range manifest(t, outside) {
+				if !strings.HasPrefix(line, `"/root`) {
+					rest = append(rest, line)
+				}
+			}
+			return rest
+		}
+		before := around()
+		c := &wire.Change{Kind: wire.ChangeKind(kind), Flags: wire.ChangeFlags(flags), Other: other, Mode: mode &^ unix.S_IFMT, UID: mode, GID: flags, Size: int64(mode % 5000)}
+		if err := Change(root, &wire.Request{Path: path, Change: c}); err != nil && !errors.As(err, new(unix.Errno)) {
+			t.Errorf("%v is no errno", err)
+		}
+		if d := cmp.Diff(before, around()); d != "" {
+			t.Errorf("%+v of %q changed something outside:\n%s", c, path, d)
+		}
+	})
+}

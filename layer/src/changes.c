@@ -34,7 +34,7 @@ static NOINLINE int ask_change(const struct change *c, const char *path, const c
     put_u64(&f, (uint64_t)c->mtime.tv_sec * 1000000000 + (uint64_t)c->mtime.tv_nsec);
     put_str(&f, path);
     put_str(&f, other);
-    return settle(ask(&f, NULL, 0));
+    return f.broken ? fail(ENAMETOOLONG) : settle(ask(&f, NULL, 0));
 }
 
 // elsewhere has a change made that is not this machine's, with *result; else 0, and the original is called with *path.

@@ -1,4 +1,4 @@
-import errno, os, shutil, sys, tempfile
+import errno, os, shutil, subprocess, sys, tempfile
 os.chdir(sys.argv[1])
 def tried(what, *args):
     try:
@@ -43,6 +43,10 @@ tried(os.open, "both", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
 tried(os.open, "d", os.O_WRONLY)
 tried(os.open, "target/x", os.O_CREAT | os.O_WRONLY)
 tried(os.open, "x" * 256, os.O_CREAT | os.O_WRONLY)
+tried(os.symlink, "x" * 4096, "long")
+tried(os.symlink, "x" * 9000, "long")
+tried(os.symlink, "x" * 4095, "long")
+print(len(os.readlink("long")))
 tried(os.truncate, "d", 0)
 os.symlink("loop", "loop")
 tried(os.chmod, "loop", 0o600)
@@ -60,5 +64,27 @@ shutil.copytree("d", "e")
 shutil.move("e", "f")
 shutil.rmtree("d")
 print(sorted(os.listdir("f")))
+# What is known of a folder's entries is forgotten when one changes, whoever changes it.
+os.mkdir("many")
+names = [f"many/{i}" for i in range(40)]
+for n in names:
+    os.close(os.open(n, os.O_CREAT | os.O_WRONLY, 0o644))
+def modes():
+    return {oct(os.stat(n).st_mode & 0o777) for n in names}, sorted({os.stat(n).st_size for n in names})
+print(modes())
+for n in names:
+    os.chmod(n, 0o600)
+print(modes())
+subprocess.run(["chmod", "640"] + names)
+print(modes())
+for n in names:
+    with open(n, "a") as f:
+        f.write("x")
+print(modes())
+subprocess.run(["sh", "-c", "for n in many/*; do echo y >> $n; done"])
+print(modes())
+for n in names[10:]:
+    os.rename(n, n + ".done")
+print([os.path.exists(n) for n in names].count(True), len(os.listdir("many")), os.stat("many").st_mode & 0o777)
 os.makedirs(b"bytes\xff/\n")
 print(os.listdir(b"bytes\xff"))
