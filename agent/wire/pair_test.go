@@ -137,6 +137,37 @@ func TestRedial(t *testing.T) {
 	}
 }
 
+// A change that the lost link leaves without an answer may have been made: it fails. One that comes while there is no link waits for the next.
+func TestRedialChange(t *testing.T) {
+	first := make(chan struct{})
+	var once sync.Once
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+		silent := false
+		once.Do(func() { silent = true; close(first) })
+		if !silent {
+			reply(stream, &Reply{})
+		}
+	})
+	answers := make(chan error)
+	change := func() {
+		_, err := link.Do(t.Context(), &Request{Op: OpChange, Path: "/d", Change: &Change{Kind: ChangeMkdir}})
+		answers <- err
+	}
+	go change()
+	<-first
+	s.set(errors.New("no network"))
+	s.die()
+	if err := <-answers; !errors.Is(err, ErrLinkLost) {
+		t.Errorf("the first one: %v", err)
+	}
+	<-s.told // down
+	go change()
+	s.set(nil)
+	if err := <-answers; err != nil {
+		t.Errorf("the second one: %v", err)
+	}
+}
+
 func TestRedialSubscriptions(t *testing.T) {
 	subscribed := make(chan uint16, 8)
 	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
