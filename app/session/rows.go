@@ -115,6 +115,8 @@ func (m *Model) row(ev *events.Event) (Row, bool) {
 		}
 	case events.FileChange:
 		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "in the pod")
+	case events.FileOver:
+		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "over the pod's, on this machine")
 	case events.FileLocal:
 		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "on this machine, not in the pod")
 	case events.Name:
