@@ -70,9 +70,9 @@ func find(root *os.File, req *wire.Request, nofollow bool) (*place, error) {
 	return resolveFrom(root, req.From, req.Path, nofollow, req.Ways)
 }
 
-// reached is where a relative path has led to, for the reply.
+// reached is where a relative path, or that of a directory, has led to, for the reply.
 func reached(p *place, req *wire.Request) string {
-	if req.From == "" {
+	if req.From == "" && !p.isDir() {
 		return ""
 	}
 	return p.path
@@ -122,7 +122,7 @@ func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Req
 // errLive says of a file that OpOpen is not the way to open it. The metadata come along.
 var errLive = errors.New("a live file")
 
-// open opens a regular file or a directory for reading, and says where a relative path has led to. Nothing else is even opened: a FIFO would block, and a
+// open opens a regular file or a directory for reading, and says where the path has led to (reached). Nothing else is even opened: a FIFO would block, and a
 // device may act.
 func open(root *os.File, req *wire.Request) (_ *os.File, _ *unix.Stat_t, path string, err error) {
 	p, err := find(root, req, req.NoFollow)

@@ -27,7 +27,7 @@ type Op uint8
 const (
 	OpHello     Op = 1  // first stream of each session
 	OpEnv       Op = 2  // the target's environment → Reply.Env
-	OpOpen      Op = 3  // a file's content or a directory's entries → Reply.Stat, then a body
+	OpOpen      Op = 3  // a file's content or a directory's entries → Reply.Stat, of a directory the real path in Reply.Path, then a body
 	OpStat      Op = 4  // → Reply.Stat
 	OpAccess    Op = 5  // access(2) with Request.Mode
 	OpReadlink  Op = 6  // → Reply.Path

@@ -48,7 +48,13 @@ var changes = map[frame.Op]string{
 // change answers what would change the pod's files.
 func (b *Broker) change(from asker, m *frame.ChangeRequest) answer {
 	op, ok := changes[m.Op]
-	if !ok {
+	switch {
+	case m.Op == frame.Lock:
+		if !b.locked.Swap(true) {
+			b.Emit(events.Event{Type: events.FileLocked, Op: "lock"})
+		}
+		return local
+	case !ok:
 		return failure(unix.EINVAL)
 	}
 	held := identity{}

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"path"
@@ -53,7 +52,7 @@ func (b *Broker) openFile(from asker, m *frame.OpenRequest) answer {
 		}
 	}
 	asked := time.Now()
-	a, err := b.openRead(m.Path, flags)
+	a, err := b.openRead(m.Path, flags, b.reading(m.Path, flags))
 	return b.opening(m.Path, asked, a, err)
 }
 
@@ -68,14 +67,18 @@ func (b *Broker) opening(path string, asked time.Time, a answer, err error) answ
 	return a
 }
 
+// reading is the request to open a path of the program.
+func (b *Broker) reading(path string, flags uint32) *wire.Request {
+	return &wire.Request{Path: b.mapping.pod(path), NoFollow: flags&frame.OpenNoFollow != 0, Dir: flags&frame.OpenDirectory != 0}
+}
+
 // openRead opens a file in the pod for reading: its content is taken over whole, or, if it is no such file, it is opened live. What cannot be had live is taken over
 // as far as that goes.
-func (b *Broker) openRead(path string, flags uint32) (answer, error) {
-	r := &wire.Request{
-		Op: wire.OpOpen, Path: b.mapping.pod(path), Limit: fileLimit, Stats: true,
-		NoFollow: flags&frame.OpenNoFollow != 0, Dir: flags&frame.OpenDirectory != 0,
+func (b *Broker) openRead(path string, flags uint32, r *wire.Request) (answer, error) {
+	if flags&frame.OpenPath != 0 {
+		return b.place(path, r)
 	}
-	if b.hasLive() && flags&frame.OpenPath == 0 {
+	if b.hasLive() {
 		r.Live = memoryLimit
 	}
 	a, err := b.fetch(path, r)
@@ -86,6 +89,15 @@ func (b *Broker) openRead(path string, flags uint32) (answer, error) {
 		return a, err
 	}
 	flags &= frame.OpenNonblock | frame.OpenNoFollow
+	if r.From != "" {
+		real := *r
+		real.Op = wire.OpRealpath
+		reply, err := b.Link.Do(b.ctx, &real)
+		if err != nil {
+			return answer{}, err
+		}
+		path, flags = reply.Path, flags|frame.OpenNoFollow
+	}
 	if b.ownerOf(path) == inPod {
 		flags |= wire.OpenAlter
 	}
@@ -124,16 +136,21 @@ var (
 // fetch opens a file in the pod and takes it over whole; path is the program's name for it. With Request.Live the error may be errLive.
 func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	asked := time.Now()
+	r.Op, r.Limit, r.Stats = wire.OpOpen, fileLimit, true
 	reply, body, err := b.filesOf(path).Open(b.ctx, r)
 	if err != nil {
 		return answer{}, err
 	}
 	defer body.Close()
 	st := reply.Stat
-	switch {
-	case st == nil:
+	if st == nil {
 		return answer{}, unix.EIO
-	case reply.Live, r.Live != 0 && b.wrote(st):
+	}
+	pod, path := b.realPaths(path, r, reply)
+	if !b.isOver(path) {
+		b.devices.note(st.Dev, pod)
+	}
+	if reply.Live || r.Live != 0 && b.wrote(st) {
 		return answer{}, errLive
 	}
 	b.opened.Store(true)
@@ -141,12 +158,12 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		b.page.directories()
-		entries, err := b.unpack(r.Path, asked, body)
+		entries, err := b.unpack(r, pod, asked, body)
 		if err != nil {
 			return answer{}, err
 		}
 		kind, limit, content = "d", memoryLimit, bytes.NewReader(entries)
-		prefix = append(binary.LittleEndian.AppendUint16(nil, uint16(len(path))), path...)
+		prefix = named(path)
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return answer{}, unix.ENXIO
 	case st.Size < 0 || st.Size > fileLimit:
@@ -297,15 +314,17 @@ func (b *Broker) realpath(m *frame.PathRequest) answer {
 }
 
 func (b *Broker) statfs(m *frame.PathRequest) answer {
-	return b.ask(m.Path, &wire.Request{Op: wire.OpStatfs, Path: b.mapping.pod(m.Path)}, func(r *wire.Reply) answer {
-		st := r.Statfs
-		if st == nil {
-			return failure(unix.EIO)
-		}
-		return result(&frame.StatfsReply{
-			Type: st.Type, Bsize: st.Bsize, Frsize: st.Frsize, Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail, Files: st.Files,
-			Ffree: st.Ffree, Fsid: st.Fsid, Namelen: st.Namelen, Flags: st.Flags,
-		})
+	return b.ask(m.Path, &wire.Request{Op: wire.OpStatfs, Path: b.mapping.pod(m.Path)}, statfsReply)
+}
+
+func statfsReply(r *wire.Reply) answer {
+	st := r.Statfs
+	if st == nil {
+		return failure(unix.EIO)
+	}
+	return result(&frame.StatfsReply{
+		Type: st.Type, Bsize: st.Bsize, Frsize: st.Frsize, Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail, Files: st.Files,
+		Ffree: st.Ffree, Fsid: st.Fsid, Namelen: st.Namelen, Flags: st.Flags,
 	})
 }
 

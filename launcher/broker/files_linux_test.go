@@ -17,7 +17,7 @@ func TestOpenedFile(t *testing.T) {
 	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){"/small": whole(regular(5), []byte("hello"))})}, nil)
 	_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/small"}, nil)
 	defer f.Close()
-	want := "mirrord:f:801-abc-81a0-1-3e8-3e9-0-5-1000-8-17979cfe362a0001-17979cfe362a0002-17979cfe362a0003"
+	want := "mirrord:f:100000000801-abc-81a0-1-3e8-3e9-0-5-1000-8-17979cfe362a0001-17979cfe362a0002-17979cfe362a0003"
 	if name := nameOf(t, f); name != "/memfd:"+want {
 		t.Errorf("name %s, want %s", name, want)
 	}

@@ -22,7 +22,7 @@ import (
 // regular is the metadata of a pod's file of this size.
 func regular(size int) *wire.Stat {
 	return &wire.Stat{
-		Dev: 0x801, Ino: 0xabc, Mode: unix.S_IFREG | 0o640, Nlink: 1, UID: 1000, GID: 1001, Size: int64(size), Blksize: 4096, Blocks: 8,
+		Dev: podDevice | 0x801, Ino: 0xabc, Mode: unix.S_IFREG | 0o640, Nlink: 1, UID: 1000, GID: 1001, Size: int64(size), Blksize: 4096, Blocks: 8,
 		Atime: 1700000000_000000001, Mtime: 1700000000_000000002, Ctime: 1700000000_000000003,
 	}
 }
@@ -106,7 +106,7 @@ func TestOpenLarge(t *testing.T) {
 	if n, err := io.Copy(io.Discard, f); n != size || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	if name := nameOf(t, f); !strings.HasPrefix(name, s.TempDir) || !strings.HasPrefix(filepath.Base(name), "mirrord:f:801-abc-") {
+	if name := nameOf(t, f); !strings.HasPrefix(name, s.TempDir) || !strings.HasPrefix(filepath.Base(name), "mirrord:f:100000000801-abc-") {
 		t.Errorf("name %s", name)
 	}
 	if _, err := f.Write([]byte("x")); err == nil {
@@ -196,7 +196,7 @@ func TestOpenDirectory(t *testing.T) {
 	if want = append(want, entries...); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if name := nameOf(t, f); !strings.HasPrefix(name, "/memfd:mirrord:d:0-7-41ed-") {
+	if name := nameOf(t, f); !strings.HasPrefix(name, "/memfd:mirrord:d:100000000000-7-41ed-") {
 		t.Errorf("name %s", name)
 	}
 	if r := request.Load(); !r.Dir || !r.NoFollow || r.Limit != fileLimit {
@@ -273,7 +273,7 @@ func TestStat(t *testing.T) {
 	}}, nil)
 	var reply frame.StatReply
 	if status, _ := s.ask(t, frame.Stat, &frame.StatRequest{NoFollow: 1, Path: "/x"}, &reply); status != 0 || reply != (frame.StatReply{
-		Dev: 0x801, Ino: 0xabc, Mode: unix.S_IFREG | 0o640, Nlink: 1, UID: 1000, GID: 1001, Size: 5, Blksize: 4096, Blocks: 8,
+		Dev: podDevice | 0x801, Ino: 0xabc, Mode: unix.S_IFREG | 0o640, Nlink: 1, UID: 1000, GID: 1001, Size: 5, Blksize: 4096, Blocks: 8,
 		Atime: 1700000000_000000001, Mtime: 1700000000_000000002, Ctime: 1700000000_000000003,
 	}) || !request.Load().NoFollow {
 		t.Errorf("status %d, %+v", status, reply)

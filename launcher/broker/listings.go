@@ -47,6 +47,7 @@ func (l *listings) now() time.Time {
 
 type listing struct {
 	dir     string
+	real    string    // where dir leads to
 	asked   time.Time // nothing in it is older
 	entries map[string]*attributes
 	order   []*attributes // as they were listed, which is the order in which most programs go on
@@ -129,6 +130,9 @@ func (l *listings) add(d *listing) {
 	}
 	l.entries += len(d.entries)
 	l.dirs[d.dir] = d
+	if plainPath(d.real) {
+		l.dirs[d.real] = d
+	}
 	l.order = append(l.order, d)
 	time.AfterFunc(listingLife, func() {
 		l.mu.Lock()
@@ -151,8 +155,11 @@ func (l *listings) forget(p string) {
 		}
 	}
 	for _, d := range l.order {
-		if d.dir == p || strings.HasPrefix(d.dir, p+"/") {
-			delete(l.dirs, d.dir)
+		for _, dir := range []string{d.dir, d.real} {
+			if dir == p || strings.HasPrefix(dir, p+"/") {
+				delete(l.dirs, d.dir)
+				delete(l.dirs, d.real)
+			}
 		}
 	}
 }
@@ -169,21 +176,23 @@ func (l *listings) drop() {
 	l.order[0] = nil
 	l.order = l.order[1:]
 	l.entries -= len(d.entries)
-	if l.dirs[d.dir] != d {
-		return
+	for _, dir := range []string{d.dir, d.real} {
+		if l.dirs[dir] != d {
+			continue
+		}
+		delete(l.dirs, dir)
+		if d.uses < listingUses {
+			continue
+		}
+		if len(l.worn) >= maxWorn || l.worn == nil {
+			l.worn = map[string]time.Time{}
+		}
+		l.worn[dir] = l.now()
 	}
-	delete(l.dirs, d.dir)
-	if d.uses < listingUses {
-		return
-	}
-	if len(l.worn) >= maxWorn || l.worn == nil {
-		l.worn = map[string]time.Time{}
-	}
-	l.worn[d.dir] = l.now()
 }
 
 // unpack reads a directory's body and returns its entries as the layer reads them, without metadata; those go to the listings.
-func (b *Broker) unpack(dir string, asked time.Time, body io.Reader) ([]byte, error) {
+func (b *Broker) unpack(r *wire.Request, real string, asked time.Time, body io.Reader) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(body, maxListedSize+1))
 	if err != nil {
 		return nil, err
@@ -191,10 +200,14 @@ func (b *Broker) unpack(dir string, asked time.Time, body io.Reader) ([]byte, er
 	if len(raw) > maxListedSize {
 		return nil, unix.EFBIG
 	}
-	if trimmed := strings.TrimRight(dir, "/"); trimmed != "" {
-		dir = trimmed // a slash at the end only says what has turned out to be true
+	dir := real
+	if r.From == "" {
+		dir = "/" + strings.Trim(r.Path, "/") // a slash at the end only says what has turned out to be true
 	}
-	d := &listing{dir: dir, asked: asked, entries: map[string]*attributes{}}
+	if len(b.mapping) > 0 {
+		real = dir // which is the program's is not known
+	}
+	d := &listing{dir: dir, real: real, asked: asked, entries: map[string]*attributes{}}
 	var packed []byte
 	for len(raw) > 0 {
 		var e wire.Entry
@@ -266,7 +279,7 @@ func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
 // numbers are a file's metadata in the order in which frames and tags have them.
 func numbers(st *wire.Stat) [13]uint64 {
 	return [...]uint64{
-		st.Dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
+		st.Dev | podDevice, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
 		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
 	}
 }
@@ -274,10 +287,12 @@ func numbers(st *wire.Stat) [13]uint64 {
 // listAgain replaces a listing by a newer one.
 func (b *Broker) listAgain(dir string) {
 	asked := time.Now()
-	_, body, err := b.Link.Open(b.ctx, &wire.Request{Op: wire.OpOpen, Path: dir, Dir: true, Stats: true})
+	r := &wire.Request{Op: wire.OpOpen, Path: dir, Dir: true, Stats: true}
+	reply, body, err := b.Link.Open(b.ctx, r)
 	if err != nil {
 		return
 	}
 	defer body.Close()
-	b.unpack(dir, asked, body)
+	real, _ := b.realPaths(dir, r, reply)
+	b.unpack(r, real, asked, body)
 }

@@ -77,6 +77,7 @@ func (s *snapshots) find(tag string) (file identity, path string, ok bool) {
 	}
 	var errs [2]error
 	file.dev, errs[0] = strconv.ParseUint(parts[0], 16, 64)
+	file.dev &^= podDevice
 	file.ino, errs[1] = strconv.ParseUint(parts[1], 16, 64)
 	s.mu.Lock()
 	defer s.mu.Unlock()

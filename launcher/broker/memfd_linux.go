@@ -38,6 +38,16 @@ func unreadable(r int) int {
 	return fd
 }
 
+// placeOnly replaces r by a description of the same file that is good for nothing but saying which one it is (O_PATH).
+func placeOnly(r int) int {
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", r), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return r
+	}
+	unix.Close(r)
+	return fd
+}
+
 // seal makes the content of a memfd unchangeable, also for who opens it again. An unlinked file has no seals; it is read-only by its
 // descriptor alone.
 func seal(w int) {

@@ -10,6 +10,9 @@ func anonymousFile(tag, dir string) (w, r int, err error) { return unlinkedFile(
 // unreadable is of Linux: an unlinked file has no name to be opened by again.
 func unreadable(r int) int { return r }
 
+// placeOnly is of Linux: no other system has O_PATH.
+func placeOnly(r int) int { return r }
+
 // Only Linux has seals.
 func seal(int)       {}
 func sealShared(int) {}

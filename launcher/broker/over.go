@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"path"
 	"sync"
 	"time"
 
@@ -75,7 +74,8 @@ func (l below) Open(ctx context.Context, r *wire.Request) (*wire.Reply, io.ReadC
 		return nil, nil, err
 	}
 	defer body.Close()
-	entries, err := l.b.unpack(path.Clean(r.Path), asked, body)
+	real, _ := l.b.realPaths(r.Path, r, reply)
+	entries, err := l.b.unpack(r, real, asked, body)
 	return reply, io.NopCloser(bytes.NewReader(entries)), err
 }
 
@@ -102,7 +102,7 @@ func (b *Broker) openOver(from asker, m *frame.OpenRequest) (a answer, err error
 			return descriptor(fd, false), err
 		}
 	}
-	return b.openRead(m.Path, m.Flags)
+	return b.openRead(m.Path, m.Flags, b.reading(m.Path, m.Flags))
 }
 
 // tellOver says, once for each path, that something was written over the pod's.

@@ -82,6 +82,8 @@ type Broker struct {
 	listeners listeners
 	waiting   atomic.Int32 // stolen connections that the program has not accepted yet
 	debuggers debuggers
+	devices   devices
+	locked    atomic.Bool  // a file of the pod
 	opened    atomic.Bool  // a file or directory of the pod was handed out
 	trees     atomic.Int32 // supervised programs with all that they have started, until the last has ended
 
@@ -525,6 +527,10 @@ func request(kind frame.Kind) frame.Message {
 		return new(frame.HelloRequest)
 	case frame.Open:
 		return new(frame.OpenRequest)
+	case frame.OpenHow:
+		return new(frame.OpenHowRequest)
+	case frame.Fstatfs:
+		return new(frame.DeviceRequest)
 	case frame.Stat:
 		return new(frame.StatRequest)
 	case frame.Access:
@@ -568,6 +574,10 @@ func (b *Broker) respond(from asker, kind frame.Kind, m frame.Message) answer {
 		return b.hello(from, m)
 	case *frame.OpenRequest:
 		return b.openFile(from, m)
+	case *frame.OpenHowRequest:
+		return b.openHow(from, m)
+	case *frame.DeviceRequest:
+		return b.fstatfs(m)
 	case *frame.StatRequest:
 		return b.stat(m)
 	case *frame.AccessRequest:

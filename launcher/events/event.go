@@ -26,6 +26,7 @@ const (
 	FileChange     Type = "file.change"       // op, path, errno
 	FileOver       Type = "file.over"         // op, path: in mode overlay, the first write to a path; it is on this machine
 	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
+	FileLocked     Type = "file.locked"       // op: a file of the pod was locked, which nobody in the pod sees; once per session
 	Name           Type = "name"              // name, milliseconds, errno, reason; addresses only with values
 	Connect        Type = "connect"           // address, name, protocol, milliseconds, errno, reason; path of a Unix socket
 	ConnectEnded   Type = "connect.ended"     // the same connection: address, name, protocol, path, sent, received, milliseconds

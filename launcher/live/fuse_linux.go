@@ -20,6 +20,7 @@ const (
 	opStatfs      = 17
 	opRelease     = 18
 	opFsync       = 20
+	opGetxattr    = 22
 	opListxattr   = 23
 	opInit        = 26
 	opInterrupt   = 36

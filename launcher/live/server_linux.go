@@ -198,6 +198,8 @@ func (fs *FS) handle(ctx context.Context, r *request) ([]byte, error) {
 		return fs.statfs(ctx, n)
 	case opSetattr:
 		return fs.setattr(ctx, n, r)
+	case opGetxattr: // as of a path: there are none
+		return nil, unix.ENODATA
 	case opListxattr:
 		if r.u32(0) == 0 { // how long the list is
 			return make([]byte, 8), nil

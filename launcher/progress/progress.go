@@ -73,7 +73,8 @@ type Printer struct {
 	outside  list
 	local    list
 	nowhere  list
-	over     int // paths that were written over the pod's files
+	locked   bool // a file of the pod
+	over     int  // paths that were written over the pod's files
 }
 
 // New gives a printer on w, which is standard error.
@@ -115,6 +116,8 @@ func (p *Printer) Show(ev events.Event) {
 		} else {
 			p.local.add(ev.Path, "")
 		}
+	case events.FileLocked:
+		p.locked = true
 	case events.FileOver:
 		p.over++
 	case events.Listen:
@@ -227,6 +230,9 @@ func (p *Printer) summary(ev events.Event) {
 		p.say("written over the pod's files, on this machine: "+counted(p.over, "path"), "")
 	}
 	p.nowhere.print(p, "written nowhere: ")
+	if p.locked {
+		p.say("files of the pod were locked: the locks are this machine's, nobody in the pod sees them", "")
+	}
 	p.clear()
 }
 

@@ -28,6 +28,7 @@ var session = []events.Event{
 	{Type: events.ProcessOutside, PID: 9, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.FileLocal, Op: "open", Path: "/var/log/\x1b[2Japp"},
 	{Type: events.FileLocal, Op: "open", Path: "/no/such/folder/file"},
+	{Type: events.FileLocked, Op: "lock"},
 	{Type: events.SessionEnded, Succeeded: map[events.Type]int{events.File: 12000, events.Connect: 1, events.ProcessExec: 3}, Failed: map[events.Type]int{events.File: 7, events.Connect: 2}},
 }
 
@@ -50,6 +51,7 @@ mirrord: in the pod: 12000 files opened, 1 connection made, 2 connections failed
 mirrord: ran outside the pod's context: /usr/bin/go: static
 mirrord: written on this machine, not in the pod: /var/log/` + "\ufffd" + `[2Japp
 mirrord: written nowhere: /no/such/folder/file: the folder /no/such/folder is not on this machine
+mirrord: files of the pod were locked: the locks are this machine's, nobody in the pod sees them
 `
 
 func TestModes(t *testing.T) {

@@ -21,12 +21,18 @@ type Rule struct {
 type Condition struct {
 	Arg   int // 0 to 5
 	Value uint64
-	Not   bool // the argument is anything but Value
+	Not   bool     // the argument is anything but Value
+	Or    []uint64 // further values of which it may be one
 }
 
 // Is and IsNot are conditions.
 func Is(arg int, value uint64) Condition    { return Condition{Arg: arg, Value: value} }
 func IsNot(arg int, value uint64) Condition { return Condition{Arg: arg, Value: value, Not: true} }
+
+// OneOf is the condition that an argument has one of some values below 1<<32.
+func OneOf(arg int, value uint64, or ...uint64) Condition {
+	return Condition{Arg: arg, Value: value, Or: or}
+}
 
 // Offsets in struct seccomp_data (linux/seccomp.h), and what a filter answers.
 const (
@@ -113,6 +119,9 @@ func (p *program) check(c Condition) {
 		p.load(at + 4)
 		p.jump(unix.BPF_JEQ, high, past, 0)
 		return
+	}
+	for i, other := range c.Or {
+		p.jump(unix.BPF_JEQ, uint32(other), len(c.Or)-i, 0) // to the upper half
 	}
 	p.jump(unix.BPF_JEQ, low, 0, past)
 	p.load(at + 4)

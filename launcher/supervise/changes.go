@@ -222,8 +222,12 @@ func changeHeld(t *Tree, c *seccomp.Call, r request) {
 		return
 	}
 	kind, path := tag(c.TID, c.Arg(0))
-	if kind == 0 || kind == 'l' {
+	switch kind {
+	case 0, 'l':
 		c.Continue()
+		return
+	case 'p':
+		c.Fail(unix.EBADF)
 		return
 	}
 	flags := frame.ChangeHeld

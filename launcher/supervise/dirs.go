@@ -27,11 +27,14 @@ func entries(t *Tree, c *seccomp.Call) {
 		c.Continue()
 		return
 	}
-	if kind, _ := tag(c.TID, c.Arg(0)); kind != 'd' {
+	switch kind, _ := tag(c.TID, c.Arg(0)); kind {
+	case 'd':
+		go t.listDirectory(c)
+	case 'p':
+		c.Fail(unix.EBADF)
+	default:
 		c.Continue()
-		return
 	}
-	go t.listDirectory(c)
 }
 
 func (t *Tree) listDirectory(c *seccomp.Call) {

@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"encoding/binary"
+	"path"
 	"runtime"
 	"strconv"
 	"strings"
@@ -144,11 +145,11 @@ func (t *Tree) openElsewhere(c *seccomp.Call, w where, flags, mode int) {
 			c.Fail(unix.EIO)
 			return
 		}
-		fd = r.FD
+		fd = settled(r.FD, flags)
 	}
 	if fd < 0 {
 		var err error
-		if fd, err = unix.Open(w.path, flags|unix.O_CLOEXEC|unix.O_NOCTTY, uint32(mode)); err != nil {
+		if fd, err = unix.Open(w.path, int(handed(uint64(uint32(flags))))|unix.O_CLOEXEC|unix.O_NOCTTY, uint32(mode)); err != nil {
 			c.Fail(errnoOf(err))
 			return
 		}
@@ -157,19 +158,108 @@ func (t *Tree) openElsewhere(c *seccomp.Call, w where, flags, mode int) {
 	c.ReturnDescriptor(fd, newFlags)
 }
 
-// openHow is openat2: struct open_how.
+// openHow is openat2.
 func openHow(t *Tree, c *seccomp.Call) {
-	var how [24]byte
-	if n, err := c.Read(c.Args[2], how[:]); err != nil || n < len(how) || c.Args[3] < 24 {
+	var raw [24]byte // struct open_how
+	if n, err := c.Read(c.Args[2], raw[:]); err != nil || n < len(raw) || c.Args[3] < uint64(len(raw)) {
 		c.Continue()
 		return
 	}
-	p := place{0, 1}
-	if binary.LittleEndian.Uint64(how[16:]) != 0 { // ways of resolving that the pod does not know: programs fall back to openat
-		p.elsewhere(t, c, false, func(where) { c.Fail(unix.ENOSYS) })
+	flags, mode, ways := binary.LittleEndian.Uint64(raw[:]), binary.LittleEndian.Uint64(raw[8:]), binary.LittleEndian.Uint64(raw[16:])
+	const knownWays, aRoot = 0x3f, unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+	makes := flags&unix.O_CREAT != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE
+	switch {
+	case flags>>31 != 0, ways&^knownWays != 0, ways&aRoot == aRoot, mode&^0o7777 != 0, mode != 0 && !makes: // for the kernel to refuse
+		c.Continue()
+		return
+	case ways == 0:
+		open(t, c, place{0, 1}, int(flags), int(mode))
 		return
 	}
-	open(t, c, p, int(binary.LittleEndian.Uint64(how[:])), int(binary.LittleEndian.Uint64(how[8:])))
+	text, err := c.String(c.Args[1], unix.PathMax)
+	if err != nil {
+		t.unreadable(c, err)
+		return
+	}
+	look := text
+	if ways&aRoot != 0 && text != "" {
+		if text[0] == '/' && ways&unix.RESOLVE_BENEATH != 0 {
+			c.Fail(unix.EXDEV)
+			return
+		}
+		// These never leave the folder, whatever stands in the path.
+		if look = path.Clean("/" + text)[1:]; look == "" {
+			look = "."
+		}
+	}
+	w := t.locate(c, c.Arg(0), look, flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_CREAT != 0)
+	switch {
+	case w.here():
+		c.Continue()
+	case w.action == rules.NotFound:
+		c.Fail(unix.ENOENT)
+	default:
+		from := "/"
+		if look[0] != '/' {
+			from = t.base(c, c.Arg(0))
+		}
+		switch {
+		case from == "", w.action == rules.Local && ways&aRoot != 0:
+			c.Fail(unix.ENOSYS) // programs go over to openat
+		case w.action == rules.Local: // from the pod's folder to this machine's
+			fd, err := unix.Openat2(unix.AT_FDCWD, w.path, &unix.OpenHow{Flags: handed(flags) | unix.O_CLOEXEC, Mode: mode, Resolve: ways})
+			if err != nil {
+				c.Fail(errnoOf(err))
+				return
+			}
+			defer unix.Close(fd)
+			c.ReturnDescriptor(fd, uint32(flags)&unix.O_CLOEXEC)
+		default:
+			go t.openRemote(c, frame.OpenHow, &frame.OpenHowRequest{Flags: openFlags(int(flags)), Mode: uint32(mode), Ways: uint32(ways), From: from, Path: text}, flags)
+		}
+	}
+}
+
+// handed are the flags with which a file of this machine is opened to be handed over: the kernel does not do that with one that was opened with O_PATH, which
+// is a folder, as a rule.
+func handed(flags uint64) uint64 {
+	if flags&unix.O_PATH != 0 {
+		return flags&^unix.O_PATH | unix.O_NONBLOCK
+	}
+	return flags
+}
+
+// openRemote opens what cannot become this machine's.
+func (t *Tree) openRemote(c *seccomp.Call, kind frame.Kind, m frame.Message, flags uint64) {
+	r := t.ask(c, kind, m)
+	switch {
+	case r.Status == frame.StatusLocal:
+		c.Fail(unix.ENOSYS)
+	case r.Status > 0:
+		c.Fail(errno(r))
+	case r.FD < 0:
+		c.Fail(unix.EIO)
+	default:
+		fd := settled(r.FD, int(flags))
+		defer unix.Close(fd)
+		c.ReturnDescriptor(fd, uint32(flags)&unix.O_CLOEXEC)
+	}
+}
+
+// settled makes a descriptor of the pod's what the program has asked for. The kernel does not hand one over that was opened with O_PATH: it becomes one for
+// neither reading nor writing, as that of a directory.
+func settled(fd, flags int) int {
+	if flags&unix.O_PATH != 0 {
+		if other, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_ACCMODE|unix.O_CLOEXEC, 0); err == nil {
+			unix.Close(fd)
+			return other
+		}
+		return fd
+	}
+	if flags &= unix.O_APPEND | unix.O_NONBLOCK; flags != 0 {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
+	}
+	return fd
 }
 
 // ---- stat
@@ -283,7 +373,7 @@ func describe(t *Tree, c *seccomp.Call, fd, out int, encode func(numbers) []byte
 			c.Continue()
 		}()
 		return
-	case 'f', 'd':
+	case 'f', 'd', 'p':
 		if v, ok := tagged(fields); ok && c.Valid() {
 			finish(c, 0, c.Write(c.Args[out], encode(v)))
 			return
@@ -294,11 +384,18 @@ func describe(t *Tree, c *seccomp.Call, fd, out int, encode func(numbers) []byte
 
 // ---- access, links, the file system
 
-func access(t *Tree, c *seccomp.Call, p place, mode int) {
+func access(t *Tree, c *seccomp.Call, p place, mode, flags int) {
 	p.elsewhere(t, c, mode&unix.W_OK != 0, func(w where) {
 		if w.action == rules.Local {
 			local(c, w, p)
 			return
+		}
+		if flags&unix.AT_SYMLINK_NOFOLLOW != 0 { // a link may always be used
+			r := t.ask(c, frame.Stat, &frame.StatRequest{NoFollow: frame.StatNoFollow, Path: w.path})
+			if st, ok := r.Fields.(*frame.StatReply); r.Status != frame.StatusOK || ok && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+				simple(c, r, w, p)
+				return
+			}
 		}
 		simple(c, t.ask(c, frame.Access, &frame.AccessRequest{Mode: uint32(mode), Path: w.path}), w, p)
 	})
@@ -318,68 +415,127 @@ func simple(c *seccomp.Call, r Reply, w where, p place) {
 
 // readlink: out and size are the numbers of arguments.
 func readLink(t *Tree, c *seccomp.Call, p place, out, size int) {
-	p.elsewhere(t, c, false, func(w where) {
-		target := ""
-		if w.action == rules.Remote {
-			r := t.ask(c, frame.Readlink, &frame.PathRequest{Path: w.path})
-			switch to, ok := r.Fields.(*frame.PathReply); {
-			case r.Status == frame.StatusLocal && !w.moved:
-				c.Continue()
-				return
-			case r.Status > 0:
-				c.Fail(errno(r))
-				return
-			case ok:
-				target = to.Path
-			}
-		}
-		if target == "" {
-			var b [unix.PathMax]byte
-			n, err := unix.Readlink(w.path, b[:])
-			if err != nil {
-				c.Fail(errnoOf(err))
+	if p.dir != none && t.pod.Opened() {
+		if text, err := c.String(c.Args[p.path], unix.PathMax); err == nil && text == "" {
+			if name, ok := placed(c.TID, c.Arg(p.dir)); ok {
+				go t.readLinkAt(c, where{action: rules.Remote, path: name, moved: true}, out, size)
 				return
 			}
-			target = string(b[:n])
 		}
-		room := c.Arg(size)
-		if room <= 0 {
-			c.Fail(unix.EINVAL)
+	}
+	p.elsewhere(t, c, false, func(w where) { t.readLinkAt(c, w, out, size) })
+}
+
+func (t *Tree) readLinkAt(c *seccomp.Call, w where, out, size int) {
+	target := ""
+	if w.action == rules.Remote {
+		r := t.ask(c, frame.Readlink, &frame.PathRequest{Path: w.path})
+		switch to, ok := r.Fields.(*frame.PathReply); {
+		case r.Status == frame.StatusLocal && !w.moved:
+			c.Continue()
+			return
+		case r.Status > 0:
+			c.Fail(errno(r))
+			return
+		case ok:
+			target = to.Path
+		}
+	}
+	if target == "" {
+		var b [unix.PathMax]byte
+		n, err := unix.Readlink(w.path, b[:])
+		if err != nil {
+			c.Fail(errnoOf(err))
 			return
 		}
-		n := min(len(target), room)
-		finish(c, n, c.Write(c.Args[out], []byte(target[:n])))
-	})
+		target = string(b[:n])
+	}
+	room := c.Arg(size)
+	if room <= 0 {
+		c.Fail(unix.EINVAL)
+		return
+	}
+	n := min(len(target), room)
+	finish(c, n, c.Write(c.Args[out], []byte(target[:n])))
 }
 
 func statfs(t *Tree, c *seccomp.Call) {
 	p := place{none, 0}
 	p.elsewhere(t, c, false, func(w where) {
-		var st unix.Statfs_t
 		if w.action == rules.Remote {
 			r := t.ask(c, frame.Statfs, &frame.PathRequest{Path: w.path})
-			s, ok := r.Fields.(*frame.StatfsReply)
-			switch {
-			case r.Status == frame.StatusLocal && !w.moved:
+			if r.Status == frame.StatusLocal && !w.moved {
 				c.Continue()
 				return
-			case r.Status > 0:
-				c.Fail(errno(r))
-				return
 			}
-			if ok {
-				st = unix.Statfs_t{Type: int64(s.Type), Bsize: int64(s.Bsize), Blocks: s.Blocks, Bfree: s.Bfree, Bavail: s.Bavail, Files: s.Files, Ffree: s.Ffree,
-					Fsid: unix.Fsid{Val: [2]int32{int32(s.Fsid), int32(s.Fsid >> 32)}}, Namelen: int64(s.Namelen), Frsize: int64(s.Frsize), Flags: int64(s.Flags)}
-				finish(c, 0, c.Write(c.Args[1], unsafe.Slice((*byte)(unsafe.Pointer(&st)), unsafe.Sizeof(st))))
+			if r.Status != frame.StatusLocal {
+				answerStatfs(c, r)
 				return
 			}
 		}
+		var st unix.Statfs_t
 		if err := unix.Statfs(w.path, &st); err != nil {
 			c.Fail(errnoOf(err))
 			return
 		}
 		finish(c, 0, c.Write(c.Args[1], unsafe.Slice((*byte)(unsafe.Pointer(&st)), unsafe.Sizeof(st))))
 	})
+}
+
+// fstatfs tells of the file system in the pod.
+func fstatfs(t *Tree, c *seccomp.Call) {
+	if t.pod.Opened() {
+		if kind, fields := tag(c.TID, c.Arg(0)); kind != 0 && c.Valid() {
+			go t.heldStatfs(c, kind, fields)
+			return
+		}
+	}
+	c.Continue()
+}
+
+func (t *Tree) heldStatfs(c *seccomp.Call, kind byte, fields string) {
+	v, ok := tagged(fields)
+	if kind == 'l' {
+		var st *frame.StatReply
+		if st, ok = t.ask(c, frame.Stat, &frame.StatRequest{NoFollow: frame.StatDescriptor, Path: fields}).Fields.(*frame.StatReply); ok {
+			v = numbersOf(st)
+		}
+	}
+	if !ok {
+		c.Continue()
+		return
+	}
+	r := t.ask(c, frame.Fstatfs, &frame.DeviceRequest{Dev: v[0]})
+	if r.Status == frame.StatusLocal {
+		c.Continue()
+		return
+	}
+	answerStatfs(c, r)
+}
+
+func answerStatfs(c *seccomp.Call, r Reply) {
+	s, ok := r.Fields.(*frame.StatfsReply)
+	switch {
+	case r.Status > 0:
+		c.Fail(errno(r))
+	case !ok:
+		c.Fail(unix.EIO)
+	default:
+		st := unix.Statfs_t{Type: int64(s.Type), Bsize: int64(s.Bsize), Blocks: s.Blocks, Bfree: s.Bfree, Bavail: s.Bavail, Files: s.Files, Ffree: s.Ffree,
+			Fsid: unix.Fsid{Val: [2]int32{int32(s.Fsid), int32(s.Fsid >> 32)}}, Namelen: int64(s.Namelen), Frsize: int64(s.Frsize), Flags: int64(s.Flags)}
+		finish(c, 0, c.Write(c.Args[1], unsafe.Slice((*byte)(unsafe.Pointer(&st)), unsafe.Sizeof(st))))
+	}
+}
+
+// lock tells the broker of the first lock of a file of the pod: what holds it is the program's descriptor, and nobody in the pod will know.
+func lock(t *Tree, c *seccomp.Call) {
+	if t.pod.Opened() && !t.locked.Load() {
+		if kind, _ := tag(c.TID, c.Arg(0)); kind != 0 {
+			t.locked.Store(true)
+			go t.ask(c, frame.Change, &frame.ChangeRequest{Op: frame.Lock})
+		}
+	}
+	c.Continue()
 }
 
 // attributes: the pod's files have none, and the pod is not asked, unless the path may have become this machine's.

@@ -62,6 +62,23 @@ func (t *Tree) locate(c *seccomp.Call, dirfd int, p string, write bool) where {
 	return where{action: action, path: whole, moved: belowPod}
 }
 
+// base is the directory that a descriptor is, the pod's or this machine's; empty if it is none.
+func (t *Tree) base(c *seccomp.Call, dirfd int) string {
+	if dirfd == unix.AT_FDCWD {
+		if at := t.folders.of(c.TID); at != "" {
+			return at
+		}
+		return readlink(fmt.Sprintf("/proc/%d/cwd", c.TID))
+	}
+	if at, ok := directory(c.TID, dirfd); ok {
+		return at
+	}
+	if at := readlink(descriptorPath(c.TID, dirfd)); strings.HasPrefix(at, "/") {
+		return at
+	}
+	return ""
+}
+
 // localBase is this machine's directory, when relative paths from there may be the pod's: those from the root, and with patterns of the user's any.
 func (t *Tree) localBase(c *seccomp.Call, dirfd int) string {
 	always := t.rules.Has(rules.Relative)
@@ -99,20 +116,33 @@ func descriptorPath(tid, fd int) string {
 	return "/proc/" + strconv.Itoa(tid) + "/fd/" + strconv.Itoa(fd)
 }
 
-// tag is the name of a descriptor that holds a file of the pod (launcher/broker writes it): its kind, 'f', 'd' or 'l', and the fields behind. 0 for any other.
+// tag is the name of a descriptor that holds a file of the pod (launcher/broker writes it): its kind, 'f', 'd', 'l', or 'p' for what was opened with O_PATH, and the
+// fields behind. 0 for any other.
 func tag(tid, fd int) (kind byte, fields string) {
 	name, gone := strings.CutSuffix(readlink(descriptorPath(tid, fd)), " (deleted)")
 	name = strings.TrimPrefix(name[strings.LastIndexByte(name, '/')+1:], "memfd:")
 	label, ok := strings.CutPrefix(name, "mirrord:")
-	if !gone || !ok || len(label) < 2 || label[1] != ':' || strings.IndexByte("fdl", label[0]) < 0 {
+	if !gone || !ok || len(label) < 2 || label[1] != ':' || strings.IndexByte("fdlp", label[0]) < 0 {
 		return 0, ""
 	}
 	return label[0], label[2:]
 }
 
-// directory is the path of the pod's directory that a descriptor holds.
-func directory(tid, fd int) (string, bool) {
-	if kind, _ := tag(tid, fd); kind != 'd' {
+// directory is the path of the pod's directory that a descriptor holds, placed that of what is no directory and was opened with O_PATH.
+func directory(tid, fd int) (string, bool) { return heldPath(tid, fd, true) }
+func placed(tid, fd int) (string, bool)    { return heldPath(tid, fd, false) }
+
+func heldPath(tid, fd int, isDir bool) (string, bool) {
+	switch kind, fields := tag(tid, fd); kind {
+	case 'd':
+		if !isDir {
+			return "", false
+		}
+	case 'p':
+		if v, ok := tagged(fields); !ok || (v[2]&unix.S_IFMT == unix.S_IFDIR) != isDir {
+			return "", false
+		}
+	default:
 		return "", false
 	}
 	content, err := unix.Open(descriptorPath(tid, fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)

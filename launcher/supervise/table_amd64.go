@@ -19,7 +19,7 @@ func legacy(all map[uint32]entry) {
 		}},
 		unix.SYS_STAT:      files(func(t *Tree, c *seccomp.Call) { stat(t, c, place{none, 0}, 0, 1, statBytes) }),
 		unix.SYS_LSTAT:     files(func(t *Tree, c *seccomp.Call) { stat(t, c, place{none, 0}, unix.AT_SYMLINK_NOFOLLOW, 1, statBytes) }),
-		unix.SYS_ACCESS:    files(func(t *Tree, c *seccomp.Call) { access(t, c, place{none, 0}, c.Arg(1)) }),
+		unix.SYS_ACCESS:    files(func(t *Tree, c *seccomp.Call) { access(t, c, place{none, 0}, c.Arg(1), 0) }),
 		unix.SYS_READLINK:  files(func(t *Tree, c *seccomp.Call) { readLink(t, c, place{none, 0}, 1, 2) }),
 		unix.SYS_UNLINK:    changes(plain(frame.Unlink), place{none, 0}),
 		unix.SYS_RMDIR:     changes(plain(frame.Rmdir), place{none, 0}),

@@ -53,6 +53,7 @@ type Tree struct {
 	openRoot atomic.Bool  // a process has opened "/", so what is relative to a descriptor may be the pod's
 	inRoot   atomic.Bool  // "/" may be a process's working directory, so what is relative to that may be the pod's
 	chrooted atomic.Bool  // a process may have a root of its own
+	locked   atomic.Bool  // a file of the pod
 	relayed  atomic.Bool  // a UDP socket was connected to the broker
 	asked    atomic.Bool  // a socket that is not connected has asked a name server
 

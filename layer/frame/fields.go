@@ -16,6 +16,18 @@ func (m *OpenRequest) fields(c *codec) {
 	c.str(&m.Path)
 }
 
+func (m *OpenHowRequest) fields(c *codec) {
+	c.u32(&m.Flags)
+	c.u32(&m.Mode)
+	c.u32(&m.Ways)
+	c.str(&m.From)
+	c.str(&m.Path)
+}
+
+func (m *DeviceRequest) fields(c *codec) {
+	c.u64(&m.Dev)
+}
+
 func (m *StatRequest) fields(c *codec) {
 	c.u8(&m.NoFollow)
 	c.str(&m.Path)

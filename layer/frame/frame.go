@@ -65,6 +65,8 @@ const (
 	UnixPeer  Kind = 21 // relay of a Unix reply → the name that was asked for
 	Supervise Kind = 22 // of the helper: its program's system calls are to be answered; answered with the filter
 	Listener  Kind = 23 // on the same connection: the filter is installed, or cannot be
+	OpenHow   Kind = 40 // openat2 with ways of resolving
+	Fstatfs   Kind = 41 // fstatfs, fstatvfs
 )
 
 // OneWay tells the kinds that have no reply.
@@ -148,6 +150,7 @@ const (
 	Symlink  Op = 10
 	Mknod    Op = 11
 	SetAttr  Op = 12 // an extended attribute or a flag, which the pod's files cannot be given
+	Lock     Op = 40 // of a descriptor, without a path: a lock that nobody in the pod knows of
 )
 
 // Bits of ChangeRequest.Flags. Numbers are part of the protocol, and those of wire.ChangeFlags.
@@ -176,6 +179,13 @@ type (
 		Flags, Mode uint32
 		Path        string
 	}
+	// OpenHowRequest: Ways are RESOLVE_… of openat2(2); Path is relative to From, an absolute path.
+	OpenHowRequest struct {
+		Flags, Mode, Ways uint32
+		From, Path        string
+	}
+	// DeviceRequest is Fstatfs: Dev is that of a Stat reply or tag.
+	DeviceRequest struct{ Dev uint64 }
 	// StatRequest: NoFollow is StatNoFollow for lstat, plus StatNeighbours.
 	StatRequest struct {
 		NoFollow uint8

@@ -95,6 +95,9 @@ var golden = []struct {
 	{"unix.reply.enoent", Unix, false, 0, 2, nil},
 	{"unixpeer.request", UnixPeer, true, 0, 0, &PathRequest{Path: "mirrord-0123-9"}},
 	{"unixpeer.reply", UnixPeer, false, 0, StatusOK, &PathReply{Path: "/run/db.sock"}},
+	{"openhow.request", OpenHow, true, 0, 0, &OpenHowRequest{Flags: 02000000, Ways: 0x18, From: "/srv/data", Path: "sub/deep"}},
+	{"openhow.reply.exdev", OpenHow, false, 0, 18, nil},
+	{"fstatfs.request", Fstatfs, true, 0, 0, &DeviceRequest{Dev: 0x100000000801}},
 	{"datagram.request", Datagram, true, 0, 0, &DatagramRequest{Addr: addr("10.96.0.9:8125")}},
 }
 

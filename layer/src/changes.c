@@ -78,7 +78,7 @@ static NOINLINE int held_elsewhere(const struct change *c, int fd, int *result) 
     char path[PATH_MAX], label[LABEL];
     if (!session.active || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode)) return 0;
     int kind = read_tag(fd, NULL);
-    if (kind == 0 || kind == 'l') return 0;
+    if (kind == 0 || kind == 'l' || kind == 'p') return 0;
     struct change held = *c;
     held.flags |= CHANGE_HELD_FILE;
     if (kind == 'd')

@@ -163,6 +163,7 @@ EXPORT ssize_t getdents64(int fd, void *buffer, size_t size) {
     if (likely(r == NULL || atomic_load(&r->live_dirs) == 0) || !tagged_directory(fd, path))
         return ORIGINAL(getdents64)(fd, buffer, size);
     long at = lseek(fd, 0, SEEK_CUR);
+    if (at < 0) return -1; // O_PATH
     if (at == 0) at = 2 + (long)strlen(path);
     size_t used = 0;
     int content = open_content(fd);

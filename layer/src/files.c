@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #if !defined(__APPLE__)
+#include <linux/openat2.h>
 #include <sys/sysmacros.h>
 #endif
 
@@ -49,6 +50,13 @@ static uint32_t frame_flags(int flags) {
     return out;
 }
 
+// as_opened makes a descriptor that has come what was asked for.
+static int as_opened(int fd, int flags) {
+    if (fd < 0) return fail(EMFILE); // the kernel drops a descriptor for which the process has no room
+    if (unlikely(flags & (O_APPEND | O_NONBLOCK))) sys_fcntl(fd, F_SETFL, flags & (O_APPEND | O_NONBLOCK));
+    return fd;
+}
+
 NOINLINE int remote_open(const char *path, int flags, mode_t mode) {
     uint8_t buffer[PATH_FRAME];
     struct frame f = frame_begin(buffer, sizeof buffer, FRAME_OPEN, session.token);
@@ -56,8 +64,7 @@ NOINLINE int remote_open(const char *path, int flags, mode_t mode) {
     put_u32(&f, mode);
     put_str(&f, path);
     int fd, result = settle(ask(&f, &fd, flags & O_CLOEXEC));
-    if (result != 0) return result;
-    return fd >= 0 ? fd : fail(EMFILE); // the kernel drops a descriptor for which the process has no room
+    return result != 0 ? result : as_opened(fd, flags);
 }
 
 NOINLINE int remote_stat(const char *path, struct stat *st, int nofollow) {
@@ -140,6 +147,48 @@ EXPORT int openat(int dirfd, const char *path, int flags, ...) {
     OPTIONAL_MODE(flags, mode)
     return open_any(dirfd, path, flags, mode);
 }
+
+#if !defined(__APPLE__)
+// remote_open_how asks for a path relative to the pod's folder from.
+static NOINLINE int remote_open_how(const char *from, const char *path, const struct open_how *how) {
+    uint8_t buffer[2 * PATH_MAX + 256];
+    struct frame f = frame_begin(buffer, sizeof buffer, FRAME_OPEN_HOW, session.token);
+    put_u32(&f, frame_flags((int)how->flags));
+    put_u32(&f, (uint32_t)how->mode);
+    put_u32(&f, (uint32_t)how->resolve);
+    put_str(&f, from);
+    put_str(&f, path);
+    int fd, result = settle(ask(&f, &fd, how->flags & O_CLOEXEC));
+    return result != 0 ? result : as_opened(fd, (int)how->flags);
+}
+
+int open_how(int dirfd, const char *path, const struct open_how *how, size_t size) {
+    // What makes no sense is for the kernel to refuse.
+    int sensible = is_address(path) && is_address(how) && size >= sizeof *how && how->flags >> 31 == 0 && (how->resolve & ~0x3fULL) == 0 &&
+                   (how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) != (RESOLVE_BENEATH | RESOLVE_IN_ROOT) &&
+                   ((how->mode & ~07777ULL) == 0 && (how->mode == 0 || MAKES_FILE((int)how->flags)));
+    if (sensible && how->resolve == 0) return open_any(dirfd, path, (int)how->flags, (mode_t)how->mode);
+    char buffer[PATH_MAX], from[PATH_MAX], inside[PATH_MAX];
+    const char *located = sensible && path[0] != 0 ? path : NULL;
+    // These never leave the folder, whatever stands in the path.
+    if (located != NULL && how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) && (path[0] != '/' || how->resolve & RESOLVE_IN_ROOT))
+        located = !clean(path, inside) ? NULL : inside[1] != 0 ? inside + 1 : ".";
+    int absolute = located != NULL && *located == '/';
+    enum action action = ACTION_LOCAL;
+    if (located != NULL && !(absolute && how->resolve & RESOLVE_BENEATH))
+        action = locate(dirfd, &located, (how->flags & O_ACCMODE) != O_RDONLY || how->flags & O_CREAT, buffer);
+    if (action == ACTION_MISSING) return fail(ENOENT);
+    if (action == ACTION_LOCAL && located != buffer) return (int)ORIGINAL(syscall)(SYS_openat2, dirfd, path, how, size);
+    if (action == ACTION_LOCAL) // from the pod's folder to this machine's
+        return how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) ? fail(ENOSYS) : (int)ORIGINAL(syscall)(SYS_openat2, AT_FDCWD, buffer, how, size);
+    if (absolute)
+        strcpy(from, "/");
+    else if (!folder(dirfd, from))
+        return fail(ENOSYS);
+    int fd = remote_open_how(from, path, how);
+    return fd == NOT_OURS ? fail(ENOSYS) : fd;
+}
+#endif
 
 EXPORT int creat(const char *path, mode_t mode) { return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 
@@ -321,6 +370,16 @@ static int access_any(int dirfd, const char **path, int mode, char buffer[PATH_M
     return *result != NOT_OURS;
 }
 
+// access_link is access_any for AT_SYMLINK_NOFOLLOW: a link may always be used.
+static int access_link(int dirfd, const char **path, int mode, char buffer[PATH_MAX], int *result) {
+    struct stat st;
+    enum action action = locate(dirfd, path, mode & W_OK, buffer);
+    if (action == ACTION_LOCAL) return 0;
+    *result = action == ACTION_MISSING ? fail(ENOENT) : remote_stat(*path, &st, 1);
+    if (*result == 0 && !S_ISLNK(st.st_mode)) *result = remote_access(*path, mode);
+    return *result != NOT_OURS;
+}
+
 EXPORT int access(const char *path, int mode) {
     char buffer[PATH_MAX];
     int result;
@@ -329,7 +388,8 @@ EXPORT int access(const char *path, int mode) {
 EXPORT int faccessat(int dirfd, const char *path, int mode, int flags) {
     char buffer[PATH_MAX];
     int result;
-    return access_any(dirfd, &path, mode, buffer, &result) ? result : ORIGINAL(faccessat)(dirfd, path, mode, flags);
+    int answered = (flags & AT_SYMLINK_NOFOLLOW ? access_link : access_any)(dirfd, &path, mode, buffer, &result);
+    return answered ? result : ORIGINAL(faccessat)(dirfd, path, mode, flags);
 }
 #if !defined(__APPLE__)
 EXPORT int eaccess(const char *path, int mode) {
@@ -365,7 +425,9 @@ EXPORT ssize_t readlinkat(int dirfd, const char *path, char *restrict out, size_
         memcpy(out, session.original, n < size ? n : size);
         return (ssize_t)(n < size ? n : size);
     }
-    if (likely(!path_elsewhere(FRAME_READLINK, dirfd, &path, buffer, answer, &length, &result)))
+    if (unlikely(is_address(path) && path[0] == 0) && tagged_place(dirfd, buffer)) path = buffer, dirfd = AT_FDCWD;
+    char absolute[PATH_MAX];
+    if (likely(!path_elsewhere(FRAME_READLINK, dirfd, &path, absolute, answer, &length, &result)))
         return ORIGINAL(readlinkat)(dirfd, path, out, size);
     if (result < 0) return -1;
     if (length > size) length = (uint16_t)size;

@@ -29,6 +29,8 @@ enum frame_kind {
     FRAME_UNIX_PEER = 21,
     FRAME_SUPERVISE = 22,
     FRAME_LISTENER = 23,
+    FRAME_OPEN_HOW = 40,
+    FRAME_FSTATFS = 41,
 };
 
 enum frame_change {
@@ -44,6 +46,7 @@ enum frame_change {
     CHANGE_SYMLINK = 10,
     CHANGE_MKNOD = 11,
     CHANGE_SETATTR = 12,
+    CHANGE_LOCK = 40,
 };
 enum { // flags of a Change request
     CHANGE_NOFOLLOW = 1,

@@ -60,6 +60,8 @@
 
 #include "start_darwin.c"
 #else
+#include "locks_linux.c"
+
 #include "resolver.c"
 
 #include "spawn.c"

@@ -22,6 +22,9 @@ static inline int option(int fd, int level, int name) {
     return sys_getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
 }
 
+// is_address says that p may be one: the first page is never mapped, and the upper half is the kernel's. It is for the kernel to refuse others.
+static inline int is_address(const void *p) { return (intptr_t)p >= 4096; }
+
 enum { LABEL = 512 }; // bytes for a tag with its zero
 
 #define NOINLINE __attribute__((noinline))
@@ -153,6 +156,8 @@ int clean(const char *path, char out[PATH_MAX]);
 // locate says whose the path is, as seen from dirfd. A path that is relative to a directory of the pod is replaced by the absolute one, built in
 // buffer, whatever the answer: the kernel would take it relative to somewhere else. So is any other that is not local.
 enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]);
+// folder puts the path of the directory that dirfd is, the pod's or this machine's, into path; 0 if it has none.
+int folder(int dirfd, char path[PATH_MAX]);
 // note_open says that this machine's path is opened, which may be a directory from which relative paths lead to the pod; note_chdir that the kernel's
 // working directory has changed.
 void note_open(const char *path);
@@ -164,11 +169,13 @@ extern char remote_cwd[PATH_MAX];
 extern _Atomic int own_root;
 
 // A tag is the name of a descriptor that holds a file of the pod: it carries what the descriptor itself cannot, and follows it through dup, fork,
-// exec and SCM_RIGHTS; on macOS, where such a name cannot be read, an extended attribute does. read_tag returns 'f' or 'd', 'l' for a file that the broker is asked
-// about each time, 0 for any other descriptor; st may be NULL.
+// exec and SCM_RIGHTS; on macOS, where such a name cannot be read, an extended attribute does. read_tag returns 'f' or 'd', 'p' for what was opened with O_PATH and is
+// good for nothing but saying which file or directory it is, 'l' for a file that the broker is asked about each time, 0 for any other descriptor; st may be NULL.
 int read_tag(int fd, struct stat *st);
 // tagged_directory puts the path of the pod's directory that fd holds into path; 0 if it holds none.
 int tagged_directory(int fd, char path[PATH_MAX]);
+// tagged_place does the same for what is no directory and was opened with O_PATH.
+int tagged_place(int fd, char path[PATH_MAX]);
 // read_stat takes the fields of a Stat reply.
 void read_stat(struct frame *f, struct stat *st);
 
@@ -183,6 +190,11 @@ int settle(int status);
 // remote_open opens a path of the pod: a descriptor, -1 with errno, or NOT_OURS.
 int remote_open(const char *path, int flags, mode_t mode);
 int remote_stat(const char *path, struct stat *st, int nofollow);
+#if !defined(__APPLE__)
+struct open_how;
+// open_how is openat2.
+int open_how(int dirfd, const char *path, const struct open_how *how, size_t size);
+#endif
 
 // ---- neighbours (neighbours.c)
 

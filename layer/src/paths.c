@@ -19,7 +19,7 @@ static _Atomic int open_root;
 static _Atomic int cwd_is_root = -1; // of the kernel's working directory; -1: not known
 
 void note_open(const char *path) {
-    if (path[0] == '/' && (path[1] == 0 || (path[1] == '.' && path[2] == 0))) atomic_store(&open_root, 1);
+    if (is_address(path) && path[0] == '/' && (path[1] == 0 || (path[1] == '.' && path[2] == 0))) atomic_store(&open_root, 1);
 }
 
 void note_chdir(void) { atomic_store(&cwd_is_root, -1); }
@@ -37,6 +37,14 @@ static int at_root(void) {
 static int local_directory(const struct rules *r, int dirfd, char buffer[PATH_MAX]) {
     int may_be_root = dirfd == AT_FDCWD ? at_root() : atomic_load_explicit(&open_root, memory_order_relaxed);
     return (may_be_root || (r->flags & RULE_RELATIVE)) && local_path(dirfd, buffer) > 0 && buffer[0] == '/';
+}
+
+int folder(int dirfd, char path[PATH_MAX]) {
+    if (dirfd == AT_FDCWD && remote_cwd[0] != 0) {
+        strcpy(path, remote_cwd);
+        return 1;
+    }
+    return (dirfd != AT_FDCWD && tagged_directory(dirfd, path)) || (local_path(dirfd, path) > 0 && path[0] == '/');
 }
 
 static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
@@ -59,7 +67,7 @@ static NOINLINE enum action locate_relative(const struct rules *r, int dirfd, co
 
 enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]) {
     const char *p = *path;
-    if (p == NULL || p[0] == 0) return ACTION_LOCAL;
+    if (!is_address(p) || p[0] == 0) return ACTION_LOCAL;
     if (p[0] != '/' && dirfd != AT_FDCWD && dirfd < 0) return ACTION_LOCAL;
     const struct rules *r = rules();
     if (r == NULL || !(r->flags & RULE_FILES) || atomic_load_explicit(&own_root, memory_order_relaxed)) return ACTION_LOCAL;
@@ -116,7 +124,7 @@ int read_tag(int fd, struct stat *st) {
     char label[LABEL];
     if (fd < 0 || !read_label(fd, label) || strncmp(label, "mirrord:", 8) != 0) return 0;
     char kind = label[8];
-    if ((kind != 'f' && kind != 'd' && kind != 'l') || label[9] != ':') return 0;
+    if ((kind != 'f' && kind != 'd' && kind != 'p' && kind != 'l') || label[9] != ':') return 0;
     if (st == NULL) return kind;
     if (kind == 'l') return ask_descriptor(label + 10, st) ? kind : 0;
     uint64_t v[TAG_FIELDS] = {0};
@@ -130,11 +138,14 @@ int read_tag(int fd, struct stat *st) {
     return kind;
 }
 
-int tagged_directory(int fd, char path[PATH_MAX]) {
+// held_path puts the path that the content of fd begins with into path; 0 if there is none.
+static int held_path(int fd, int directory, char path[PATH_MAX]) {
     struct stat st;
     uint16_t length;
     // Native first: only an unlinked regular file can be one of ours.
-    if (fd < 0 || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode) || read_tag(fd, NULL) != 'd') return 0;
+    if (fd < 0 || sys_fstat(fd, &st) < 0 || st.st_nlink != 0 || !S_ISREG(st.st_mode)) return 0;
+    int kind = read_tag(fd, &st);
+    if (kind != 'd' && (kind != 'p' || S_ISDIR(st.st_mode) != directory)) return 0;
     int content = open_content(fd);
     if (content < 0) return 0;
     int found = sys_pread(content, &length, 2, 0) == 2 && length > 0 && length < PATH_MAX && sys_pread(content, path, length, 2) == length;
@@ -142,3 +153,6 @@ int tagged_directory(int fd, char path[PATH_MAX]) {
     if (found) path[length] = 0;
     return found;
 }
+
+int tagged_directory(int fd, char path[PATH_MAX]) { return held_path(fd, 1, path); }
+int tagged_place(int fd, char path[PATH_MAX]) { return held_path(fd, 0, path); }

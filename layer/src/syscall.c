@@ -3,10 +3,11 @@
 #include "layer.h"
 
 #include <errno.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static long as_libc(long result) {
@@ -51,13 +52,7 @@ EXPORT long syscall(long number, ...) {
     case SYS_futimesat: return futimesat(I(0), P(1), P(2));
 #endif
     case SYS_openat: return openat(I(0), P(1), I(2), (mode_t)a[3]);
-    case SYS_openat2: {
-        // Its flags for resolving paths have no counterpart; programs fall back to openat.
-        char buffer[PATH_MAX];
-        const char *path = P(1);
-        if (locate(I(0), &path, 0, buffer) != ACTION_LOCAL) return as_libc(-ENOSYS);
-        break;
-    }
+    case SYS_openat2: return open_how(I(0), P(1), P(2), (size_t)a[3]);
     case SYS_statx: return statx(I(0), P(1), I(2), (unsigned)a[3], P(4));
     case SYS_newfstatat: return fstatat(I(0), P(1), P(2), I(3));
     case SYS_fstat: return fstat(I(0), P(1));
@@ -65,6 +60,10 @@ EXPORT long syscall(long number, ...) {
     case SYS_faccessat2: return faccessat(I(0), P(1), I(2), I(3));
     case SYS_readlinkat: return readlinkat(I(0), P(1), P(2), (size_t)a[3]);
     case SYS_getdents64: return getdents64(I(0), P(1), (size_t)a[2]);
+    case SYS_statfs: return statfs(P(0), P(1));
+    case SYS_fstatfs: return fstatfs(I(0), P(1));
+    case SYS_flock: return flock(I(0), I(1));
+    case SYS_fcntl: return fcntl(I(0), I(1), P(2));
     case SYS_chdir: return chdir(P(0));
     case SYS_fchdir: return fchdir(I(0));
     case SYS_unlinkat: return unlinkat(I(0), P(1), I(2));

@@ -41,7 +41,7 @@ static void believe_original(void) {
 }
 
 int names_own_link(const char *path) {
-    if (path == NULL || strncmp(path, "/proc/", 6) != 0) return 0;
+    if (!is_address(path) || strncmp(path, "/proc/", 6) != 0) return 0;
     path += 6;
     size_t n = strcspn(path, "/");
     if (strcmp(path + n, "/exe") != 0) return 0;
