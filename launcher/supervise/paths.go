@@ -168,7 +168,7 @@ func directoryPath(content int) (string, bool) {
 }
 
 // folders are the processes whose working directory is one of the pod: the kernel's stays where it was. A child begins where its parent is, of which nobody is told:
-// it is looked up when it matters, and noted before the parent goes elsewhere.
+// it is looked up when it matters, and noted before the parent goes elsewhere, or ends.
 type folders struct {
 	any   atomic.Bool
 	mu    sync.Mutex
@@ -194,6 +194,7 @@ func (f *folders) enter(pid int, path string) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.settle(p.PID)
 	if len(f.known) >= maxFolders {
 		for pid, at := range f.known {
 			if now, err := seccomp.About(pid); err != nil || now.Since != at.since {
@@ -204,11 +205,27 @@ func (f *folders) enter(pid int, path string) {
 	if f.known == nil {
 		f.known = map[int]folder{}
 	}
-	for _, child := range seccomp.Children(p.PID) {
-		f.find(child, 0)
-	}
 	f.known[p.PID] = folder{p.Since, path}
 	f.any.Store(true)
+}
+
+// leave is called before a process ends.
+func (f *folders) leave(tid int) {
+	if !f.any.Load() {
+		return
+	}
+	if pid, err := seccomp.Process(tid); err == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.settle(pid)
+	}
+}
+
+// settle notes where a process's children are, as long as that can be told from where it is.
+func (f *folders) settle(pid int) {
+	for _, child := range seccomp.Children(pid) {
+		f.find(child, 0)
+	}
 }
 
 // of is the directory of the pod that a thread's process is in, or empty.
@@ -235,6 +252,9 @@ func (f *folders) find(pid, depth int) string {
 		path = f.find(p.Parent, depth+1)
 	}
 	if len(f.known) < maxFolders {
+		if f.known == nil {
+			f.known = map[int]folder{}
+		}
 		f.known[p.PID] = folder{p.Since, path}
 	}
 	return path

@@ -170,21 +170,47 @@ func FuzzAddress(f *testing.F) {
 	})
 }
 
-// TestFolders: a process is in the pod's directory that it, or who it comes from, has entered.
+// TestFolders: a process is in the pod's directory that it has entered, or that who it comes from was in then.
 func TestFolders(t *testing.T) {
 	var f folders
 	self, parent := os.Getpid(), os.Getppid()
+	start := func() int {
+		cmd := exec.Command("sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+		})
+		return cmd.Process.Pid
+	}
 	if got := f.of(self); got != "" {
 		t.Errorf("at first: %q", got)
 	}
-	f.enter(parent, "/srv")
-	if got := f.of(self); got != "" {
-		t.Errorf("of a child that was there before: %q", got)
+	before := start()
+	f.enter(self, "/srv")
+	in := start()
+	if got := f.of(in); got != "/srv" {
+		t.Errorf("of the child: %q", got)
 	}
-	f.enter(self, "/srv/data")
-	f.enter(parent, "")
-	if got, other := f.of(self), f.of(parent); got != "/srv/data" || other != "" {
-		t.Errorf("%q, of the parent %q", got, other)
+	late := start()
+	f.enter(in, "/srv/data")
+	f.enter(self, "")
+	after := start()
+	for pid, want := range map[int]string{before: "", in: "/srv/data", late: "/srv", after: "", self: "", parent: ""} {
+		if got := f.of(pid); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	f.enter(self, "/srv")
+	orphan := start()
+	f.leave(self)
+	f.mu.Lock()
+	delete(f.known, self)
+	f.mu.Unlock()
+	if got := f.of(orphan); got != "/srv" {
+		t.Errorf("of an orphan: %q", got)
 	}
 	if p, err := seccomp.About(self); err != nil || p.PID != self || p.Parent != parent || p.Since == 0 {
 		t.Errorf("%+v, %v", p, err)
