@@ -13,6 +13,8 @@ import (
 
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
+	"mirrord/agent/wire"
+	"mirrord/launcher/events"
 	"mirrord/layer/frame"
 )
 
@@ -73,6 +75,7 @@ func TestPodDirectory(t *testing.T) {
 		t.Errorf("statfs: status %d, %+v, want %+v", status, fs, local)
 	}
 	s.expect(int32(unix.ENOENT), frame.Statfs, &frame.PathRequest{Path: "/srv/none"})
+	s.checkHow(t, dir)
 	s.expect(int32(unix.EROFS), frame.Change, &frame.ChangeRequest{Op: frame.Unlink, Path: "/srv/data/file"})
 
 	var names frame.LookupReply
@@ -109,5 +112,68 @@ func TestPodDirectory(t *testing.T) {
 	ends := &frame.EndpointRequest{Local: addrOf(c.LocalAddr()), Peer: addrOf(c.RemoteAddr())}
 	if status, _ := s.ask(t, frame.Endpoint, ends, &view); status != 0 || view.Peer != addrOf(client.LocalAddr()) {
 		t.Errorf("endpoint: status %d, %+v, want the peer %v", status, view, client.LocalAddr())
+	}
+}
+
+// checkHow asks in the ways of openat2, and about what comes of it.
+func (s *session) checkHow(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Symlink("data", filepath.Join(dir, "rootfs/srv/link")); err != nil {
+		t.Fatal(err)
+	}
+	how := func(ways wire.Ways, flags uint32, path string) *frame.OpenHowRequest {
+		return &frame.OpenHowRequest{Ways: uint32(ways), Flags: flags, From: "/srv/link", Path: path}
+	}
+	for _, c := range []struct {
+		m    *frame.OpenHowRequest
+		want int32
+	}{
+		{how(wire.WayBeneath, 0, "../data/file"), int32(unix.EXDEV)},
+		{how(wire.WayInRoot, 0, "../../file/"), int32(unix.ENOTDIR)},
+		{how(wire.WayInRoot, 0, "none"), int32(unix.ENOENT)},
+		{how(resolveCached, 0, "file"), int32(unix.EAGAIN)},
+		{how(0x40, 0, "file"), int32(unix.EINVAL)},
+		{how(wire.WayBeneath, frame.OpenReadWrite, "file"), int32(unix.EROFS)},
+		{how(wire.WayBeneath, frame.OpenCreate|frame.OpenWrite, "../new"), int32(unix.EXDEV)},
+		{how(wire.WayBeneath, frame.OpenPath|frame.OpenDirectory, "file"), int32(unix.ENOTDIR)},
+	} {
+		s.expect(c.want, frame.OpenHow, c.m)
+	}
+	_, f := s.ask(t, frame.OpenHow, how(wire.WayInRoot|resolveNoMagicLinks, 0, "../../file"), nil)
+	if f == nil {
+		t.Fatal("no file in the root")
+	}
+	if got, err := io.ReadAll(f); err != nil || string(got) != "of the pod" {
+		t.Errorf("%q, %v", got, err)
+	}
+	f.Close()
+	// A directory is known by where it really is, a place too.
+	for _, flags := range []uint32{frame.OpenDirectory, frame.OpenPath} {
+		if _, f = s.ask(t, frame.OpenHow, how(wire.WayBeneath, flags, "."), nil); f == nil {
+			t.Fatal("no directory")
+		}
+		got, err := readDirectory(t, f)
+		if want := "\x09\x00/srv/data"; err != nil || len(got) < len(want) || string(got[:len(want)]) != want {
+			t.Errorf("flags %o: %q, %v", flags, got, err)
+		}
+		if n, err := unix.Read(int(f.Fd()), make([]byte, 1)); err != unix.EBADF {
+			t.Errorf("flags %o: read %d, %v", flags, n, err)
+		}
+		f.Close()
+	}
+
+	var st frame.StatReply
+	s.ask(t, frame.Stat, &frame.StatRequest{Path: "/srv/data/file"}, &st)
+	var of, by frame.StatfsReply
+	s.ask(t, frame.Statfs, &frame.PathRequest{Path: "/srv/data/file"}, &of)
+	if status, _ := s.ask(t, frame.Fstatfs, &frame.DeviceRequest{Dev: st.Dev}, &by); status != 0 || by.Fsid != of.Fsid || by.Blocks != of.Blocks {
+		t.Errorf("fstatfs: status %d, %+v, want %+v", status, by, of)
+	}
+	s.expect(frame.StatusLocal, frame.Fstatfs, &frame.DeviceRequest{Dev: st.Dev + 1})
+	for range 3 {
+		s.expect(frame.StatusLocal, frame.Change, &frame.ChangeRequest{Op: frame.Lock})
+	}
+	if n := len(s.emitted(events.FileLocked)); n != 1 {
+		t.Errorf("%d events of locks", n)
 	}
 }
