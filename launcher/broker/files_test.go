@@ -22,7 +22,7 @@ import (
 // regular is the metadata of a pod's file of this size.
 func regular(size int) *wire.Stat {
 	return &wire.Stat{
-		Dev: podDevice | 0x801, Ino: 0xabc, Mode: unix.S_IFREG | 0o640, Nlink: 1, UID: 1000, GID: 1001, Size: int64(size), Blksize: 4096, Blocks: 8,
+		Dev: 0x801, Ino: 0xabc, Mode: unix.S_IFREG | 0o640, Nlink: 1, UID: 1000, GID: 1001, Size: int64(size), Blksize: 4096, Blocks: 8,
 		Atime: 1700000000_000000001, Mtime: 1700000000_000000002, Ctime: 1700000000_000000003,
 	}
 }
