@@ -109,6 +109,9 @@ func direntsOf(raw []byte, at int64, room int) (out []byte, used int) {
 // chdir: the kernel's working directory stays where it is when it becomes one of the pod.
 func chdir(t *Tree, c *seccomp.Call) {
 	w, ok := place{none, 0}.read(t, c, false)
+	if ok {
+		w = t.follow(c, w, false)
+	}
 	switch {
 	case !ok:
 	case w.here():

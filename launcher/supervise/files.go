@@ -41,7 +41,15 @@ func (p place) read(t *Tree, c *seccomp.Call, write bool) (w where, ok bool) {
 
 // elsewhere calls f in a goroutine if the path is not simply this machine's.
 func (p place) elsewhere(t *Tree, c *seccomp.Call, write bool, f func(where)) {
+	p.following(t, c, write, false, f)
+}
+
+// following is elsewhere for a call that follows a link at the path's end, if follow says so.
+func (p place) following(t *Tree, c *seccomp.Call, write, follow bool, f func(where)) {
 	w, ok := p.read(t, c, write)
+	if ok && follow {
+		w = t.follow(c, w, write)
+	}
 	switch {
 	case !ok:
 	case w.here():
@@ -112,6 +120,9 @@ func open(t *Tree, c *seccomp.Call, p place, flags, mode int) {
 	w, ok := p.read(t, c, write)
 	if !ok {
 		return
+	}
+	if flags&unix.O_NOFOLLOW == 0 {
+		w = t.follow(c, w, write)
 	}
 	if w.here() && nameFiles[w.path] && !write && t.rules.Has(rules.Names) && !(t.chrooted.Load() && t.ownRoot(c)) {
 		w.action = rules.Remote
@@ -319,7 +330,14 @@ func stat(t *Tree, c *seccomp.Call, p place, flags, out int, encode func(numbers
 		t.unreadable(c, err)
 		return
 	}
-	p.elsewhere(t, c, false, func(w where) {
+	follow := flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	if l, ok := t.ownLink(c, text); ok && follow && l.rest == "" && l.fd >= 0 && t.pod.Opened() {
+		if kind, _ := tag(c.TID, l.fd); kind != 0 {
+			describe(t, c, l.fd, out, encode)
+			return
+		}
+	}
+	p.following(t, c, false, follow, func(w where) {
 		if w.action == rules.Local {
 			localStat(c, w, p, out, len(encode(numbers{})))
 			return
@@ -385,7 +403,7 @@ func describe(t *Tree, c *seccomp.Call, fd, out int, encode func(numbers) []byte
 // ---- access, links, the file system
 
 func access(t *Tree, c *seccomp.Call, p place, mode, flags int) {
-	p.elsewhere(t, c, mode&unix.W_OK != 0, func(w where) {
+	p.following(t, c, mode&unix.W_OK != 0, flags&unix.AT_SYMLINK_NOFOLLOW == 0, func(w where) {
 		if w.action == rules.Local {
 			local(c, w, p)
 			return
@@ -415,6 +433,15 @@ func simple(c *seccomp.Call, r Reply, w where, p place) {
 
 // readlink: out and size are the numbers of arguments.
 func readLink(t *Tree, c *seccomp.Call, p place, out, size int) {
+	if text, err := c.String(c.Args[p.path], unix.PathMax); err == nil {
+		if l, ok := t.ownLink(c, text); ok && l.rest == "" {
+			if target := t.leadsTo(c, l); target != "" {
+				n := min(len(target), max(c.Arg(size), 0))
+				finish(c, n, c.Write(c.Args[out], []byte(target[:n])))
+				return
+			}
+		}
+	}
 	if p.dir != none && t.pod.Opened() {
 		if text, err := c.String(c.Args[p.path], unix.PathMax); err == nil && text == "" {
 			if name, ok := placed(c.TID, c.Arg(p.dir)); ok {

@@ -33,6 +33,11 @@ func (t *Tree) locate(c *seccomp.Call, dirfd int, p string, write bool) where {
 		return where{path: p}
 	}
 	if p[0] == '/' {
+		if l, ok := t.ownLink(c, p); ok && l.rest != "" {
+			if at := t.leadsTo(c, l); at != "" {
+				return t.moved(at+l.rest, write)
+			}
+		}
 		return where{action: t.rules.Classify(path.Clean(p), write), path: p}
 	}
 	if dirfd < 0 && dirfd != unix.AT_FDCWD {
@@ -60,6 +65,75 @@ func (t *Tree) locate(c *seccomp.Call, dirfd int, p string, write bool) where {
 		whole = path.Clean(whole)
 	}
 	return where{action: action, path: whole, moved: belowPod}
+}
+
+// moved is a path that stands for another.
+func (t *Tree) moved(p string, write bool) where {
+	return where{action: t.rules.Classify(path.Clean(p), write), path: p, moved: true}
+}
+
+// follow follows a link of proc's to something that the process has of the pod.
+func (t *Tree) follow(c *seccomp.Call, w where, write bool) where {
+	if !w.here() {
+		return w
+	}
+	if l, ok := t.ownLink(c, w.path); ok && l.rest == "" {
+		if at := t.leadsTo(c, l); at != "" {
+			return t.moved(at, write)
+		}
+	}
+	return w
+}
+
+// procLink is a path through a link of proc's: to a descriptor or, with -1, to the working directory, and what stands behind it, which begins with a slash.
+type procLink struct {
+	fd   int
+	rest string
+}
+
+// ownLink reads a path through a link of the calling process's own.
+func (t *Tree) ownLink(c *seccomp.Call, p string) (l procLink, ok bool) {
+	link, ok := strings.CutPrefix(p, "/dev/")
+	if !ok {
+		if p, ok = strings.CutPrefix(p, "/proc/"); !ok {
+			return l, false
+		}
+		var owner string
+		owner, link, _ = strings.Cut(p, "/")
+		if owner != "self" && owner != "thread-self" {
+			pid, err := strconv.Atoi(owner)
+			if own, gone := seccomp.Process(c.TID); err != nil || gone != nil || own != pid {
+				return l, false
+			}
+		}
+		if rest, ok := strings.CutPrefix(link, "cwd"); ok && (rest == "" || rest[0] == '/') {
+			return procLink{-1, rest}, true
+		}
+	}
+	if link, ok = strings.CutPrefix(link, "fd/"); !ok {
+		return l, false
+	}
+	number, rest, below := strings.Cut(link, "/")
+	fd, err := strconv.ParseUint(number, 10, 31)
+	if below {
+		rest = "/" + rest
+	}
+	return procLink{int(fd), rest}, err == nil
+}
+
+// leadsTo is the path of the pod that a link leads to; empty for one of this machine, and for a file's, whose path nobody knows.
+func (t *Tree) leadsTo(c *seccomp.Call, l procLink) string {
+	switch {
+	case l.fd < 0:
+		return t.folders.of(c.TID)
+	case !t.pod.Opened():
+		return ""
+	}
+	if at, ok := directory(c.TID, l.fd); ok {
+		return at
+	}
+	at, _ := placed(c.TID, l.fd)
+	return at
 }
 
 // base is the directory that a descriptor is, the pod's or this machine's; empty if it is none.

@@ -87,7 +87,7 @@ EXPORT DIR *fdopendir(int fd) {
 
 EXPORT DIR *opendir(const char *path) {
     char buffer[PATH_MAX];
-    enum action action = locate(AT_FDCWD, &path, 0, buffer);
+    enum action action = locate(AT_FDCWD, &path, FOLLOWED, buffer);
     if (likely(action == ACTION_LOCAL)) {
         if (path != NULL) note_open(path);
         return ORIGINAL(opendir)(path);

@@ -115,7 +115,7 @@ static NOINLINE int open_elsewhere(enum action action, int dirfd, const char *pa
 
 static int open_any(int dirfd, const char *path, int flags, mode_t mode) {
     char buffer[PATH_MAX];
-    enum action action = locate(dirfd, &path, (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT), buffer);
+    enum action action = locate(dirfd, &path, ((flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT)) | (flags & O_NOFOLLOW ? 0 : FOLLOWED), buffer);
     if (likely(action == ACTION_LOCAL)) {
         if (path != NULL) note_open(path);
         return ORIGINAL(openat)(dirfd, path, flags, mode);
@@ -223,7 +223,7 @@ static int stdio_flags(const char *mode) {
 static int stdio_open(const char **path, const char *mode, char buffer[PATH_MAX]) {
     int flags = stdio_flags(mode);
     if (flags < 0) return NOT_OURS;
-    switch (locate(AT_FDCWD, path, (flags & O_ACCMODE) != O_RDONLY, buffer)) {
+    switch (locate(AT_FDCWD, path, ((flags & O_ACCMODE) != O_RDONLY) | FOLLOWED, buffer)) {
     case ACTION_LOCAL: return NOT_OURS;
     case ACTION_MISSING: return fail(ENOENT);
     case ACTION_REMOTE: break;
@@ -272,7 +272,7 @@ static NOINLINE int stat_elsewhere(enum action action, const char *path, struct 
 
 static int stat_any(int dirfd, const char *path, struct stat *st, int flags) {
     char buffer[PATH_MAX];
-    enum action action = locate(dirfd, &path, 0, buffer);
+    enum action action = locate(dirfd, &path, flags & AT_SYMLINK_NOFOLLOW ? 0 : FOLLOWED, buffer);
     if (unlikely(action != ACTION_LOCAL)) {
         int result = stat_elsewhere(action, path, st, flags & AT_SYMLINK_NOFOLLOW);
         if (result != NOT_OURS) return result;
@@ -280,6 +280,7 @@ static int stat_any(int dirfd, const char *path, struct stat *st, int flags) {
     int result = ORIGINAL(fstatat)(dirfd, path, st, flags);
 #if !defined(__APPLE__)
     if (result == 0 && (flags & AT_EMPTY_PATH) && (path == NULL || path[0] == 0)) describe(dirfd, st);
+    if (result == 0 && unlikely(st->st_nlink == 0) && !(flags & AT_SYMLINK_NOFOLLOW)) describe(linked_descriptor(path), st);
 #endif
     return result;
 }
@@ -344,15 +345,15 @@ static void fill_statx(struct statx *out, const struct stat *st) {
 EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *restrict out) {
     char buffer[PATH_MAX];
     struct stat st;
-    enum action action = locate(dirfd, &path, 0, buffer);
+    enum action action = locate(dirfd, &path, flags & AT_SYMLINK_NOFOLLOW ? 0 : FOLLOWED, buffer);
     if (unlikely(action != ACTION_LOCAL)) {
         int result = stat_elsewhere(action, path, &st, flags & AT_SYMLINK_NOFOLLOW);
         if (result == 0) fill_statx(out, &st);
         if (result != NOT_OURS) return result;
     }
     int result = ORIGINAL(statx)(dirfd, path, flags, mask, out);
-    if (unlikely(result == 0 && out->stx_nlink == 0) && (path == NULL || path[0] == 0) && S_ISREG(out->stx_mode) && session.active &&
-        read_tag(dirfd, &st))
+    if (unlikely(result == 0 && out->stx_nlink == 0) && S_ISREG(out->stx_mode) && session.active &&
+        read_tag(path == NULL || path[0] == 0 ? dirfd : flags & AT_SYMLINK_NOFOLLOW ? -1 : linked_descriptor(path), &st))
         fill_statx(out, &st);
     return result;
 }
@@ -361,7 +362,7 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct s
 // ---- access, links, real paths
 
 static int access_any(int dirfd, const char **path, int mode, char buffer[PATH_MAX], int *result) {
-    switch (locate(dirfd, path, mode & W_OK, buffer)) {
+    switch (locate(dirfd, path, (mode & W_OK) | FOLLOWED, buffer)) {
     case ACTION_LOCAL: return 0;
     case ACTION_MISSING: *result = fail(ENOENT); return 1;
     case ACTION_REMOTE: break;
@@ -407,7 +408,7 @@ EXPORT int euidaccess(const char *path, int mode) {
 // path_elsewhere answers readlink and realpath for paths that are not local; 0 means call the original.
 static int path_elsewhere(enum frame_kind kind, int dirfd, const char **path, char buffer[PATH_MAX], char answer[PATH_MAX],
                           uint16_t *length, int *result) {
-    switch (locate(dirfd, path, 0, buffer)) {
+    switch (locate(dirfd, path, kind == FRAME_REALPATH ? FOLLOWED : 0, buffer)) {
     case ACTION_LOCAL: return 0;
     case ACTION_MISSING: *result = fail(ENOENT); return 1;
     case ACTION_REMOTE: break;
@@ -425,6 +426,14 @@ EXPORT ssize_t readlinkat(int dirfd, const char *path, char *restrict out, size_
         memcpy(out, session.original, n < size ? n : size);
         return (ssize_t)(n < size ? n : size);
     }
+#if !defined(__APPLE__)
+    int whole;
+    if (unlikely(through_link(path, answer, &whole)) && whole) {
+        size_t n = strlen(answer);
+        memcpy(out, answer, n < size ? n : size);
+        return (ssize_t)(n < size ? n : size);
+    }
+#endif
     if (unlikely(is_address(path) && path[0] == 0) && tagged_place(dirfd, buffer)) path = buffer, dirfd = AT_FDCWD;
     char absolute[PATH_MAX];
     if (likely(!path_elsewhere(FRAME_READLINK, dirfd, &path, absolute, answer, &length, &result)))

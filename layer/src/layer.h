@@ -155,9 +155,16 @@ int clean(const char *path, char out[PATH_MAX]);
 
 // locate says whose the path is, as seen from dirfd. A path that is relative to a directory of the pod is replaced by the absolute one, built in
 // buffer, whatever the answer: the kernel would take it relative to somewhere else. So is any other that is not local.
+// FOLLOWED in writing says that a link at the path's end is followed.
+enum { FOLLOWED = 8 };
 enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_MAX]);
 // folder puts the path of the directory that dirfd is, the pod's or this machine's, into path; 0 if it has none.
 int folder(int dirfd, char path[PATH_MAX]);
+// through_link puts into out where a path leads that begins with a link of proc's to something that this process has of the pod: an open directory or place, or the
+// working directory. 0 for any other; *whole says that nothing stands behind the link.
+int through_link(const char *path, char out[PATH_MAX], int *whole);
+// linked_descriptor is the descriptor that a path names as proc does, or -1.
+int linked_descriptor(const char *path);
 // note_open says that this machine's path is opened, which may be a directory from which relative paths lead to the pod; note_chdir that the kernel's
 // working directory has changed.
 void note_open(const char *path);

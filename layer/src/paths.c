@@ -71,7 +71,19 @@ enum action locate(int dirfd, const char **path, int writing, char buffer[PATH_M
     if (p[0] != '/' && dirfd != AT_FDCWD && dirfd < 0) return ACTION_LOCAL;
     const struct rules *r = rules();
     if (r == NULL || !(r->flags & RULE_FILES) || atomic_load_explicit(&own_root, memory_order_relaxed)) return ACTION_LOCAL;
-    return p[0] == '/' ? classify(r, p, writing) : locate_relative(r, dirfd, path, writing, buffer);
+    int follow = writing & FOLLOWED;
+    writing &= ~FOLLOWED;
+    if (p[0] != '/') return locate_relative(r, dirfd, path, writing, buffer);
+#if !defined(__APPLE__)
+    int whole;
+    if ((p[1] == 'p' || p[1] == 'd') && through_link(p, buffer, &whole) && (follow || !whole)) {
+        *path = buffer;
+        return classify(r, buffer, writing);
+    }
+#else
+    (void)follow;
+#endif
+    return classify(r, p, writing);
 }
 
 // ---- tags

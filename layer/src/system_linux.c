@@ -40,18 +40,62 @@ static void believe_original(void) {
     if (value != NULL) unsetenv("MIRRORD_COPY");
 }
 
-int names_own_link(const char *path) {
-    if (!is_address(path) || strncmp(path, "/proc/", 6) != 0) return 0;
-    path += 6;
-    size_t n = strcspn(path, "/");
-    if (strcmp(path + n, "/exe") != 0) return 0;
-    if ((n == 4 && memcmp(path, "self", n) == 0) || (n == 11 && memcmp(path, "thread-self", n) == 0)) return 1;
+// own_folder says how long the name is that stands for this process in proc; 0 for another's.
+static size_t own_folder(const char *name) {
+    size_t n = strcspn(name, "/");
+    if ((n == 4 && memcmp(name, "self", n) == 0) || (n == 11 && memcmp(name, "thread-self", n) == 0)) return n;
     int pid = 0;
     for (size_t i = 0; i < n; i++) {
-        if (path[i] < '0' || path[i] > '9' || pid > 1 << 24) return 0;
-        pid = 10 * pid + path[i] - '0';
+        if (name[i] < '0' || name[i] > '9' || pid > 1 << 24) return 0;
+        pid = 10 * pid + name[i] - '0';
     }
-    return pid == sys_getpid();
+    return pid == sys_getpid() ? n : 0;
+}
+
+int names_own_link(const char *path) {
+    if (!is_address(path) || strncmp(path, "/proc/", 6) != 0) return 0;
+    size_t n = own_folder(path + 6);
+    return n > 0 && strcmp(path + 6 + n, "/exe") == 0;
+}
+
+// own_link returns what stands behind the folder of this process in proc, or of its descriptors: "fd/3", "cwd/file"; NULL for any other path.
+static const char *own_link(const char *path) {
+    if (!is_address(path)) return NULL;
+    if (strncmp(path, "/dev/fd/", 8) == 0) return path + 5;
+    if (strncmp(path, "/proc/", 6) != 0) return NULL;
+    size_t n = own_folder(path + 6);
+    return n > 0 && path[6 + n] == '/' ? path + 7 + n : NULL;
+}
+
+// descriptor_of reads a number and returns what stands behind it, or NULL.
+static const char *descriptor_of(const char *text, int *fd) {
+    if (*text < '0' || *text > '9') return NULL;
+    for (*fd = 0; *text >= '0' && *text <= '9' && *fd < 1 << 24; text++) *fd = 10 * *fd + *text - '0';
+    return *text == 0 || *text == '/' ? text : NULL;
+}
+
+int linked_descriptor(const char *path) {
+    int fd;
+    const char *link = own_link(path), *rest = link != NULL && strncmp(link, "fd/", 3) == 0 ? descriptor_of(link + 3, &fd) : NULL;
+    return rest != NULL && *rest == 0 ? fd : -1;
+}
+
+int through_link(const char *path, char out[PATH_MAX], int *whole) {
+    int fd;
+    const char *link = own_link(path), *rest;
+    if (link == NULL) return 0;
+    if (strncmp(link, "cwd", 3) == 0 && (link[3] == 0 || link[3] == '/')) {
+        if (remote_cwd[0] == 0) return 0;
+        strcpy(out, remote_cwd);
+        rest = link + 3;
+    } else if (strncmp(link, "fd/", 3) != 0 || (rest = descriptor_of(link + 3, &fd)) == NULL || (!tagged_directory(fd, out) && !tagged_place(fd, out))) {
+        return 0;
+    }
+    *whole = *rest == 0;
+    size_t n = strlen(out);
+    if (n + strlen(rest) >= PATH_MAX) return 0;
+    strcpy(out + n, rest);
+    return 1;
 }
 
 int names_own_program(const char *path) { return unlikely(session.original[0] != 0) && names_own_link(path); }

@@ -24,7 +24,7 @@ static int enter_remote(const char *absolute) {
 
 EXPORT int chdir(const char *path) {
     char buffer[PATH_MAX];
-    switch (locate(AT_FDCWD, &path, 0, buffer)) {
+    switch (locate(AT_FDCWD, &path, FOLLOWED, buffer)) {
     case ACTION_MISSING: errno = ENOENT; return -1;
     case ACTION_REMOTE: {
         int result = enter_remote(path);

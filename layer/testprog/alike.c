@@ -427,6 +427,44 @@ static void move(const char *self) {
     close(dir), close(place), close(file), close(inside);
 }
 
+// through asks by way of the links that proc has of a process's own.
+static void through(void) {
+    static const char *const links[] = {"/proc/self/fd/%d", "/dev/fd/%d", "/proc/thread-self/fd/%d", "/proc/self/fd/%d/inner", "/proc/self/fd/%d/", "/proc/self/fd/%d/.."};
+    int fds[] = {open(TREE "/dir", O_RDONLY | O_DIRECTORY), open(TREE "/file", O_RDONLY), open(TREE "/to-dir", O_PATH), open(TREE "/file", O_PATH), 999};
+    struct stat st;
+    char path[64], text[PATH_MAX];
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+        for (size_t j = 0; j < sizeof fds / sizeof *fds; j++) {
+            snprintf(path, sizeof path, links[i], fds[j]);
+            path_now = links[i];
+            printf("%zu ", j);
+            line("stat");
+            if (!failed(stat(path, &st))) show_stat(&st);
+            line("lstat");
+            if (!failed(lstat(path, &st))) printf("%o\n", st.st_mode & S_IFMT);
+            line("access");
+            if (!failed(access(path, R_OK))) puts("may");
+            line("readlink");
+            ssize_t n = readlink(path, text, sizeof text - 1);
+            if (j == 1 && n >= 0)
+                puts("-"); // a file's own path is not known
+            else if (!failed(n))
+                text[n] = 0, puts(text);
+            show_descriptor("open", open(path, O_RDONLY | O_CLOEXEC), 0);
+            line("chdir");
+            if (!failed(chdir(path))) puts(getcwd(text, sizeof text) != NULL ? text : "nowhere");
+        }
+    if (chdir(TREE "/dir") != 0) puts("cannot go there");
+    path_now = "/proc/self/cwd";
+    line("readlink");
+    ssize_t n = readlink("/proc/self/cwd", text, sizeof text - 1);
+    if (!failed(n)) text[n] = 0, puts(text);
+    line("stat below");
+    if (!failed(stat("/proc/self/cwd/inner", &st))) show_stat(&st);
+    for (size_t j = 0; j < 4; j++) close(fds[j]);
+    if (chdir("/") != 0) puts("cannot go back");
+}
+
 // locks are this machine's: each works for itself.
 static void lock(void) {
     int fd = open(TREE "/file", O_RDONLY | O_CLOEXEC);
@@ -484,6 +522,7 @@ int main(int argc, char **argv) {
     static const char *const folders[] = {TREE, TREE "/dir", TREE "/to-dir/", TREE "/bare", "/srv", TREE "/file"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) list(folders[i]);
     move(argc > 2 ? argv[2] : argv[0]);
+    through();
     lock();
     watch();
     return 0;
