@@ -597,14 +597,17 @@ func attributes(t *Tree, c *seccomp.Call, nofollow bool, answer unix.Errno) {
 }
 
 // watch: nothing tells of changes in the pod; ENOSPC is what programs go over to looking after.
-func watch(t *Tree, c *seccomp.Call) {
-	p := place{none, 1}
-	p.elsewhere(t, c, false, func(w where) {
+func watch(t *Tree, c *seccomp.Call, p place, nofollow bool) {
+	p.following(t, c, false, !nofollow, func(w where) {
 		if w.action == rules.Local {
 			c.Fail(unix.ENOSPC)
 			return
 		}
-		r := t.ask(c, frame.Stat, &frame.StatRequest{Path: w.path})
+		var flag uint8
+		if nofollow {
+			flag = frame.StatNoFollow
+		}
+		r := t.ask(c, frame.Stat, &frame.StatRequest{NoFollow: flag, Path: w.path})
 		switch {
 		case r.Status == frame.StatusLocal && !w.moved:
 			c.Continue()

@@ -52,7 +52,8 @@ var table = func() map[uint32]entry {
 		unix.SYS_LGETXATTR:         files(func(t *Tree, c *seccomp.Call) { attributes(t, c, true, unix.ENODATA) }),
 		unix.SYS_LISTXATTR:         files(func(t *Tree, c *seccomp.Call) { attributes(t, c, false, 0) }),
 		unix.SYS_LLISTXATTR:        files(func(t *Tree, c *seccomp.Call) { attributes(t, c, true, 0) }),
-		unix.SYS_INOTIFY_ADD_WATCH: files(watch),
+		unix.SYS_INOTIFY_ADD_WATCH: files(func(t *Tree, c *seccomp.Call) { watch(t, c, place{none, 1}, c.Arg(2)&unix.IN_DONT_FOLLOW != 0) }),
+		unix.SYS_FANOTIFY_MARK:     files(func(t *Tree, c *seccomp.Call) { watch(t, c, place{3, 4}, c.Arg(1)&unix.FAN_MARK_DONT_FOLLOW != 0) }),
 
 		unix.SYS_UNLINKAT: files(func(t *Tree, c *seccomp.Call) {
 			op := frame.Unlink

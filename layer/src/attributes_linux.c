@@ -3,6 +3,7 @@
 #include "layer.h"
 
 #include <errno.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -120,15 +121,22 @@ EXPORT int fstatvfs(int fd, struct statvfs *out) {
 
 // Nothing tells of changes in the pod. ENOSPC ("no more watches") is the answer after which programs go over to looking at the path again and again:
 // tail and tsc do; others report it, and none takes it for a success, as watchdog does EACCES.
+static int watch_elsewhere(int dirfd, const char **path, int nofollow, char buffer[PATH_MAX]) {
+    struct stat st;
+    enum action action = locate(dirfd, path, nofollow ? 0 : FOLLOWED, buffer);
+    if (likely(action == ACTION_LOCAL)) return NOT_OURS;
+    int result = action == ACTION_MISSING ? fail(ENOENT) : remote_stat(*path, &st, nofollow);
+    return result == 0 ? fail(ENOSPC) : result;
+}
+
 EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask) {
     char buffer[PATH_MAX];
-    switch (locate(AT_FDCWD, &path, 0, buffer)) {
-    case ACTION_LOCAL: return ORIGINAL(inotify_add_watch)(fd, path, mask);
-    case ACTION_MISSING: return fail(ENOENT);
-    case ACTION_REMOTE: break;
-    }
-    struct stat st;
-    int result = remote_stat(path, &st, mask & IN_DONT_FOLLOW ? 1 : 0);
-    if (result == NOT_OURS) return ORIGINAL(inotify_add_watch)(fd, path, mask);
-    return result == 0 ? fail(ENOSPC) : -1;
+    int result = watch_elsewhere(AT_FDCWD, &path, (mask & IN_DONT_FOLLOW) != 0, buffer);
+    return result == NOT_OURS ? ORIGINAL(inotify_add_watch)(fd, path, mask) : result;
+}
+
+EXPORT int fanotify_mark(int fd, unsigned flags, uint64_t mask, int dirfd, const char *path) {
+    char buffer[PATH_MAX];
+    int result = path == NULL && tagged_directory(dirfd, buffer) ? fail(ENOSPC) : watch_elsewhere(dirfd, &path, (flags & FAN_MARK_DONT_FOLLOW) != 0, buffer);
+    return result == NOT_OURS ? ORIGINAL(fanotify_mark)(fd, flags, mask, dirfd, path) : result;
 }

@@ -1,6 +1,9 @@
 // Prints what many calls say of the tree in /srv/tree, a line for each. Natively, in a root directory that holds the tree, it prints what is right; in a pod it
-// has to print the same. What may differ (numbers of devices, times of access, positions in directories) is compared here instead. Its arguments are the path
-// under which the root directory can be changed, as by the pod's own programs, and the program itself, absolute.
+// has to print the same. What may differ (numbers of devices, times of access, positions in directories) is compared here instead.
+//
+//     alike NEAR SELF            all; NEAR is where the root directory can be changed, as by the pod's own programs, SELF this program, absolute
+//     alike here WORD            only what is relative to the working directory
+//     alike within FOLDER ...    executes a command there
 #define _GNU_SOURCE
 #include "testprog.h"
 
@@ -493,6 +496,11 @@ int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "here") == 0) {
         from_here(argv[2]);
         return 0;
+    }
+    if (argc > 3 && strcmp(argv[1], "within") == 0) {
+        CHECK(chdir(argv[2]) == 0, "chdir");
+        execvp(argv[3], argv + 3);
+        return 1;
     }
     if (argc > 1) near_root = argv[1];
     CHECK(access(TREE, F_OK) == 0, "there is no tree");

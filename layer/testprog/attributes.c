@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -48,6 +49,12 @@ static void watches(void) {
     CHECK(inotify_add_watch(fd, "/srv/data", IN_MODIFY) < 0 && errno == ENOSPC, "a watch");
     CHECK(inotify_add_watch(fd, "/srv/none", IN_MODIFY) < 0 && errno == ENOENT, "a watch of nothing");
     CHECK(inotify_add_watch(fd, "/", IN_MODIFY) >= 0, "a watch on this machine");
+    int marks = fanotify_init(FAN_CLOEXEC | FAN_REPORT_FID, O_RDONLY); // old kernels want rights for that
+    if (marks < 0) return;
+    CHECK(fanotify_mark(marks, FAN_MARK_ADD, FAN_CREATE, AT_FDCWD, "/srv/data") < 0 && errno == ENOSPC, "a mark");
+    CHECK(fanotify_mark(marks, FAN_MARK_ADD, FAN_CREATE, AT_FDCWD, "/srv/none") < 0 && errno == ENOENT, "a mark on nothing");
+    CHECK(fanotify_mark(marks, FAN_MARK_ADD, FAN_CREATE, AT_FDCWD, "/tmp") >= 0, "a mark on this machine");
+    close(marks);
     close(fd);
     CHECK(syscall(SYS_faccessat, AT_FDCWD, MOTD, R_OK) == 0 && syscall(SYS_faccessat2, AT_FDCWD, MOTD, R_OK, 0) == 0, "faccessat2");
 }
