@@ -140,7 +140,7 @@ vet:
 fmt:
 	gofmt -w .
 
-bench: build # writes tests/bench/RESULTS.md
+bench: app # writes tests/bench/RESULTS.md
 	tests/bench/run
 
 .PHONY: bench-image bench-cluster

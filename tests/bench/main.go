@@ -96,7 +96,7 @@ func bench(ctx context.Context, o options) error {
 	}{
 		{"local", localWork}, {"start", startUp}, {"supervised", supervised}, {"calls", calls}, {"file", remoteFiles}, {"mounts", mounts},
 		{"connections", connections}, {"http", smallHTTP}, {"bulk", bulk}, {"wait", waiting}, {"memory", memory}, {"agent", agentMemory},
-		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms}, {"app", appModel},
+		{"patch", patching}, {"decide", deciding}, {"macos", macPrograms}, {"app", appModel}, {"app window", window},
 	} {
 		if !strings.Contains(section.name, o.only) {
 			continue
