@@ -50,7 +50,7 @@ func TestHeaders(t *testing.T) {
 				"offsetof(struct seccomp_data, arch)":  dataArch,
 				"offsetof(struct seccomp_data, args)":  dataArgs,
 				"offsetof(struct seccomp_notif, data)": unsafe.Offsetof(notification{}.number),
-				"SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FilterFlags,
+				"SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FilterFlags,
 			} {
 				fmt.Fprintf(&c, "_Static_assert((%s) == %v, %q);\n", expression, value, expression)
 			}
