@@ -260,7 +260,7 @@ func TestVerdicts(t *testing.T) {
 
 func all(conditions []seccomp.Condition, args [6]uint64) bool {
 	for _, c := range conditions {
-		if (args[c.Arg] == c.Value) == c.Not {
+		if (args[c.Arg] == c.Value || slices.Contains(c.Or, args[c.Arg])) == c.Not {
 			return false
 		}
 	}
@@ -272,9 +272,11 @@ func arguments(conditions []seccomp.Condition) [][6]uint64 {
 	list := [][6]uint64{{}, {1, 1, 1, 1, 1, 1}}
 	for _, c := range conditions {
 		for _, args := range list {
-			for _, value := range []uint64{c.Value, c.Value + 1, c.Value | 1<<32, c.Value | 1<<63} {
-				args[c.Arg] = value
-				list = append(list, args)
+			for _, value := range append([]uint64{c.Value}, c.Or...) {
+				for _, value := range []uint64{value, value + 1, value | 1<<32, value | 1<<63} {
+					args[c.Arg] = value
+					list = append(list, args)
+				}
 			}
 		}
 	}
