@@ -234,7 +234,7 @@ func (b *Broker) known(p string) *attributes {
 		b.listAgain(path.Dir(p))
 		a, _ = b.listings.find(p)
 	}
-	if a != nil && b.wrote(a.stat) {
+	if a != nil && !b.settled(a) {
 		return nil
 	}
 	return a
@@ -262,7 +262,7 @@ func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
 			break
 		}
 		theirs := path.Join(dir, next.name)
-		if b.local.has(theirs) || b.isOver(theirs) || b.wrote(next.stat) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
+		if b.local.has(theirs) || b.isOver(theirs) || !b.settled(next) || next.gone.Load() || len(b.mapping) > 0 && b.mapping.pod(theirs) != path.Join(a.in.dir, next.name) {
 			continue
 		}
 		packed = binary.LittleEndian.AppendUint16(packed, uint16(len(next.name)))

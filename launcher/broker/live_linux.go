@@ -79,6 +79,14 @@ func (b *Broker) statLive(number string) answer {
 	return result(statReply(st))
 }
 
+// settled reports whether what the pod said of an entry of a listing is still right, as far as this session writes.
+func (b *Broker) settled(a *attributes) bool {
+	b.live.mu.Lock()
+	fs := b.live.fs
+	b.live.mu.Unlock()
+	return fs == nil || fs.Settled(a.stat.Dev, a.stat.Ino, a.in.asked)
+}
+
 // wrote reports whether this session has opened the file for writing.
 func (b *Broker) wrote(st *wire.Stat) bool {
 	b.live.mu.Lock()

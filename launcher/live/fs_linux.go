@@ -143,7 +143,7 @@ func (fs *FS) adopt(path string, r *remote) *node {
 	defer n.mu.Unlock()
 	if r.req.Flags&wire.OpenAccess != wire.OpenRead {
 		n.writable = true
-		fs.wrote.add(key)
+		fs.wrote.opened(key)
 	}
 	n.pending = append(n.pending, fs.file(n, r))
 	return n
@@ -170,6 +170,9 @@ func (fs *FS) release(f *file) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.files, f)
+	if f.writes() && !slices.ContainsFunc(append(slices.Collect(maps.Keys(n.files)), n.pending...), (*file).writes) {
+		fs.wrote.closed(n.identity(), time.Now())
+	}
 	if len(n.files)+len(n.pending) > 0 {
 		return
 	}
@@ -329,33 +332,4 @@ func (f *file) write(ctx context.Context, offset int64, data []byte, nonblock bo
 	}
 	f.node.changed()
 	return min(max(reply.Offset, 0), int64(len(data))), nil
-}
-
-// maxWritten bounds the files that are remembered as written.
-const maxWritten = 200_000
-
-// written are the files that were opened for writing, whatever their paths.
-type written struct {
-	mu    sync.RWMutex
-	files map[identity]struct{}
-	all   bool // there were too many: any may be one
-}
-
-func (w *written) add(file identity) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.files == nil {
-		w.files = map[identity]struct{}{}
-	}
-	if w.all = w.all || len(w.files) >= maxWritten; !w.all {
-		w.files[file] = struct{}{}
-	}
-}
-
-// Wrote reports whether the file with these numbers in the pod was ever opened for writing here: what it holds may change at any time.
-func (fs *FS) Wrote(dev, ino uint64) bool {
-	fs.wrote.mu.RLock()
-	defer fs.wrote.mu.RUnlock()
-	_, ok := fs.wrote.files[identity{dev, ino}]
-	return ok || fs.wrote.all
 }
