@@ -71,6 +71,8 @@ func (s *Segmented) TypedKey(ev *fyne.KeyEvent) {
 		s.Choose(s.Chosen + 1)
 	case fyne.KeySpace:
 		s.Choose((s.Chosen + 1) % len(s.Words))
+	case fyne.KeyEscape:
+		escape(s, ev)
 	}
 }
 
@@ -172,9 +174,6 @@ func NewChip(text string, on bool, change func(on bool)) *Chip {
 	c.ExtendBaseWidget(c)
 	return c
 }
-
-// SetText changes its word.
-func (c *Chip) SetText(text string) { c.Name = text; c.text.Set(text) }
 
 func (c *Chip) style() {
 	c.text.Color, c.Normal, c.Over = ColorSecondary, Paint{ColorSurface, ColorHairline}, Paint{ColorSunken, ColorHairline}

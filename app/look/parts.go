@@ -65,7 +65,7 @@ func Panel(content fyne.CanvasObject) *fyne.Container {
 }
 
 // Field is an entry with a ground and a border.
-func Field(entry *widget.Entry) *fyne.Container {
+func Field(entry *Input) *fyne.Container {
 	return On(Paint{ColorSurface, ColorHairline}, 6, entry)
 }
 

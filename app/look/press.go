@@ -12,28 +12,20 @@ import (
 // Paint is how a surface looks at the moment.
 type Paint struct{ Fill, Stroke fyne.ThemeColorName }
 
-// Press is an area that can be pressed with a pointer, with Enter and with the space bar: buttons, chips, cards, rows. It shows that it has the keyboard's focus.
+// Press is an area that can be pressed with a pointer, with Enter and with the space bar: what Button, Tile and Chip have in common. It shows that it has the keyboard's focus.
+// Name is what those call it who do not see it.
 type Press struct {
 	widget.BaseWidget
-	Content   fyne.CanvasObject
-	Radius    float32
-	OnTap     func()
-	OnMenu    func(at fyne.Position) // a secondary tap, in the canvas; nil: nothing
-	OnDouble  func()
-	Normal    Paint
-	Over      Paint // under the pointer
-	Name      string
-	Deaf      bool // it is disabled
-	Mouseonly bool // the keyboard passes it by: what it does can be done otherwise
+	Content fyne.CanvasObject
+	Radius  float32
+	OnTap   func()
+	OnMenu  func(at fyne.Position) // a secondary tap, in the canvas; nil: nothing
+	Normal  Paint
+	Over    Paint // under the pointer
+	Name    string
+	Deaf    bool // it is disabled
 
 	hovered, focused bool
-}
-
-// NewPress makes one; name is what it is called by those who do not see it.
-func NewPress(name string, content fyne.CanvasObject, tap func()) *Press {
-	p := &Press{Content: content, OnTap: tap, Name: name, Radius: 6, Normal: Paint{ColorClear, ColorClear}, Over: Paint{"hover", ColorClear}}
-	p.ExtendBaseWidget(p)
-	return p
 }
 
 // AccessibilityLabel is part of [fyne.Accessible].
@@ -64,12 +56,6 @@ func (p *Press) TappedSecondary(ev *fyne.PointEvent) {
 		p.OnMenu(ev.AbsolutePosition)
 	}
 }
-
-// Disable makes it deaf, and Enable hear again.
-func (p *Press) Disable() { p.Deaf = true; p.Refresh() }
-
-// Enable is the opposite of Disable.
-func (p *Press) Enable() { p.Deaf = false; p.Refresh() }
 
 func (p *Press) paint() { p.BaseWidget.Refresh() }
 
@@ -186,12 +172,6 @@ func (b *Button) restyle() {
 	}
 }
 
-// SetText changes its word.
-func (b *Button) SetText(text string) {
-	b.Name = text
-	b.text.Set(text)
-}
-
 // SetStyle changes its style.
 func (b *Button) SetStyle(s Style) { b.style = s; b.Refresh() }
 
@@ -218,9 +198,48 @@ func (p *Button) TypedRune(rune) {}
 // TypedKey is part of [fyne.Focusable].
 func (p *Button) TypedKey(ev *fyne.KeyEvent) { p.key(ev) }
 
+// key presses it, or lets go of the keyboard: then the window hears the key.
 func (p *Press) key(ev *fyne.KeyEvent) {
-	if ev.Name == fyne.KeySpace || ev.Name == fyne.KeyReturn || ev.Name == fyne.KeyEnter {
+	switch ev.Name {
+	case fyne.KeySpace, fyne.KeyReturn, fyne.KeyEnter:
 		p.Tapped(nil)
+	case fyne.KeyEscape:
+		escape(p.Content, ev) // which is on the canvas, whatever has p in it
+	}
+}
+
+// escape takes the keyboard away from what is on o's canvas, and gives the key to the window.
+func escape(o fyne.CanvasObject, ev *fyne.KeyEvent) {
+	c := fyne.CurrentApp().Driver().CanvasForObject(o)
+	if c == nil {
+		return
+	}
+	c.Unfocus()
+	if heard := c.OnTypedKey(); heard != nil {
+		heard(ev)
+	}
+}
+
+// Input is an entry that Escape empties, or leaves when it is empty.
+type Input struct{ widget.Entry }
+
+// NewInput makes one; hint stands in it while it is empty.
+func NewInput(hint string) *Input {
+	i := &Input{}
+	i.ExtendBaseWidget(i)
+	i.SetPlaceHolder(hint)
+	return i
+}
+
+// TypedKey is part of [fyne.Focusable].
+func (i *Input) TypedKey(ev *fyne.KeyEvent) {
+	switch {
+	case ev.Name != fyne.KeyEscape:
+		i.Entry.TypedKey(ev)
+	case i.Text != "":
+		i.SetText("")
+	default:
+		escape(i, ev)
 	}
 }
 

@@ -18,7 +18,7 @@ type home struct {
 	w         *Window
 	body      fyne.CanvasObject
 	below     *fyne.Container
-	find      *widget.Entry
+	find      *look.Input
 	search    *fyne.Container
 	open, add *look.Button
 	cards     []launches.Launch // as listed
@@ -27,8 +27,7 @@ type home struct {
 }
 
 func newHome(w *Window) *home {
-	h := &home{w: w, below: container.NewStack(), find: widget.NewEntry(), grid: look.Cells(2*look.Step, 300)}
-	h.find.SetPlaceHolder("Find")
+	h := &home{w: w, below: container.NewStack(), find: look.NewInput("Find"), grid: look.Cells(2*look.Step, 300)}
 	h.find.OnChanged = func(string) { h.list() }
 	h.find.OnSubmitted = func(string) {
 		if len(h.cards) > 0 {
@@ -126,7 +125,9 @@ func (h *home) card(l launches.Launch) fyne.CanvasObject {
 	}
 	state, words := result(l.Last)
 	when := ""
-	if !l.Last.Time.IsZero() {
+	if h.w.isRunning(l.ID) {
+		state, words = look.ColorGood, "Running"
+	} else if !l.Last.Time.IsZero() {
 		when = ", " + look.Ago(l.Last.Time.Add(l.Last.Took), h.w.s.Now())
 	}
 	last := look.Caption(words + when).Short(60)

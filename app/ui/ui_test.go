@@ -11,6 +11,7 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
+	"github.com/google/go-cmp/cmp"
 
 	"mirrord/app/cli"
 	"mirrord/app/console"
@@ -252,6 +253,53 @@ func TestAFolderBecomesARunByKeys(t *testing.T) {
 	}
 	if _, ok := f.ran["new"]; !ok || len(f.notes) != 1 {
 		t.Errorf("%v was noted, %q was told", f.ran, f.notes)
+	}
+}
+
+func TestTheKeyboardReachesAll(t *testing.T) {
+	looktest.App(t, look.Light)
+	f := world()
+	w := New(fyne.CurrentApp(), f.services())
+	defer w.Close()
+	w.Resize(size)
+	var order []string
+	for len(order) < 100 {
+		w.Canvas().FocusNext()
+		name := "an entry"
+		if named, ok := w.Canvas().Focused().(fyne.Accessible); ok {
+			name = named.AccessibilityLabel()
+		} else if _, ok := w.Canvas().Focused().(*look.Segmented); ok {
+			name = "a choice"
+		}
+		if len(order) > 0 && name == order[0] {
+			break
+		}
+		order = append(order, name)
+	}
+	want := []string{"Launches", "Sessions", "This machine", "an entry", "Open folder…", "New launch"}
+	for _, l := range f.saved[:4] {
+		want = append(want, l.Name, "More about "+l.Name, "a choice", "Run")
+	}
+	want = append(want, "old", "Remove")
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEscapeLeavesOneThingAtATime(t *testing.T) {
+	looktest.App(t, look.Light)
+	w := New(fyne.CurrentApp(), world().services())
+	defer w.Close()
+	v := w.Edit(launches.Launch{Shared: launches.Default()}, plan.Target)
+	v.Find(w.Canvas())
+	find := w.Canvas().Focused().(*look.Input)
+	test.Type(find, "cart")
+	escape := &fyne.KeyEvent{Name: fyne.KeyEscape}
+	if find.TypedKey(escape); find.Text != "" || w.shown != any(v) {
+		t.Fatalf("%q is left, %T is shown", find.Text, w.shown)
+	}
+	if find.TypedKey(escape); w.Canvas().Focused() != nil || w.shown != any(w.pages[Home]) {
+		t.Errorf("%v has the keyboard, %T is shown", w.Canvas().Focused(), w.shown)
 	}
 }
 

@@ -372,6 +372,19 @@ func (w *Window) list() {
 	if w.tray != nil {
 		w.tray(w.trayMenu())
 	}
+	if w.shown == w.pages[Sessions] {
+		w.pages[Sessions].turn()
+	}
+}
+
+// isRunning says whether a saved launch runs here.
+func (w *Window) isRunning(id string) bool {
+	for _, r := range w.runs {
+		if r.Launch.ID == id && !r.over {
+			return true
+		}
+	}
+	return false
 }
 
 // current is the run on the screen, else nil.
@@ -432,6 +445,11 @@ func (w *Window) acts() []act {
 		{"Launches", fyne.Key1, mod, func() { w.Turn(Home) }},
 		{"Sessions", fyne.Key2, mod, func() { w.Turn(Sessions) }},
 		{"This Machine", fyne.Key3, mod, func() { w.Turn(Machine) }},
+		{"Newest Run", fyne.Key4, mod, func() {
+			if n := len(w.runs); n > 0 {
+				w.runs[n-1].item.tile.OnTap()
+			}
+		}},
 	}
 }
 

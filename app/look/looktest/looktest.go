@@ -16,7 +16,6 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/test"
-	"fyne.io/fyne/v2/widget"
 
 	"mirrord/app/look"
 )
@@ -213,8 +212,8 @@ func parts(o fyne.CanvasObject) (children []fyne.CanvasObject, free bool) {
 		return o.Objects, false
 	case *look.Text, *look.Segmented, *look.Icon:
 		return nil, false // they draw themselves: that their words fit is what their least sizes say
-	case *widget.Entry, *widget.Check, *widget.Select, *widget.Slider:
-		return nil, false // the toolkit's own
+	case *look.Input:
+		return nil, false // its inside is the toolkit's own
 	case fyne.Widget:
 		if fmt.Sprintf("%T", o) == "*widget.Shadow" {
 			return nil, false // lies outside on purpose

@@ -9,7 +9,6 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/widget"
 
 	"mirrord/app/console"
 	"mirrord/app/look"
@@ -76,7 +75,7 @@ type View struct {
 	counts  *counts
 	tab     *look.Segmented
 	pages   [5]page
-	find    *widget.Entry
+	find    *look.Input
 }
 
 // page is what a tab shows.
@@ -108,8 +107,7 @@ func New(o Options) *View {
 	}
 	bodies[0].Show()
 	v.tab = look.NewSegmented(tabs, Console, func(int) { v.turn() })
-	v.find = widget.NewEntry()
-	v.find.SetPlaceHolder("Find")
+	v.find = look.NewInput("Find")
 	v.find.OnChanged = func(text string) { v.pages[v.tab.Chosen].search(text); v.Update() }
 	copyAll := look.NewButton("", "copy", look.Plain, func() { o.Copy(v.Text()) })
 	copyAll.Name = "Copy what is shown"

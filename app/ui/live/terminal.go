@@ -22,7 +22,7 @@ type terminal struct {
 	list   *widget.List
 	status *look.Text
 	follow *look.Chip
-	input  *widget.Entry
+	input  *look.Input
 	typing *fyne.Container // around it
 	size   [2]int          // what the program was told
 
@@ -55,8 +55,7 @@ func newTerminal(o Options) *terminal {
 			t.list.ScrollToBottom()
 		}
 	})
-	t.input = widget.NewEntry()
-	t.input.SetPlaceHolder("Type to the program")
+	t.input = look.NewInput("Type to the program")
 	t.input.TextStyle.Monospace = true
 	t.input.OnSubmitted = func(text string) {
 		if err := o.Input(text + "\n"); err == nil {

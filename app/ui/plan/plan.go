@@ -8,7 +8,6 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/widget"
 
 	"mirrord/app/cli"
 	"mirrord/app/launches"
@@ -199,8 +198,8 @@ type program struct {
 	v        *View
 	body     fyne.CanvasObject
 	folder   *look.Text
-	name     *widget.Entry
-	command  *widget.Entry
+	name     *look.Input
+	command  *look.Input
 	mode     *look.Segmented
 	list     *fyne.Container
 	problems *fyne.Container
@@ -208,15 +207,14 @@ type program struct {
 }
 
 func newProgram(v *View) *program {
-	p := &program{v: v, folder: look.Mono("").Path(80), name: widget.NewEntry(), command: widget.NewEntry(), list: look.Column(2), problems: look.Column(look.Step)}
+	p := &program{v: v, folder: look.Mono("").Path(80), name: look.NewInput("What you call it"), command: look.NewInput("npm start"), list: look.Column(2), problems: look.Column(look.Step)}
 	p.name.SetText(v.launch.Name)
-	p.name.SetPlaceHolder("What you call it")
 	p.name.OnChanged = func(s string) { v.launch.Name = s; v.changed() }
 	p.command.SetText(shell.Command(v.launch.Command))
-	p.command.SetPlaceHolder("npm start")
 	p.command.TextStyle.Monospace = true
 	p.command.OnChanged = func(s string) { v.launch.Command = Split(s); v.changed() }
 	p.command.OnSubmitted = func(string) { v.forward() }
+	p.name.OnSubmitted = p.command.OnSubmitted
 	chosen := 0
 	if v.launch.Plain {
 		chosen = 1

@@ -21,7 +21,7 @@ import (
 type targets struct {
 	v       *View
 	body    fyne.CanvasObject
-	find    *widget.Entry
+	find    *look.Input
 	chosen  *look.Text
 	icon    *look.Icon
 	columns [3]*list
@@ -55,8 +55,7 @@ type item struct {
 }
 
 func newTargets(v *View) *targets {
-	t := &targets{v: v, find: widget.NewEntry(), chosen: look.Mono("").Short(80), icon: look.NewIcon("cube", 16, look.ColorAccent), recent: look.Flow(6, 6), trouble: look.Column(look.Step)}
-	t.find.SetPlaceHolder("Type to find a context, namespace or workload, or the path of a pod directory")
+	t := &targets{v: v, find: look.NewInput("Type to find a context, namespace or workload, or the path of a pod directory"), chosen: look.Mono("").Short(80), icon: look.NewIcon("cube", 16, look.ColorAccent), recent: look.Flow(6, 6), trouble: look.Column(look.Step)}
 	t.find.OnChanged = func(string) { t.filter() }
 	t.find.OnSubmitted = func(string) { t.first() }
 	t.columns[0] = newList("From", func(i item) { t.from(i) })
