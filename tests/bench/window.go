@@ -67,9 +67,9 @@ func window(ctx context.Context, s *stage, r *report, o options) error {
 			return fmt.Errorf("%s: %w", one.name, err)
 		}
 		var got struct {
-			P50, P99, Longest   float64
-			Over, Waits         int
-			Events, Empty, Full int64
+			P50, P99, Longest, Work float64
+			Over, Waits             int
+			Events, Empty, Full     int64
 		}
 		if err := json.Unmarshal(out, &got); err != nil {
 			return fmt.Errorf("%s: %w: %.200s", one.name, err, out)
@@ -80,7 +80,7 @@ func window(ctx context.Context, s *stage, r *report, o options) error {
 			continue
 		}
 		r.row(one.name, fmt.Sprintf("waits %.1f / %.1f / %.0f ms", got.P50, got.P99, got.Longest), verdict("none above 50 ms", got.Over == 0),
-			fmt.Sprintf("p50 / p99 / longest; %d of %d above 50 ms; %s", got.Over, got.Waits, memory))
+			fmt.Sprintf("p50 / p99 / longest; %d of %d above 50 ms; %.1f ms of processor time for each drawing; %s", got.Over, got.Waits, got.Work, memory))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-//go:build desktop
+//go:build desktop && linux
 
 // Command window measures the view of a session in a real window: how long it does not answer while events come by the thousand, and the memory with many of them. It prints one
 // JSON object. What is measured is how long a call on the window's goroutine waits, which is what a key or a press of the mouse would wait too.
@@ -11,10 +11,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/app"
+	"golang.org/x/sys/unix"
 
 	"mirrord/app/console"
 	"mirrord/app/look"
@@ -31,6 +33,7 @@ type result struct {
 	Over    int     `json:"over"` // waits of more than 50 ms
 	Waits   int     `json:"waits"`
 	Events  int64   `json:"events"`
+	Work    float64 `json:"work"`  // processor time of the window's thread for each drawing, whatever else the machine does
 	Empty   int64   `json:"empty"` // memory before the first event
 	Full    int64   `json:"full"`  // and after the last
 }
@@ -97,11 +100,14 @@ func measure(r *result, v *live.View, model *session.Model, output *console.Buff
 			}
 		}
 	}()
+	var drawings atomic.Int64
 	go func() {
 		for range changed {
 			fyne.DoAndWait(v.Update)
+			drawings.Add(1)
 		}
 	}()
+	before := work()
 	var waits []time.Duration
 	for running := true; running; {
 		select {
@@ -113,6 +119,7 @@ func measure(r *result, v *live.View, model *session.Model, output *console.Buff
 			waits = append(waits, time.Since(begin))
 		}
 	}
+	r.Work = (work() - before).Seconds() * 1e3 / float64(max(1, drawings.Load()))
 	slices.Sort(waits)
 	at := func(q float64) float64 { return waits[int(q*float64(len(waits)-1))].Seconds() * 1e3 }
 	r.P50, r.P99, r.Longest, r.Waits = at(0.5), at(0.99), at(1), len(waits)
@@ -121,6 +128,17 @@ func measure(r *result, v *live.View, model *session.Model, output *console.Buff
 			r.Over++
 		}
 	}
+}
+
+// work is the processor time that the window's thread has taken so far.
+func work() (d time.Duration) {
+	fyne.DoAndWait(func() {
+		var u unix.Rusage
+		if unix.Getrusage(unix.RUSAGE_THREAD, &u) == nil {
+			d = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		}
+	})
+	return d
 }
 
 // batch is n events after the first from.
