@@ -321,6 +321,43 @@ func TestTheSidebarTellsThePage(t *testing.T) {
 	}
 }
 
+func TestChoosingAFolder(t *testing.T) {
+	looktest.App(t, look.Light)
+	s := world().services()
+	s.Choose = nil
+	w := New(fyne.CurrentApp(), s)
+	defer w.Close()
+	key(w, fyne.KeyO)
+	if w.Canvas().Overlays().Top() == nil {
+		t.Error("nobody asks for the folder")
+	}
+}
+
+func TestQuittingAsksAndStops(t *testing.T) {
+	looktest.App(t, look.Light)
+	f := world()
+	s := f.services()
+	w := New(fyne.CurrentApp(), s)
+	quit := 0
+	work := make(chan func(), 10)
+	w.s.Go = func(f func()) { work <- f }
+	w.OnClose(func() { quit++ })
+	w.Run(f.saved[0])
+	(<-work)() // starts it
+	follow := <-work
+	w.closing()
+	ask := w.Canvas().Overlays().Top()
+	if ask == nil || quit != 0 {
+		t.Fatalf("asked: %v, quit %d times", ask != nil, quit)
+	}
+	w.quit()
+	follow()
+	(<-work)()
+	if quit != 1 || !w.runs[0].over {
+		t.Errorf("quit %d times, over: %v", quit, w.runs[0].over)
+	}
+}
+
 func TestDeletingCanBeUndone(t *testing.T) {
 	looktest.App(t, look.Light)
 	f := world()

@@ -31,6 +31,7 @@ type Window struct {
 	shown   any // the page, *plan.View or *running that is on the screen
 	runs    []*running
 	tray    func(*fyne.Menu) // nil: there is none
+	ending  func()           // ends the app
 }
 
 // page is one of those that the sidebar always names.
@@ -138,8 +139,8 @@ func chooseFolder(parent fyne.Window, chosen func(string)) {
 			chosen(folder.Path())
 		}
 	}, parent)
+	d.Show() // before Resize, which fails on one that is not shown
 	d.Resize(fyne.NewSize(760, 520))
-	d.Show()
 }
 
 // async runs work elsewhere, and then done on the toolkit's goroutine.
@@ -508,34 +509,48 @@ func (w *Window) trayMenu() *fyne.Menu {
 	return m
 }
 
-// OnClose asks before it ends what this window has started; quit is called when all has ended.
-func (w *Window) OnClose(quit func()) {
-	w.SetCloseIntercept(func() {
-		var left []*running
-		for _, r := range w.runs {
-			if !r.over {
-				left = append(left, r)
-			}
+// OnClose has the window ask before it ends what it has started; ended is called when all of that has ended.
+func (w *Window) OnClose(ended func()) {
+	w.ending = ended
+	w.SetCloseIntercept(w.closing)
+}
+
+// left are the runs that have not ended.
+func (w *Window) left() (left []*running) {
+	for _, r := range w.runs {
+		if !r.over {
+			left = append(left, r)
 		}
-		if len(left) == 0 {
-			quit()
-			return
+	}
+	return left
+}
+
+func (w *Window) closing() {
+	n := len(w.left())
+	if n == 0 {
+		w.ending()
+		return
+	}
+	ask := dialog.NewConfirm("Quit mirrord?", look.Many(n, "program that was started here ends", "programs that were started here end")+".", func(yes bool) {
+		if yes {
+			w.quit()
 		}
-		ask := dialog.NewConfirm("Quit mirrord?", look.Many(len(left), "program that was started here ends", "programs that were started here end")+".", func(yes bool) {
-			if !yes {
-				return
-			}
-			for _, r := range left {
-				r.Stop()
-			}
-			w.s.Go(func() {
-				for _, r := range left {
-					<-r.done
-				}
-				fyne.Do(quit)
-			})
-		}, w.Window)
-		ask.SetConfirmText("Quit")
-		ask.Show()
+	}, w.Window)
+	ask.SetConfirmText("Quit")
+	ask.SetDismissText("Stay")
+	ask.Show()
+}
+
+// quit stops what runs, and ends when it has ended.
+func (w *Window) quit() {
+	left := w.left()
+	for _, r := range left {
+		r.Stop()
+	}
+	w.s.Go(func() {
+		for _, r := range left {
+			<-r.done
+		}
+		fyne.Do(w.ending)
 	})
 }

@@ -109,6 +109,11 @@ func New(o Options) *View {
 	v.tab = look.NewSegmented(tabs, Console, func(int) { v.turn() })
 	v.find = look.NewInput("Find")
 	v.find.OnChanged = func(text string) { v.pages[v.tab.Chosen].search(text); v.Update() }
+	v.find.OnSubmitted = func(string) {
+		if t, ok := v.pages[v.tab.Chosen].(*terminal); ok {
+			t.back()
+		}
+	}
 	copyAll := look.NewButton("", "copy", look.Plain, func() { o.Copy(v.Text()) })
 	copyAll.Name = "Copy what is shown"
 

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/test"
 
 	"mirrord/app/console"
+	"mirrord/app/look"
 	"mirrord/app/look/looktest"
 	"mirrord/app/session"
 	stream "mirrord/launcher/events"
@@ -203,5 +205,75 @@ func TestNothingIsCutOff(t *testing.T) {
 				return v.Content
 			})
 		})
+	}
+}
+
+func TestFindingInTheConsole(t *testing.T) {
+	looktest.App(t, look.Light)
+	v := New(options(shop()))
+	w := looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	v.Update()
+	v.Focus(w.Canvas())
+	test.Type(v.find, "POST")
+	c := v.pages[Console].(*terminal)
+	places := 0
+	for _, m := range c.marks {
+		places += len(m)
+	}
+	if places != 4 || c.status.Text != "4 places have “POST”" {
+		t.Fatalf("%d places, %q", places, c.status.Text)
+	}
+	last := c.at
+	v.find.TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
+	if c.at >= last {
+		t.Errorf("Enter goes from row %d to %d", last, c.at)
+	}
+	for range 3 {
+		v.find.TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
+	}
+	if c.at != last {
+		t.Errorf("after the first comes row %d, not %d", c.at, last)
+	}
+}
+
+func TestTheConsoleFollowsWhatItsBufferLoses(t *testing.T) {
+	looktest.App(t, look.Light)
+	b := console.New(4096)
+	o := options(shop())
+	o.Output = b
+	v := New(o)
+	looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	c := v.pages[Console].(*terminal)
+	for i := range 2000 {
+		fmt.Fprintf(b, "line %d %s\n", i, strings.Repeat("x", i%300))
+		if i%7 == 0 {
+			v.Update()
+		}
+	}
+	v.Update()
+	first, next := b.Range()
+	if first == 0 || c.rows[0].line != first || c.rows[len(c.rows)-1].line > next {
+		t.Errorf("rows of the lines %d to %d, there are %d to %d", c.rows[0].line, c.rows[len(c.rows)-1].line, first, next-1)
+	}
+	for i, r := range c.rows[1:] {
+		if before := c.rows[i]; !(r.line == before.line && r.from == before.from+c.columns) && !(r.line == before.line+1 && r.from == 0) {
+			t.Fatalf("row %+v comes after %+v", r, before)
+		}
+	}
+}
+
+func TestACountShowsItsEvents(t *testing.T) {
+	looktest.App(t, look.Light)
+	v := New(options(shop()))
+	looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	v.show(session.Outgoing)
+	e := v.pages[Events].(*events)
+	for _, r := range e.rows {
+		if r.Kind != session.Outgoing {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if v.tab.Chosen != Events || len(e.rows) == 0 {
+		t.Errorf("part %d with %d events", v.tab.Chosen, len(e.rows))
 	}
 }

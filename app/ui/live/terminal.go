@@ -31,9 +31,8 @@ type terminal struct {
 	columns     int
 	needle      string
 	marks       map[int][]console.Match // by line
-	chosen      int                     // of marks, for the next press of Enter
+	at          int                     // the row of the place that is shown
 	cell        fyne.Size
-	wrapLast    string
 }
 
 // row is a piece of a line that fits into the width.
@@ -180,9 +179,18 @@ func (t *terminal) search(text string) {
 		return
 	}
 	t.look()
-	for i := len(t.rows) - 1; i >= 0; i-- {
-		if len(t.marks[t.rows[i].line]) > 0 {
-			t.list.ScrollTo(i)
+	t.at = len(t.rows)
+	t.back()
+}
+
+// back shows the place before the one that is shown, and after the first the last.
+func (t *terminal) back() {
+	for range t.rows {
+		if t.at--; t.at < 0 || t.at >= len(t.rows) {
+			t.at = len(t.rows) - 1
+		}
+		if r := t.rows[t.at]; r.from == 0 && len(t.marks[r.line]) > 0 {
+			t.list.ScrollTo(t.at)
 			return
 		}
 	}
