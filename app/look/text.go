@@ -103,6 +103,8 @@ func (t *Text) MinSize() fyne.Size {
 			n = strings.Count(t.Text, "\n") + 1
 		}
 		return fyne.NewSize(fyne.Max(t.Least, 48), float32(n)*t.lineHeight())
+	case t.Least > 0 && float32(len(t.Text)) > 4*t.Least/narrowest: // four bytes are a rune at most: it is wider, which need not be measured
+		return fyne.NewSize(t.Least, t.lineHeight())
 	case t.Least > 0:
 		return fyne.NewSize(fyne.Min(t.Least, t.measure(t.Text)+1), t.lineHeight())
 	}
@@ -139,18 +141,22 @@ func (t *Text) fit() {
 // narrowest is less than the width of any letter, in points. It bounds how much of a long text is measured.
 const narrowest = 2
 
-// fitting is how many runes of the beginning (or end) fit into width together with sign.
+// fitting is how many runes of the beginning (or end) fit into width together with sign. It adds up single letters, whose widths are remembered, and then looks whether that was right.
 func fitting(runes []rune, width float32, head bool, sign string, measure func(string) float32) int {
-	low, high := 0, min(len(runes), int(width/narrowest)+1)
-	for low < high {
-		mid := (low + high + 1) / 2
-		if measure(cut(runes, mid, head, sign)) <= width {
-			low = mid
-		} else {
-			high = mid - 1
+	n := 0
+	for sum := measure(sign); n < len(runes); n++ {
+		r := runes[n]
+		if head {
+			r = runes[len(runes)-1-n]
+		}
+		if sum += measure(string(r)); sum > width {
+			break
 		}
 	}
-	return low
+	for n > 0 && measure(cut(runes, n, head, sign)) > width {
+		n--
+	}
+	return n
 }
 
 // shorten is s, or as much of its beginning (or end) as fits into width with an ellipsis.

@@ -63,3 +63,36 @@ func Executable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
+
+// Split is the words of a command as one types it: what is between spaces, with quotes and backslashes as in a shell, of which nothing else is understood. A quote that does not end, ends at the end.
+func Split(line string) (words []string) {
+	var word strings.Builder
+	within, open := rune(0), false
+	end := func() {
+		if open {
+			words = append(words, word.String())
+			word.Reset()
+		}
+		open = false
+	}
+	runes := []rune(line)
+	for i := 0; i < len(runes); i++ {
+		switch r := runes[i]; {
+		case r == '\\' && within != '\'' && i+1 < len(runes):
+			i++
+			word.WriteRune(runes[i])
+			open = true
+		case within != 0 && r == within:
+			within = 0
+		case within == 0 && (r == '\'' || r == '"'):
+			within, open = r, true
+		case within == 0 && (r == ' ' || r == '\t' || r == '\n'):
+			end()
+		default:
+			word.WriteRune(r)
+			open = true
+		}
+	}
+	end()
+	return words
+}

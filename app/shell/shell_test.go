@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -88,6 +89,27 @@ func FuzzQuote(f *testing.F) {
 		if err != nil || string(out) != word {
 			shown, _ := json.Marshal(word)
 			t.Fatalf("%s: %q, %v", shown, out, err)
+		}
+	})
+}
+
+func TestSplit(t *testing.T) {
+	for line, want := range map[string][]string{
+		`npm run dev`: {"npm", "run", "dev"}, ` a  'b c' "d'e" f\ g '' `: {"a", "b c", "d'e", "f g", ""}, `'open`: {"open"}, ``: nil, `x\`: {`x\`},
+	} {
+		if diff := cmp.Diff(want, Split(line)); diff != "" {
+			t.Errorf("%q: %s", line, diff)
+		}
+	}
+}
+
+func FuzzSplit(f *testing.F) {
+	f.Add("a b")
+	f.Add(`it's "so" \ $x`)
+	f.Fuzz(func(t *testing.T, word string) {
+		words := []string{word, "", word}
+		if diff := cmp.Diff(words, Split(Command(words))); diff != "" && !strings.ContainsRune(word, '�') {
+			t.Error(diff)
 		}
 	})
 }

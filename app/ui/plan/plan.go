@@ -212,7 +212,7 @@ func newProgram(v *View) *program {
 	p.name.OnChanged = func(s string) { v.launch.Name = s; v.changed() }
 	p.command.SetText(shell.Command(v.launch.Command))
 	p.command.TextStyle.Monospace = true
-	p.command.OnChanged = func(s string) { v.launch.Command = Split(s); v.changed() }
+	p.command.OnChanged = func(s string) { v.launch.Command = shell.Split(s); v.changed() }
 	p.command.OnSubmitted = func(string) { v.forward() }
 	p.name.OnSubmitted = p.command.OnSubmitted
 	chosen := 0
@@ -298,37 +298,4 @@ func (p *program) show(found proposals.Folder, err error) {
 func banner(err error, actions ...fyne.CanvasObject) fyne.CanvasObject {
 	message, hint, _ := strings.Cut(err.Error(), "\nhint: ")
 	return look.NewBanner(true, message, hint, actions...).Brief()
-}
-
-// Split is the words of a command as one types it: what is between spaces, with quotes and backslashes as in a shell, of which nothing else is understood. A quote that does not end, ends at the end.
-func Split(line string) (words []string) {
-	var word strings.Builder
-	within, open := rune(0), false
-	end := func() {
-		if open {
-			words = append(words, word.String())
-			word.Reset()
-		}
-		open = false
-	}
-	runes := []rune(line)
-	for i := 0; i < len(runes); i++ {
-		switch r := runes[i]; {
-		case r == '\\' && within != '\'' && i+1 < len(runes):
-			i++
-			word.WriteRune(runes[i])
-			open = true
-		case within != 0 && r == within:
-			within = 0
-		case within == 0 && (r == '\'' || r == '"'):
-			within, open = r, true
-		case within == 0 && (r == ' ' || r == '\t' || r == '\n'):
-			end()
-		default:
-			word.WriteRune(r)
-			open = true
-		}
-	}
-	end()
-	return words
 }

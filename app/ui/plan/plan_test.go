@@ -15,7 +15,6 @@ import (
 	"mirrord/app/look"
 	"mirrord/app/look/looktest"
 	"mirrord/app/proposals"
-	"mirrord/app/shell"
 )
 
 // fake is a command line that knows one cluster.
@@ -226,25 +225,4 @@ func TestLateAnswersAreDropped(t *testing.T) {
 	if v.target.namespace != "billing" || len(v.target.columns[2].all) != before {
 		t.Error("an answer to an old question was shown")
 	}
-}
-
-func TestWords(t *testing.T) {
-	for line, want := range map[string][]string{
-		`npm run dev`: {"npm", "run", "dev"}, ` a  'b c' "d'e" f\ g '' `: {"a", "b c", "d'e", "f g", ""}, `'open`: {"open"}, ``: nil, `x\`: {`x\`},
-	} {
-		if diff := cmp.Diff(want, Split(line)); diff != "" {
-			t.Errorf("%q: %s", line, diff)
-		}
-	}
-}
-
-func FuzzWords(f *testing.F) {
-	f.Add("a b")
-	f.Add(`it's "so" \ $x`)
-	f.Fuzz(func(t *testing.T, word string) {
-		words := []string{word, "", word}
-		if diff := cmp.Diff(words, Split(shell.Command(words))); diff != "" && !strings.ContainsRune(word, '�') {
-			t.Error(diff)
-		}
-	})
 }
