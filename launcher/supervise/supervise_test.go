@@ -228,6 +228,7 @@ func TestFolders(t *testing.T) {
 		})
 		return cmd.Process.Pid
 	}
+	f.enter(self, "/srv/data")
 	first := child()
 	f.enter(self, "/srv/other") // which the child does not
 	if got, later := f.of(first), f.of(child()); got != "/srv/data" || later != "/srv/other" {
