@@ -134,6 +134,7 @@ type Stat struct {
 	Atime   int64  `cbor:"11,keyasint"`
 	Mtime   int64  `cbor:"12,keyasint"`
 	Ctime   int64  `cbor:"13,keyasint"`
+	Here    bool   `cbor:"-"` // of a file of this machine, which stands for one of the target; never sent
 }
 
 // Statfs is what is known of a file system; Type and Flags have Linux's numbers, 0 where the system has others.

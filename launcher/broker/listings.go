@@ -278,8 +278,12 @@ func (b *Broker) neighbours(a *attributes, dir string) (string, uint32) {
 
 // numbers are a file's metadata in the order in which frames and tags have them.
 func numbers(st *wire.Stat) [13]uint64 {
+	dev := st.Dev
+	if !st.Here {
+		dev |= podDevice
+	}
 	return [...]uint64{
-		st.Dev | podDevice, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
+		dev, st.Ino, uint64(st.Mode), st.Nlink, uint64(st.UID), uint64(st.GID), st.Rdev, uint64(st.Size), uint64(st.Blksize),
 		uint64(st.Blocks), uint64(st.Atime), uint64(st.Mtime), uint64(st.Ctime),
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 func statOf(st *unix.Stat_t) *wire.Stat {
 	return &wire.Stat{
-		Dev: st.Dev, Ino: st.Ino, Mode: st.Mode, Nlink: uint64(st.Nlink), UID: st.Uid, GID: st.Gid, Rdev: st.Rdev, Size: st.Size, Blksize: int64(st.Blksize),
+		Here: true, Dev: st.Dev, Ino: st.Ino, Mode: st.Mode, Nlink: uint64(st.Nlink), UID: st.Uid, GID: st.Gid, Rdev: st.Rdev, Size: st.Size, Blksize: int64(st.Blksize),
 		Blocks: st.Blocks, Atime: st.Atim.Nano(), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
 	}
 }
