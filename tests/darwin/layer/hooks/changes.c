@@ -23,7 +23,7 @@ RESULT(mkdirat, mkdirat(AT_FDCWD, "/srv/data/sub", 0755))
 RESULT(mkfifo, mkfifo("/srv/data/fifo", 0600))
 RESULT(mknod, mknod("/srv/data/node", S_IFIFO | 0600, 0))
 
-// Temporary files are made where the process is, and the broker is told that the name below the pod's directory is this machine's.
+// A temporary file of a folder of the pod is made in that folder: on this machine, which has none, in this mode. Without the hook it would be made where the kernel has the process.
 #define TEMPORARY(name, template, call)                                                                                             \
     STEP(name) {                                                                                                                    \
         char file[] = template;                                                                                                     \
