@@ -241,6 +241,7 @@ EXPORT int futimes(int fd, const struct timeval times[2]) {
 }
 #if !defined(__APPLE__)
 EXPORT int futimesat(int dirfd, const char *path, const struct timeval times[2]) {
+    if (path == NULL) return futimes(dirfd, times); // as Java does; utimensat would refuse it
     struct timespec precise[2];
     return utimensat(dirfd, path, precisely(times, precise), 0);
 }
