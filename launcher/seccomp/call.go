@@ -18,6 +18,12 @@ type Call struct {
 	TID    int // the thread, as this process numbers it
 	Number uint32
 	Args   [6]uint64
+	read   []words // a few: what was read of the memory
+}
+
+type words struct {
+	address uint64
+	value   string
 }
 
 // ErrGone says that the thread has ended: what was read under its number may be another's.
@@ -153,8 +159,22 @@ func memory(number uintptr, tid int, address uint64, b []byte) (int, error) {
 	return copied, nil
 }
 
-// String reads what ends in a zero byte, which it leaves out. What is longer than limit is ENAMETOOLONG, as it is for the kernel.
+// String reads what ends in a zero byte, which it leaves out. What is longer than limit is ENAMETOOLONG, as it is for the kernel. What was read once is not read again:
+// another thread may have changed it.
 func (c *Call) String(address uint64, limit int) (string, error) {
+	for _, t := range c.read {
+		if t.address == address {
+			return t.value, nil
+		}
+	}
+	value, err := c.readString(address, limit)
+	if err == nil {
+		c.read = append(c.read, words{address, value})
+	}
+	return value, err
+}
+
+func (c *Call) readString(address uint64, limit int) (string, error) {
 	var first [256]byte
 	b, have := first[:min(limit, len(first))], 0
 	for {

@@ -382,3 +382,19 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+// TestStringOnce: what was decided about is what was read first, whatever another thread makes of it.
+func TestStringOnce(t *testing.T) {
+	path := []byte("/first\x00")
+	c := &Call{TID: os.Getpid()}
+	address := uint64(uintptr(unsafe.Pointer(&path[0])))
+	for range 2 {
+		if got, err := c.String(address, 100); got != "/first" || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		copy(path, "/other")
+	}
+	if got, err := (&Call{TID: os.Getpid()}).String(address, 100); got != "/other" || err != nil {
+		t.Errorf("another call reads %q, %v", got, err)
+	}
+}
