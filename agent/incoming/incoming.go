@@ -14,9 +14,8 @@ import (
 
 // Variables for tests.
 var (
-	// answerTime limits how long a launcher that is heard of may think about a connection before the target's own program gets it: its own program may be in no hurry to
-	// accept.
-	answerTime = 2 * time.Minute
+	// answerTime limits how long the launcher may think about a connection before the target's own program gets it.
+	answerTime = 10 * time.Second
 	// beat is how often the launcher is asked for a sign of life.
 	beat = 500 * time.Millisecond
 )

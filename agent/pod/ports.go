@@ -14,8 +14,8 @@ import (
 	"mirrord/agent/wire"
 )
 
-// leaveTime limits how long an agent that ends waits for the connections that it has passed on to the target's own program, and those still to be: a busy pod has many.
-const leaveTime = 30 * time.Second
+// leaveTime limits how long an agent that ends waits for the connections that it has passed on to the target's own program.
+const leaveTime = 5 * time.Second
 
 // ports are those of the pod whose connections come to the agent: as long as somebody steals or mirrors them.
 type ports struct {

@@ -5,21 +5,23 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// How often the kernel is asked whether a program has accepted a connection: most do at once, and where a thousand wait, asking must not keep the program from accepting.
+// How often the kernel is asked whether a program has accepted a connection: most do at once.
 const (
 	firstLook = 50 * time.Microsecond
-	rareLook  = time.Second
+	rareLook  = 100 * time.Millisecond
 )
 
 // accepted waits until a program has accepted the connection c that waits in the queue of its listener s, and for acceptTime at most: a program that stands in a
-// debugger is still the one that is meant. False: the listener has ended with the connection in its queue, so that nobody has read anything of it.
-func accepted(ctx context.Context, c *net.TCPConn, s boundSock) bool {
+// debugger is still the one that is meant. False: the listener has ended with the connection in its queue, so that nobody has read anything of it. before are the sockets
+// that listened there when it came: a program may listen again at once.
+func accepted(ctx context.Context, c *net.TCPConn, s boundSock, before []uint32) bool {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return true
@@ -31,7 +33,11 @@ func accepted(ctx context.Context, c *net.TCPConn, s boundSock) bool {
 		switch waiting, err := queued(fd, endsOf(c)); {
 		case errors.Is(err, unix.ENOENT):
 			// A program may also accept a connection and reset it.
-			return s.listening()
+			if len(before) == 0 {
+				return s.listening()
+			}
+			now := s.sockets()
+			return !slices.ContainsFunc(before, func(inode uint32) bool { return !slices.Contains(now, inode) })
 		case err != nil, !waiting, time.Now().After(late):
 			return true
 		}

@@ -53,31 +53,6 @@ func TestIncomingNotAccepted(t *testing.T) {
 	}
 }
 
-// TestIncomingCrowd: so many may wait to be accepted; more are the pod's own program's until there is room again.
-func TestIncomingCrowd(t *testing.T) {
-	s := start(t, &fakeAgent{}, nil)
-	l := s.program(t, "127.0.0.1:0", 8080)
-	for range acceptQueue {
-		defer s.agent.offer(t, 8080, podAddr, client).Close()
-	}
-	eventually(t, "the connections wait", func() bool { return s.waiting.Load() == acceptQueue })
-	refused := s.agent.offer(t, 8080, podAddr, client)
-	if errno := answerTo(t, refused); errno != "EAGAIN" {
-		t.Fatalf("errno %q, want EAGAIN", errno)
-	}
-	refused.Close()
-	for range 2 {
-		c, err := l.AcceptTCP()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	eventually(t, "there is room", func() bool { return s.waiting.Load() < acceptQueue })
-	defer s.agent.offer(t, 8080, podAddr, client).Close()
-	eventually(t, "it is taken", func() bool { return s.waiting.Load() == acceptQueue-1 })
-}
-
 // TestIncomingEarly: a program that accepts has what came with the offer, before the broker has said anything to the agent, and what it answers goes back.
 func TestIncomingEarly(t *testing.T) {
 	s := start(t, &fakeAgent{}, nil)

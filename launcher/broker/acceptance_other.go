@@ -8,4 +8,4 @@ import (
 )
 
 // accepted is of Linux: elsewhere nobody tells whether a program has accepted a connection.
-func accepted(context.Context, *net.TCPConn, boundSock) bool { return true }
+func accepted(context.Context, *net.TCPConn, boundSock, []uint32) bool { return true }

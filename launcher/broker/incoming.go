@@ -27,12 +27,8 @@ const (
 	deliverTime = 10 * time.Second
 	// watchEvery is how often the kernel is asked whether the program still listens.
 	watchEvery = time.Second
-	// acceptTime is how long a connection may wait in a program's queue before it is the program's, whatever becomes of that; less than the agent waits. A program that
-	// stands in a debugger takes its time, and what waits when it ends is given back whole.
-	acceptTime = time.Minute
-	// acceptQueue is how many stolen connections may wait to be accepted. Further ones are the pod's own program's: a program that is slower than its port is busy gets
-	// what it can take. Twice the queue of a server of Node.
-	acceptQueue = 1024
+	// acceptTime is how long a connection may wait in a program's queue before it is the program's, whatever becomes of that; less than the agent waits.
+	acceptTime = 5 * time.Second
 )
 
 // listeners are the session's listening sockets, by the port that the program asked for, or got when it asked for any.
@@ -231,7 +227,7 @@ func (b *Broker) checkListeners() {
 	found, err := listeningAddrs(0)
 	for port, l := range all {
 		l.mu.Lock()
-		if err != nil || slices.ContainsFunc(l.at, func(s boundSock) bool { return !found[s.addr] }) {
+		if err != nil || slices.ContainsFunc(l.at, func(s boundSock) bool { return len(found[s.addr]) == 0 }) {
 			b.forgetClosed(l, port)
 		}
 		l.mu.Unlock()
@@ -278,22 +274,25 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 		in.Refuse("ENOBUFS")
 		return
 	}
-	waitsNoMore := func() {}
+	leave, ok := func() {}, true
 	if b.steals() {
-		waitsNoMore = sync.OnceFunc(func() { b.waiting.Add(-1) })
-		defer waitsNoMore()
-		if b.waiting.Add(1) > acceptQueue {
+		if leave, ok = b.queue.enter(time.Now()); !ok {
 			in.Refuse("EAGAIN")
 			b.warn(fmt.Sprintf("the program accepts connections to port %d more slowly than they come: those that find no room are answered by the pod", port), "")
 			return
 		}
 	}
+	defer leave() // a second time is no harm
 	errno := "ECONNREFUSED"
 	for _, s := range at {
+		var before []uint32
+		if b.steals() {
+			before = s.sockets()
+		}
 		c, err := b.dialProgram(s, view)
 		if err == nil {
 			// The program has what has come so far when it accepts, and need not wait for the agent then.
-			if _, err = c.Write(in.Early); err == nil && b.steals() && !accepted(b.ctx, c, s) {
+			if _, err = c.Write(in.Early); err == nil && b.steals() && !accepted(b.ctx, c, s, before) {
 				err = unix.ECONNREFUSED // as it would have been a moment later
 			}
 			if err != nil {
@@ -302,7 +301,7 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			}
 		}
 		if err == nil {
-			waitsNoMore()
+			leave()
 			if err := in.Accept(); err != nil {
 				b.relays.unregister(endsOf(c))
 				wire.Refuse(c)

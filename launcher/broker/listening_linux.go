@@ -14,17 +14,23 @@ func (s boundSock) listening() bool {
 	if err != nil {
 		return s.occupied()
 	}
+	return len(found[s.addr]) > 0
+}
+
+// sockets are the inodes of the sockets that listen there; none when the kernel does not tell.
+func (s boundSock) sockets() []uint32 {
+	found, _ := listeningAddrs(s.addr.Port())
 	return found[s.addr]
 }
 
-// listeningAddrs are the addresses at which sockets of this network namespace listen on a port; 0 is any.
-func listeningAddrs(port uint16) (map[netip.AddrPort]bool, error) {
+// listeningAddrs are the addresses at which sockets of this network namespace listen on a port, 0 is any, and the inodes of those.
+func listeningAddrs(port uint16) (map[netip.AddrPort][]uint32, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	found := map[netip.AddrPort]bool{}
+	found := map[netip.AddrPort][]uint32{}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 		binary.NativeEndian.PutUint32(request, uint32(len(request)))
@@ -46,11 +52,11 @@ func listeningAddrs(port uint16) (map[netip.AddrPort]bool, error) {
 const (
 	tcpListen       = 10 // TCP_LISTEN of the kernel's tcp_states.h
 	diagRequestSize = 56 // struct inet_diag_req_v2
-	diagReplySize   = 72 // struct inet_diag_msg
+	diagReplySize   = 72 // struct inet_diag_msg, which ends with the inode
 )
 
 // readListeners reads an answer to its end.
-func readListeners(fd int, found map[netip.AddrPort]bool) error {
+func readListeners(fd int, found map[netip.AddrPort][]uint32) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
@@ -73,7 +79,8 @@ func readListeners(fd int, found map[netip.AddrPort]bool) error {
 				}
 				return unix.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
 			case len(m.Data) >= diagReplySize:
-				found[listenerOf(m.Data)] = true
+				at := listenerOf(m.Data)
+				found[at] = append(found[at], binary.NativeEndian.Uint32(m.Data[diagReplySize-4:]))
 			}
 		}
 	}

@@ -10,5 +10,7 @@ import (
 // listening reports whether a socket listens there.
 func (s boundSock) listening() bool { return s.occupied() }
 
-// listeningAddrs is of Linux.
-func listeningAddrs(uint16) (map[netip.AddrPort]bool, error) { return nil, errors.ErrUnsupported }
+// sockets and listeningAddrs are of Linux.
+func (s boundSock) sockets() []uint32 { return nil }
+
+func listeningAddrs(uint16) (map[netip.AddrPort][]uint32, error) { return nil, errors.ErrUnsupported }

@@ -80,7 +80,7 @@ type Broker struct {
 	leaving   leaving
 	queries   chan struct{} // holds one for each query that is being answered here
 	listeners listeners
-	waiting   atomic.Int32 // stolen connections that the program has not accepted yet
+	queue     queue
 	debuggers debuggers
 	devices   devices
 	locked    atomic.Bool  // a file of the pod
