@@ -99,7 +99,7 @@ func screen(ctx context.Context) (display string, stop func(), err error) {
 		return "", nil, err
 	}
 	defer read.Close()
-	cmd := exec.CommandContext(ctx, "Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp")
+	cmd := exec.CommandContext(ctx, "Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset") // its last client must not have it begin anew
 	cmd.ExtraFiles = []*os.File{write}
 	err = cmd.Start()
 	write.Close()
