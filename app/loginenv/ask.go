@@ -1,6 +1,7 @@
 package loginenv
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -18,6 +19,9 @@ const (
 	// linger is how long output may come after the shell has ended or was killed, from what it has left.
 	linger = 200 * time.Millisecond
 )
+
+// errEndless: another way to call the shell would only leave out the files that say what the user's environment is.
+var errEndless = fmt.Errorf("its start-up files printed more than %d MiB", maxOutput>>20)
 
 // ask starts the shell once. It is in a session of its own: no terminal stops it, and all that it starts without job control ends with its group.
 func ask(ctx context.Context, path string, words, base []string) ([]string, error) {
@@ -48,8 +52,12 @@ func ask(ctx context.Context, path string, words, base []string) ([]string, erro
 	close(over)
 	watch.Wait()
 	_ = kill() // of the group that is left, if any
-	if env, ok := out.env(); ok {
+	env, ok, endless := out.env()
+	switch {
+	case ok:
 		return env, nil
+	case endless:
+		return nil, errEndless
 	}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		err = fmt.Errorf("it ended without an answer")
@@ -73,19 +81,22 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.full {
 		return len(p), nil
 	}
+	from := max(0, len(o.text)-len(o.mark)) // an answer ends with the mark, so most of what is written needs no look at all that came before
 	o.text = append(o.text, p...)
-	if _, ok := between(o.text[max(0, len(o.text)-len(p)-maxAnswer):], o.mark); ok || len(o.text) > maxOutput {
-		o.full = true
+	answered := false
+	if bytes.Contains(o.text[from:], []byte(o.mark)) {
+		_, answered = between(o.text, o.mark)
+	}
+	if o.full = answered || len(o.text) > maxOutput; o.full {
 		close(o.enough)
 	}
 	return len(p), nil
 }
 
-// maxAnswer is how long an answer can be, in bytes: systems limit environments to 2 MiB or so, and its text is a third longer.
-const maxAnswer = 4 << 20
-
-func (o *output) env() ([]string, bool) {
+// env is the answer, if there was one, and whether the shell was ended because it printed too much.
+func (o *output) env() (env []string, ok, endless bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return between(o.text, o.mark)
+	env, ok = between(o.text, o.mark)
+	return env, ok, o.full && !ok
 }

@@ -97,7 +97,7 @@ func Resolve(ctx context.Context, o Options) Result {
 			r.Env, r.Took = merge(o.Base, env), time.Since(began)
 			return r
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errEndless) {
 			break
 		}
 	}

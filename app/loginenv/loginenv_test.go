@@ -105,17 +105,21 @@ func TestShells(t *testing.T) {
 
 // The shell is ended with all that it has started, and the result is a fallback.
 func TestHangingShell(t *testing.T) {
-	for name, text := range map[string]string{
-		"hangs":         "sleep 1000 & echo $! > $HOME/pid; wait\n",
-		"hangs, deaf":   "trap '' TERM INT HUP\nsleep 1000 & echo $! > $HOME/pid; while :; do wait; done\n",
-		"asks":          "read -r answer < /dev/tty || sleep 1000\n",
-		"never silent":  "while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done\n",
-		"executes away": "exec sleep 1000\n",
+	const late, endless = "bash did not answer within 1s", "printed more than 8 MiB"
+	for name, c := range map[string]struct {
+		text, problem string
+		timeout       time.Duration
+	}{
+		"hangs":         {"sleep 1000 & echo $! > $HOME/pid; wait\n", late, time.Second},
+		"hangs, deaf":   {"trap '' TERM INT HUP\nsleep 1000 & echo $! > $HOME/pid; while :; do wait; done\n", late, time.Second},
+		"asks":          {"read -r answer < /dev/tty || sleep 1000\n", late, time.Second},
+		"never silent":  {"while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done\n", endless, time.Minute},
+		"executes away": {"exec sleep 1000\n", late, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			base := home(t, map[string]string{".bash_profile": text})
-			r := Resolve(context.Background(), Options{Self: self(t), Shell: find(t, "bash"), Base: base, Timeout: time.Second})
-			if !strings.Contains(r.Problem, "bash did not") || r.Hint == "" || len(r.Env) == 0 {
+			base := home(t, map[string]string{".bash_profile": c.text})
+			r := Resolve(context.Background(), Options{Self: self(t), Shell: find(t, "bash"), Base: base, Timeout: c.timeout})
+			if !strings.Contains(r.Problem, c.problem) || r.Hint == "" || len(r.Env) == 0 {
 				t.Errorf("%+v", r)
 			}
 			text, err := os.ReadFile(filepath.Join(shell.Lookup(base, "HOME"), "pid"))
