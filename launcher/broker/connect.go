@@ -12,6 +12,7 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -38,7 +39,7 @@ func (b *Broker) connect(m *frame.ConnectRequest) answer {
 	if m.Flags&frame.ConnectDatagram != 0 {
 		return b.connectDatagrams(m)
 	}
-	addr := unmap(m.Addr)
+	addr := sockets.Unmap(m.Addr)
 	ip := addr.Addr()
 	here := connectHere()
 	if ip.IsLoopback() || ip.IsUnspecified() {
@@ -50,7 +51,7 @@ func (b *Broker) connect(m *frame.ConnectRequest) answer {
 			return here
 		}
 		if ip.IsUnspecified() { // the kernel takes it for loopback
-			addr = netip.AddrPortFrom(loopback(ip.Is6()), addr.Port())
+			addr = netip.AddrPortFrom(sockets.Loopback(ip.Is6()), addr.Port())
 		}
 	}
 	if !b.carries("tcp", addr) {
@@ -76,6 +77,14 @@ func (b *Broker) connect(m *frame.ConnectRequest) answer {
 	return result(&frame.ConnectReply{Attempt: a.id, Relay: fixed})
 }
 
+// connectFrom is connect, unless the program talks to its debugger.
+func (b *Broker) connectFrom(from asker, m *frame.ConnectRequest) answer {
+	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.debuggers.Has(from.pid(), m.Addr.Port(), false) {
+		return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
+	}
+	return b.connect(m)
+}
+
 // connectHere sends the program's socket to the address as it asked for it.
 func connectHere() answer {
 	return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
@@ -99,13 +108,6 @@ func (b *Broker) carries(proto string, addr netip.AddrPort) bool {
 		return false
 	}
 	return out.Filter.RemoteAddr(proto, addr, names)
-}
-
-func loopback(v6 bool) netip.Addr {
-	if v6 {
-		return netip.IPv6Loopback()
-	}
-	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 // dial has the agent connect.
@@ -134,13 +136,13 @@ func (b *Broker) outgoing(t events.Type, addr netip.AddrPort) events.Event {
 // connectLater is connect for a non-blocking socket: the caller must not wait for the pod. Its socket stays in progress until the agent has
 // answered, where the system allows that; else it connects at once and is reset if the agent fails.
 func (b *Broker) connectLater(a *attempt, addr, fixed netip.AddrPort) answer {
-	h, err := newHandshake(b.relays.random(a.v6))
+	h, err := sockets.NewHandshake(b.relays.random(a.v6))
 	if err != nil {
 		b.warn("cannot hold a connection in progress: "+err.Error(), "non-blocking connections succeed before the pod's do")
 	}
 	relay := fixed
 	if h != nil {
-		relay = h.addr
+		relay = h.Addr
 	}
 	a.port = make(chan uint16, 1)
 	var ctx context.Context
@@ -149,13 +151,13 @@ func (b *Broker) connectLater(a *attempt, addr, fixed netip.AddrPort) answer {
 	ok := b.spawn(func() {
 		defer a.cancel()
 		if h != nil {
-			defer h.close()
+			defer h.Close()
 		}
 		b.finishLater(ctx, a, h, addr)
 	})
 	if !ok {
 		if h != nil {
-			h.close()
+			h.Close()
 		}
 		return failure(unix.ENETUNREACH)
 	}
@@ -163,7 +165,7 @@ func (b *Broker) connectLater(a *attempt, addr, fixed netip.AddrPort) answer {
 }
 
 // finishLater brings both halves of a non-blocking connect together. h is nil where the program's socket is connected already.
-func (b *Broker) finishLater(ctx context.Context, a *attempt, h *handshake, addr netip.AddrPort) {
+func (b *Broker) finishLater(ctx context.Context, a *attempt, h *sockets.Handshake, addr netip.AddrPort) {
 	b.dial(ctx, a, addr)
 	var port uint16
 	select {
@@ -181,17 +183,17 @@ func (b *Broker) finishLater(ctx context.Context, a *attempt, h *handshake, addr
 	case h == nil:
 		b.meet(a, port)
 	default:
-		key := ends{local: netip.AddrPortFrom(loopback(a.v6), port), peer: h.addr}
+		key := sockets.Ends{Local: netip.AddrPortFrom(sockets.Loopback(a.v6), port), Peer: h.Addr}
 		b.relays.register(key, a.view) // before the program can ask
 		b.relays.joins()               // the program's end may have another address, which shows when it is connected
 		defer b.relays.joined()
-		c, err := h.establish(port)
+		c, err := h.Establish(port)
 		if err != nil { // the program has given up
 			b.relays.unregister(key)
 			a.abandon()
 			return
 		}
-		if now := endsOf(c); now != key {
+		if now := sockets.EndsOf(c); now != key {
 			b.relays.unregister(key)
 			key = now
 		}
@@ -211,7 +213,7 @@ func (a *attempt) abandon() {
 
 // connected notes the local end of the program's socket.
 func (b *Broker) connected(m *frame.ConnectedRequest) answer {
-	if b.flows.join(m.Attempt, unmap(m.Local)) {
+	if b.flows.join(m.Attempt, sockets.Unmap(m.Local)) {
 		return answer{}
 	}
 	a := b.relays.take(m.Attempt)
@@ -241,11 +243,11 @@ func (b *Broker) join(a *attempt, c *net.TCPConn) {
 		wire.Refuse(c)
 		return
 	}
-	b.relay(endsOf(c), a.view, c, a.agent, ending(a.event))
+	b.relay(sockets.EndsOf(c), a.view, c, a.agent, ending(a.event))
 }
 
 // relay carries bytes between the program's connection and the agent's until both directions have ended, and owns both. Then it emits ended.
-func (b *Broker) relay(key ends, view frame.EndpointReply, c *net.TCPConn, agent wire.Conn, ended events.Event) {
+func (b *Broker) relay(key sockets.Ends, view frame.EndpointReply, c *net.TCPConn, agent wire.Conn, ended events.Event) {
 	b.relays.register(key, view)
 	ok := b.spawn(func() {
 		defer b.relays.unregister(key)
@@ -281,11 +283,11 @@ func (b *Broker) acceptRelays(l *net.TCPListener) {
 
 // endpoint answers what the pod sees as the ends of a connection.
 func (b *Broker) endpoint(m *frame.EndpointRequest) answer {
-	key := ends{local: unmap(m.Local), peer: unmap(m.Peer)}
-	if to, ok := b.exchanges.at(key.peer); ok {
-		return result(&frame.EndpointReply{Local: key.local, Peer: to})
+	key := sockets.Ends{Local: sockets.Unmap(m.Local), Peer: sockets.Unmap(m.Peer)}
+	if to, ok := b.exchanges.at(key.Peer); ok {
+		return result(&frame.EndpointReply{Local: key.Local, Peer: to})
 	}
-	if view, ok := b.flows.view(b.ctx, key.peer); ok {
+	if view, ok := b.flows.view(b.ctx, key.Peer); ok {
 		return result(&view)
 	}
 	if view, ok := b.relays.view(b.ctx, key); ok {
@@ -300,8 +302,4 @@ func (b *Broker) sockError(m *frame.SockErrorRequest) answer {
 		return failure(e)
 	}
 	return local
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

@@ -16,6 +16,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -92,9 +93,9 @@ func (s socket) ends() *frame.EndpointRequest {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	r := &frame.EndpointRequest{Local: addrPort(local)}
+	r := &frame.EndpointRequest{Local: sockets.AddrPort(local)}
 	if peer, err := unix.Getpeername(s.fd); err == nil {
-		r.Peer = addrPort(peer)
+		r.Peer = sockets.AddrPort(peer)
 	}
 	return r
 }
@@ -140,7 +141,7 @@ func (s *session) connect(t testing.TB, p socket, to netip.AddrPort, flags uint8
 	if status != frame.StatusOK {
 		return status, nil
 	}
-	err := unix.Connect(p.fd, sockaddr(reply.Relay))
+	err := unix.Connect(p.fd, sockets.Sockaddr(reply.Relay))
 	if err == nil || err == unix.EINPROGRESS {
 		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: p.ends().Local}, nil)
 	}
@@ -258,7 +259,7 @@ func TestConnectEarly(t *testing.T) {
 			defer close(done)
 			s.finishLater(t.Context(), a, nil, to)
 		}()
-		if err := unix.Connect(p.fd, sockaddr(s.relays.fixed4)); err != nil {
+		if err := unix.Connect(p.fd, sockets.Sockaddr(s.relays.fixed4)); err != nil {
 			t.Fatal(err)
 		}
 		local := p.ends().Local
@@ -282,11 +283,11 @@ func TestHalves(t *testing.T) {
 	var never, later frame.ConnectReply
 	s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service}, &never)
 	s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service, Flags: frame.ConnectNonblock}, &later)
-	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: 4711, Local: netip.AddrPortFrom(loopback(false), 1)}, nil)
+	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: 4711, Local: netip.AddrPortFrom(sockets.Loopback(false), 1)}, nil)
 	for range 2 { // the second shows that the first is over
 		var orphan frame.ConnectReply
 		s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service}, &orphan)
-		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: orphan.Attempt, Local: netip.AddrPortFrom(loopback(false), 1)}, nil)
+		s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: orphan.Attempt, Local: netip.AddrPortFrom(sockets.Loopback(false), 1)}, nil)
 	}
 	c, err := net.Dial("tcp", s.relays.fixed4.String())
 	if err != nil {
@@ -448,17 +449,17 @@ func TestEndpointBeforeConnected(t *testing.T) {
 	p := newSocket(t, unix.AF_INET, false)
 	var reply frame.ConnectReply
 	s.ask(t, frame.Connect, &frame.ConnectRequest{Addr: service}, &reply)
-	if err := unix.Connect(p.fd, sockaddr(reply.Relay)); err != nil {
+	if err := unix.Connect(p.fd, sockets.Sockaddr(reply.Relay)); err != nil {
 		t.Fatal(err)
 	}
 	answered := make(chan frame.EndpointReply)
 	at := p.ends()
-	key := ends{local: at.Local, peer: at.Peer}
+	key := sockets.Ends{Local: at.Local, Peer: at.Peer}
 	go func() {
 		view, _ := s.relays.view(t.Context(), key)
 		answered <- view
 	}()
-	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: key.local}, nil)
+	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: key.Local}, nil)
 	if view := <-answered; view.Peer != service {
 		t.Errorf("view %v", view)
 	}

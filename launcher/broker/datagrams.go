@@ -11,6 +11,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -54,14 +55,14 @@ type flows struct {
 
 // connectDatagrams answers where to connect a UDP socket to, or where to send the datagrams of one that stays unconnected.
 func (b *Broker) connectDatagrams(m *frame.ConnectRequest) answer {
-	addr := unmap(m.Addr)
+	addr := sockets.Unmap(m.Addr)
 	if ip := addr.Addr(); ip.IsLoopback() || ip.IsUnspecified() {
-		if b.network.Outgoing.IgnoreLocalhost && addr.Port() != namePort || ownsDatagrams(addr.Port()) {
+		if b.network.Outgoing.IgnoreLocalhost && addr.Port() != namePort || sockets.OwnsUDP(addr.Port()) {
 			return connectHere()
 		}
 		// The kernel takes it for loopback; as a name server's it is the first of the pod's.
 		if ip.IsUnspecified() && (m.Flags&frame.ConnectNever == 0 || addr.Port() != namePort) {
-			addr = netip.AddrPortFrom(loopback(ip.Is6()), addr.Port())
+			addr = netip.AddrPortFrom(sockets.Loopback(ip.Is6()), addr.Port())
 		}
 	}
 	if !b.carries("udp", addr) {
@@ -275,7 +276,7 @@ func (s *flows) sweep(now time.Time) {
 		return
 	}
 	asked := time.Now()
-	peers, known := datagramPeers()
+	peers, known := sockets.UDPPeers()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for outlet, f := range s.byOutlet {
@@ -327,7 +328,7 @@ type leaving struct {
 
 // datagramLocal reports a datagram that did not go to the pod, once per address.
 func (b *Broker) datagramLocal(m *frame.DatagramRequest) answer {
-	addr, l := unmap(m.Addr), &b.leaving
+	addr, l := sockets.Unmap(m.Addr), &b.leaving
 	if !b.carries("udp", addr) { // as the user wants it
 		return answer{}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -66,7 +67,7 @@ func (s *session) connectUDP(t testing.TB, p socket, to netip.AddrPort, flags ui
 	if status != frame.StatusOK {
 		return status
 	}
-	if err := unix.Connect(p.fd, sockaddr(reply.Relay)); err != nil {
+	if err := unix.Connect(p.fd, sockets.Sockaddr(reply.Relay)); err != nil {
 		t.Fatal(err)
 	}
 	s.ask(t, frame.Connected, &frame.ConnectedRequest{Attempt: reply.Attempt, Local: p.ends().Local}, nil)
@@ -113,7 +114,7 @@ func TestDatagrams(t *testing.T) {
 	}
 	// Somebody else on this machine is not heard.
 	stranger := newUDP(t, unix.AF_INET)
-	if err := unix.Connect(stranger.fd, sockaddr(p.ends().Peer)); err != nil {
+	if err := unix.Connect(stranger.fd, sockets.Sockaddr(p.ends().Peer)); err != nil {
 		t.Fatal(err)
 	}
 	stranger.send("garbage")
@@ -199,7 +200,7 @@ func TestDatagramsIPv6(t *testing.T) {
 
 // A flow ends when its program has closed the socket or connected it elsewhere, and is kept while it has not.
 func TestDatagramsClosed(t *testing.T) {
-	if _, known := datagramPeers(); !known {
+	if _, known := sockets.UDPPeers(); !known {
 		t.Skip("this system does not tell")
 	}
 	s := start(t, &fakeAgent{carry: echoFlows}, nil)
@@ -235,7 +236,7 @@ func TestDatagramsClosed(t *testing.T) {
 
 // The number of flows is bounded, and sockets that are closed make room for new ones.
 func TestDatagramsMany(t *testing.T) {
-	if _, known := datagramPeers(); !known {
+	if _, known := sockets.UDPPeers(); !known {
 		t.Skip("this system does not tell")
 	}
 	s := start(t, &fakeAgent{carry: echoFlows}, func(o *Options) { o.Emit = func(events.Event) {} })
@@ -352,16 +353,16 @@ func TestExchange(t *testing.T) {
 	}
 	for _, text := range []string{"a", "b"} {
 		p := newUDP(t, unix.AF_INET)
-		if err := unix.Sendto(p.fd, []byte(text), 0, sockaddr(at.Relay)); err != nil {
+		if err := unix.Sendto(p.fd, []byte(text), 0, sockets.Sockaddr(at.Relay)); err != nil {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 10)
 		n, from, err := unix.Recvfrom(p.fd, buf, 0)
-		if err != nil || string(buf[:n]) != text || addrPort(from) != at.Relay {
+		if err != nil || string(buf[:n]) != text || sockets.AddrPort(from) != at.Relay {
 			t.Errorf("%q from %v, %v", buf[:n], from, err)
 		}
 		var view frame.EndpointReply
-		local := netip.AddrPortFrom(loopback(false), p.ends().Local.Port())
+		local := netip.AddrPortFrom(sockets.Loopback(false), p.ends().Local.Port())
 		if status, _ := s.ask(t, frame.Endpoint, &frame.EndpointRequest{Local: local, Peer: at.Relay}, &view); status != 0 || view.Peer != server {
 			t.Errorf("status %d, %+v", status, view)
 		}
@@ -375,7 +376,7 @@ func TestExchange(t *testing.T) {
 		}
 		limit := unix.NsecToTimeval((10 * time.Second).Nanoseconds())
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
-		if err := unix.Sendto(fd, []byte("x"), 0, sockaddr(at.Relay)); err != nil {
+		if err := unix.Sendto(fd, []byte("x"), 0, sockets.Sockaddr(at.Relay)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := unix.Read(fd, buf); err != nil {
@@ -418,7 +419,7 @@ func TestQueriesAnsweredHere(t *testing.T) {
 		for _, query := range []string{localhost, pods} {
 			var to unix.Sockaddr
 			if name == "unconnected" {
-				to = sockaddr(at.Relay)
+				to = sockets.Sockaddr(at.Relay)
 			}
 			if err := unix.Sendto(p.fd, []byte(query), 0, to); err != nil {
 				t.Fatal(err)
@@ -449,7 +450,7 @@ func TestDatagramReported(t *testing.T) {
 }
 
 func TestOutlet(t *testing.T) {
-	o, err := newOutlet(loopback(false))
+	o, err := newOutlet(sockets.Loopback(false))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -109,8 +110,8 @@ func TestPodDirectory(t *testing.T) {
 	}
 	defer c.Close()
 	var view frame.EndpointReply
-	ends := &frame.EndpointRequest{Local: addrOf(c.LocalAddr()), Peer: addrOf(c.RemoteAddr())}
-	if status, _ := s.ask(t, frame.Endpoint, ends, &view); status != 0 || view.Peer != addrOf(client.LocalAddr()) {
+	ends := &frame.EndpointRequest{Local: sockets.AddrOf(c.LocalAddr()), Peer: sockets.AddrOf(c.RemoteAddr())}
+	if status, _ := s.ask(t, frame.Endpoint, ends, &view); status != 0 || view.Peer != sockets.AddrOf(client.LocalAddr()) {
 		t.Errorf("endpoint: status %d, %+v, want the peer %v", status, view, client.LocalAddr())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -113,7 +114,7 @@ func (b *Broker) sender(e *exchange, from netip.AddrPort) *sender {
 		a.used = time.Now()
 	}
 	e.mu.Unlock()
-	if a != nil || !ownsDatagrams(from.Port()) {
+	if a != nil || !sockets.OwnsUDP(from.Port()) {
 		return a
 	}
 	e.mu.Lock()
@@ -134,7 +135,7 @@ func (b *Broker) sender(e *exchange, from netip.AddrPort) *sender {
 // makeRoom ends the senders whose sockets are closed, else the one that was idle longest. e.mu is held.
 func (e *exchange) makeRoom() {
 	open := map[uint16]bool{}
-	known := eachDatagramSocket(func(s udpSocket) { open[s.local.Port()] = true })
+	known := sockets.EachUDP(func(s sockets.UDP) { open[s.Local.Port()] = true })
 	var oldest netip.AddrPort
 	for from, a := range e.senders {
 		if known && !open[from.Port()] {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/anonfile"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
 )
@@ -118,12 +119,12 @@ func (b *Broker) openPath(r *wire.Request) (answer, error) {
 		return answer{}, unix.EIO
 	}
 	b.opened.Store(true)
-	w, fd, err := b.anonymousFile(tag("f", reply.Stat))
+	w, fd, err := b.anon.New(tag("f", reply.Stat))
 	if err != nil {
 		return answer{}, err
 	}
 	defer unix.Close(w)
-	seal(w)
+	anonfile.Seal(w)
 	return descriptor(fd, false), nil
 }
 
@@ -154,7 +155,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 		return answer{}, errLive
 	}
 	b.opened.Store(true)
-	kind, limit, make, content, prefix := "f", st.Size, b.anonymousFile, io.Reader(body), []byte(nil)
+	kind, limit, make, content, prefix := "f", st.Size, b.anon.New, io.Reader(body), []byte(nil)
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		b.page.directories()
@@ -171,7 +172,7 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	case st.Size == 0:
 		limit = unsizedLimit
 	case st.Size > memoryLimit:
-		make = b.unlinkedFile
+		make = b.anon.OnDisk
 	}
 	w, fd, err := make(tag(kind, st))
 	if err != nil {
@@ -193,11 +194,11 @@ func (b *Broker) fetch(path string, r *wire.Request) (answer, error) {
 	}
 	if kind == "f" {
 		unix.Fchmod(w, st.Mode&0o7777)
-		setTimes(w, st.Atime, st.Mtime)
+		anonfile.SetTimes(w, st.Atime, st.Mtime)
 	}
-	seal(w)
+	anonfile.Seal(w)
 	if kind == "d" && !b.Paths {
-		fd = unreadable(fd)
+		fd = anonfile.Unreadable(fd)
 	}
 	a := descriptor(fd, false)
 	a.bytes = read.n

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/anonfile"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
 )
@@ -81,7 +82,7 @@ func TestLongestTag(t *testing.T) {
 	if len(name) > 249 {
 		t.Errorf("%d bytes", len(name))
 	}
-	w, r, err := anonymousFile(name, t.TempDir())
+	w, r, err := (anonfile.Maker{Dir: t.TempDir()}).New(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,32 +231,6 @@ func TestManyOpenFiles(t *testing.T) {
 		files = append(files, f)
 	}
 	eventually(t, "only the program's descriptors are left", func() bool { return descriptors(t) <= before+n })
-}
-
-func TestUnlinkedFile(t *testing.T) {
-	dir := t.TempDir()
-	w, r, err := unlinkedFile("tag", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(r)
-	if err := writeAll(w, []byte("new")); err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(w)
-	buf := make([]byte, 10)
-	if n, err := unix.Read(r, buf); err != nil || string(buf[:n]) != "new" {
-		t.Errorf("%q, %v", buf[:n], err)
-	}
-	if _, err := unix.Write(r, []byte("x")); err != unix.EBADF {
-		t.Errorf("write: %v", err)
-	}
-	if left, _ := os.ReadDir(dir); len(left) > 0 {
-		t.Errorf("left %v", left)
-	}
-	if _, _, err := unlinkedFile("tag", filepath.Join(dir, "none")); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("no directory: %v", err)
-	}
 }
 
 func TestStat(t *testing.T) {

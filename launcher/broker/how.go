@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/anonfile"
 	"mirrord/layer/frame"
 )
 
@@ -91,7 +92,7 @@ func (b *Broker) place(path string, r *wire.Request) (answer, error) {
 	if !b.isOver(path) {
 		b.devices.note(st.Dev, pod)
 	}
-	w, fd, err := b.anonymousFile(tag("p", st))
+	w, fd, err := b.anon.New(tag("p", st))
 	if err != nil {
 		return answer{}, err
 	}
@@ -100,8 +101,8 @@ func (b *Broker) place(path string, r *wire.Request) (answer, error) {
 		unix.Close(fd)
 		return answer{}, err
 	}
-	seal(w)
-	return descriptor(placeOnly(fd), false), nil
+	anonfile.Seal(w)
+	return descriptor(anonfile.PlaceOnly(fd), false), nil
 }
 
 // named is a path as it stands at the beginning of what a descriptor of a directory or place holds: u16 length, bytes.

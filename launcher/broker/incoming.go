@@ -19,6 +19,7 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -41,13 +42,8 @@ type listeners struct {
 // What is asked is the kernel: now and then, and when it matters.
 type listener struct {
 	mu           sync.Mutex
-	at           []boundSock // the newest last
-	subscription io.Closer   // nil: connections to the pod's port do not come here
-}
-
-type boundSock struct {
-	addr   netip.AddrPort
-	v6only bool
+	at           []sockets.Listener // the newest last
+	subscription io.Closer          // nil: connections to the pod's port do not come here
 }
 
 func (l *listeners) get(port uint16) *listener {
@@ -64,19 +60,19 @@ func (l *listeners) get(port uint16) *listener {
 
 // inOrder returns the sockets in the order in which a connection from there is to be offered to them: those of its family, then the others; the newest
 // first.
-func (l *listener) inOrder(from netip.Addr) []boundSock {
+func (l *listener) inOrder(from netip.Addr) []sockets.Listener {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := slices.Clone(l.at)
 	slices.Reverse(at)
-	rank := func(s boundSock) int {
-		ip := s.addr.Addr()
-		if ip.Is6() == from.Is6() || ip == netip.IPv6Unspecified() && !s.v6only {
+	rank := func(s sockets.Listener) int {
+		ip := s.Addr.Addr()
+		if ip.Is6() == from.Is6() || ip == netip.IPv6Unspecified() && !s.V6Only {
 			return 0
 		}
 		return 1
 	}
-	slices.SortStableFunc(at, func(a, b boundSock) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(at, func(a, b sockets.Listener) int { return rank(a) - rank(b) })
 	return at
 }
 
@@ -94,15 +90,15 @@ func (l *listeners) reach(addr netip.AddrPort) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	for _, s := range p.at {
-		if s.addr.Addr() == addr.Addr() {
-			return s.addr, true
+		if s.Addr.Addr() == addr.Addr() {
+			return s.Addr, true
 		}
 	}
 	s := p.at[len(p.at)-1]
-	if s.addr.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(addr.Addr(), s.addr.Port()), true
+	if s.Addr.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(addr.Addr(), s.Addr.Port()), true
 	}
-	return s.addr, true
+	return s.Addr, true
 }
 
 // bind says which port a program gets for the one that it asked for. Before the kernel was asked, that is one that the user has chosen. Afterwards
@@ -123,7 +119,7 @@ func (b *Broker) bind(from asker, m *frame.BindRequest) answer {
 	defer l.mu.Unlock()
 	b.forgetClosed(l, port)
 	if n := len(l.at); n > 0 {
-		if other := l.at[n-1].addr.Port(); other != port {
+		if other := l.at[n-1].Addr.Port(); other != port {
 			return result(&frame.BindReply{Port: other}) // for one more worker with SO_REUSEPORT; the kernel refuses others
 		}
 		return failure(errno)
@@ -135,12 +131,12 @@ func (b *Broker) bind(from asker, m *frame.BindRequest) answer {
 func (b *Broker) wants(from asker, requested netip.AddrPort) bool {
 	in := &b.network.Incoming
 	_, ok := in.PodPort(requested.Port())
-	return ok && !(in.IgnoreLocalhost && loopbackOnly(requested)) && !b.isDebugger(from, requested.Port(), true)
+	return ok && !(in.IgnoreLocalhost && requested.Addr().Unmap().IsLoopback()) && !b.debuggers.Has(from.pid(), requested.Port(), true)
 }
 
 // listen notes a listening socket, and has the agent send the connections to the pod's port, or copies of them. It never makes listen fail.
 func (b *Broker) listen(from asker, m *frame.ListenRequest) answer {
-	asked, actual := m.Requested.Port(), unmap(m.Actual)
+	asked, actual := m.Requested.Port(), sockets.Unmap(m.Actual)
 	wants := b.wants(from, m.Requested)
 	pod, _ := b.network.Incoming.PodPort(asked)
 	if asked == 0 {
@@ -149,7 +145,7 @@ func (b *Broker) listen(from asker, m *frame.ListenRequest) answer {
 	l := b.listeners.get(asked)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := boundSock{addr: actual, v6only: m.V6Only != 0}
+	s := sockets.Listener{Addr: actual, V6Only: m.V6Only != 0}
 	if !slices.Contains(l.at, s) {
 		l.at = append(l.at, s)
 		if asked != actual.Port() && !b.page.publish(actual.Port(), asked) {
@@ -195,7 +191,7 @@ func (b *Broker) steals() bool { return b.network.Incoming.Mode == config.Incomi
 // forgetClosed removes the sockets that listen no more. l.mu is held.
 func (b *Broker) forgetClosed(l *listener, port uint16) {
 	for _, s := range slices.Clone(l.at) {
-		if !s.listening() {
+		if !s.Open() {
 			b.remove(l, port, s)
 		}
 	}
@@ -224,10 +220,10 @@ func (b *Broker) checkListeners() {
 	if len(all) == 0 {
 		return
 	}
-	found, err := listeningAddrs(0)
+	found, err := sockets.Listening(0)
 	for port, l := range all {
 		l.mu.Lock()
-		if err != nil || slices.ContainsFunc(l.at, func(s boundSock) bool { return len(found[s.addr]) == 0 }) {
+		if err != nil || slices.ContainsFunc(l.at, func(s sockets.Listener) bool { return len(found[s.Addr]) == 0 }) {
 			b.forgetClosed(l, port)
 		}
 		l.mu.Unlock()
@@ -235,10 +231,10 @@ func (b *Broker) checkListeners() {
 }
 
 // remove forgets a socket that listens no more, and lets the pod have its port back after the last one. l.mu is held.
-func (b *Broker) remove(l *listener, port uint16, s boundSock) {
-	l.at = slices.DeleteFunc(l.at, func(o boundSock) bool { return o == s })
-	if !slices.ContainsFunc(l.at, func(o boundSock) bool { return o.addr.Port() == s.addr.Port() }) {
-		b.page.withdraw(s.addr.Port(), port)
+func (b *Broker) remove(l *listener, port uint16, s sockets.Listener) {
+	l.at = slices.DeleteFunc(l.at, func(o sockets.Listener) bool { return o == s })
+	if !slices.ContainsFunc(l.at, func(o sockets.Listener) bool { return o.Addr.Port() == s.Addr.Port() }) {
+		b.page.withdraw(s.Addr.Port(), port)
 	}
 	if len(l.at) == 0 && l.subscription != nil {
 		l.subscription.Close()
@@ -287,23 +283,23 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 	for _, s := range at {
 		var before []uint32
 		if b.steals() {
-			before = s.sockets()
+			before = s.Inodes()
 		}
 		c, err := b.dialProgram(s, view)
 		if err == nil {
 			// The program has what has come so far when it accepts, and need not wait for the agent then.
-			if _, err = c.Write(in.Early); err == nil && b.steals() && !accepted(b.ctx, c, s, before) {
+			if _, err = c.Write(in.Early); err == nil && b.steals() && !sockets.Accepted(b.ctx, c, s, before, acceptTime) {
 				err = unix.ECONNREFUSED // as it would have been a moment later
 			}
 			if err != nil {
-				b.relays.unregister(endsOf(c))
+				b.relays.unregister(sockets.EndsOf(c))
 				c.Close()
 			}
 		}
 		if err == nil {
 			leave()
 			if err := in.Accept(); err != nil {
-				b.relays.unregister(endsOf(c))
+				b.relays.unregister(sockets.EndsOf(c))
 				wire.Refuse(c)
 				in.Close()
 				return
@@ -313,10 +309,10 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			ended := ending(came)
 			ended.Received = int64(len(in.Early))
 			if b.steals() {
-				b.relay(endsOf(c), view, c, in, ended)
+				b.relay(sockets.EndsOf(c), view, c, in, ended)
 			} else {
-				b.relays.nobodyWaitsFor(endsOf(c))
-				b.relay(endsOf(c), view, c, unheard{in}, ended)
+				b.relays.nobodyWaitsFor(sockets.EndsOf(c))
+				b.relay(sockets.EndsOf(c), view, c, unheard{in}, ended)
 			}
 			return
 		}
@@ -325,7 +321,7 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			continue
 		}
 		l.mu.Lock()
-		if !s.listening() { // or it listens again since
+		if !s.Open() { // or it listens again since
 			b.remove(l, port, s)
 		}
 		l.mu.Unlock()
@@ -339,12 +335,12 @@ type unheard struct{ *wire.IncomingConn }
 func (unheard) Write(p []byte) (int, error) { return len(p), nil }
 
 // dialProgram connects to a listening socket of the program. The connection is registered before the program can accept it.
-func (b *Broker) dialProgram(s boundSock, view frame.EndpointReply) (*net.TCPConn, error) {
-	to := s.addr
+func (b *Broker) dialProgram(s sockets.Listener, view frame.EndpointReply) (*net.TCPConn, error) {
+	to := s.Addr
 	if to.Addr().IsUnspecified() {
-		to = netip.AddrPortFrom(loopback(s.v6only), to.Port())
+		to = netip.AddrPortFrom(sockets.Loopback(s.V6Only), to.Port())
 	}
-	var key ends
+	var key sockets.Ends
 	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		var bound error
 		err := raw.Control(func(fd uintptr) { key, bound = b.bindSource(int(fd), to, view) })
@@ -361,18 +357,18 @@ func (b *Broker) dialProgram(s boundSock, view frame.EndpointReply) (*net.TCPCon
 }
 
 // bindSource gives a socket that is about to connect to the program an address by which the layer knows it, and registers the connection.
-func (b *Broker) bindSource(fd int, to netip.AddrPort, view frame.EndpointReply) (ends, error) {
+func (b *Broker) bindSource(fd int, to netip.AddrPort, view frame.EndpointReply) (sockets.Ends, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return ends{}, err
+		return sockets.Ends{}, err
 	}
-	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(b.relays.random(to.Addr().Is6()), 0))); err != nil {
-		return ends{}, err
+	if err := unix.Bind(fd, sockets.Sockaddr(netip.AddrPortFrom(b.relays.random(to.Addr().Is6()), 0))); err != nil {
+		return sockets.Ends{}, err
 	}
 	from, err := unix.Getsockname(fd)
 	if err != nil {
-		return ends{}, err
+		return sockets.Ends{}, err
 	}
-	key := ends{local: to, peer: addrPort(from)}
+	key := sockets.Ends{Local: to, Peer: sockets.AddrPort(from)}
 	b.relays.register(key, view)
 	return key, nil
 }

@@ -15,6 +15,7 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -234,7 +235,7 @@ func TestPortMapping(t *testing.T) {
 	defer far.Close()
 	defer c.Close()
 	var view frame.EndpointReply
-	s.ask(t, frame.Endpoint, &frame.EndpointRequest{Local: addrOf(c.LocalAddr()), Peer: addrOf(c.RemoteAddr())}, &view)
+	s.ask(t, frame.Endpoint, &frame.EndpointRequest{Local: sockets.AddrOf(c.LocalAddr()), Peer: sockets.AddrOf(c.RemoteAddr())}, &view)
 	if view.Local.String() != "10.1.2.3:3000" || view.Peer.String() != client {
 		t.Errorf("the program sees %+v", view)
 	}
@@ -281,24 +282,6 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestListening: both ways of finding out agree.
-func TestListening(t *testing.T) {
-	for _, at := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"} {
-		l, err := net.Listen("tcp", at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := boundSock{addr: addrOf(l.Addr())}
-		if !s.listening() || !s.occupied() {
-			t.Errorf("%v: listening %v, occupied %v", s.addr, s.listening(), s.occupied())
-		}
-		l.Close()
-		if s.listening() || s.occupied() {
-			t.Errorf("%v is closed: listening %v, occupied %v", s.addr, s.listening(), s.occupied())
-		}
-	}
-}
-
 // TestFamilies: of two listeners the one of the client's family gets the connection, whichever is newer; the other is better than none.
 func TestFamilies(t *testing.T) {
 	s := start(t, &fakeAgent{}, nil)
@@ -308,10 +291,10 @@ func TestFamilies(t *testing.T) {
 	v4.Close()
 	s.checkIncoming(v6)
 	any4, any6 := netip.MustParseAddrPort("0.0.0.0:80"), netip.MustParseAddrPort("[::]:80")
-	l := listener{at: []boundSock{{addr: any4}, {addr: any6}, {addr: any6, v6only: true}}}
-	for from, want := range map[string][]boundSock{
-		"10.0.0.1": {{addr: any6}, {addr: any4}, {addr: any6, v6only: true}},
-		"fd00::1":  {{addr: any6, v6only: true}, {addr: any6}, {addr: any4}},
+	l := listener{at: []sockets.Listener{{Addr: any4}, {Addr: any6}, {Addr: any6, V6Only: true}}}
+	for from, want := range map[string][]sockets.Listener{
+		"10.0.0.1": {{Addr: any6}, {Addr: any4}, {Addr: any6, V6Only: true}},
+		"fd00::1":  {{Addr: any6, V6Only: true}, {Addr: any6}, {Addr: any4}},
 	} {
 		if got := l.inOrder(netip.MustParseAddr(from)); !slices.Equal(got, want) {
 			t.Errorf("from %s: %v, want %v", from, got, want)
@@ -387,7 +370,7 @@ func TestLoopback(t *testing.T) {
 	}
 	any, special := s.program(t, "0.0.0.0:0", 8080), s.program(t, "127.0.3.4:0", 8081)
 	for to, want := range map[string]netip.AddrPort{
-		"127.0.0.1:8080": netip.AddrPortFrom(loopback(false), portOf(any)),
+		"127.0.0.1:8080": netip.AddrPortFrom(sockets.Loopback(false), portOf(any)),
 		"127.0.0.9:8080": netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), portOf(any)),
 		"127.0.0.1:8081": special.Addr().(*net.TCPAddr).AddrPort(),
 	} {

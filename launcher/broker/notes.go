@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"mirrord/launcher/peer"
 	"mirrord/layer/frame"
 )
 
@@ -33,7 +34,7 @@ func (b *Broker) readNotes() {
 		if !ok || subtle.ConstantTimeCompare(token, b.token[:]) != 1 {
 			continue
 		}
-		a, err := b.dispatch(asker{peer: func() (peer, bool) { return senderOf(control[:m]) }}, h.Kind, fields)
+		a, err := b.dispatch(asker{peer: func() (peer.Peer, bool) { return peer.Sender(control[:m]) }}, h.Kind, fields)
 		if err == nil && h.Kind == frame.Hello && from != nil {
 			// The process may be gone, or too busy to take its answer: it asks again when it needs one.
 			b.notes.SetWriteDeadline(time.Now().Add(frameTimeout))

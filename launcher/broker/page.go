@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/anonfile"
 )
 
 // Offsets in the first page of the rules file that the broker writes; everything is little-endian, as every machine is that we run on.
@@ -35,11 +37,11 @@ type page struct {
 	mu  sync.Mutex // over live_ports
 }
 
-func newPage(rules []byte, network netip.Prefix, anonymousFile func(tag string) (w, r int, err error)) (*page, error) {
+func newPage(rules []byte, network netip.Prefix, files anonfile.Maker) (*page, error) {
 	if len(rules) < pageSize || len(rules) > maxRulesLength || string(rules[:len(pageMagic)]) != pageMagic {
 		return nil, errors.New("the compiled rules are not a rules file")
 	}
-	w, r, err := anonymousFile(rulesTag)
+	w, r, err := files.New(rulesTag)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a file in memory for the rules: %w", err)
 	}
@@ -52,7 +54,7 @@ func newPage(rules []byte, network netip.Prefix, anonymousFile func(tag string) 
 		unix.Close(r)
 		return nil, fmt.Errorf("cannot write the rules to memory: %w", err)
 	}
-	sealShared(w)
+	anonfile.SealShared(w)
 	if network.Addr().Is4() {
 		a := network.Addr().As4()
 		atomic.StoreUint32(p.word(offRelayNet), binary.BigEndian.Uint32(a[:]))

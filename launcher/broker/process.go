@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"net"
 	"sync"
 	"time"
 
@@ -28,7 +27,7 @@ func (b *Broker) Injected(pid int) bool {
 func (b *Broker) hello(from asker, m *frame.HelloRequest) answer {
 	pid := int(m.PID)
 	if who, ok := from.peer(); ok {
-		pid = who.pid
+		pid = who.PID
 	}
 	b.note(pid)
 	if b.idle != nil && b.Skips(m.Argv0, m.Exe) {
@@ -46,7 +45,7 @@ func (b *Broker) note(pid int) {
 	}
 	b.processes.injected[pid] = struct{}{}
 	b.processes.mu.Unlock()
-	b.debuggers.forget(pid)
+	b.debuggers.Forget(pid)
 }
 
 // exec says how a program is to be executed, to who asks; others only tell that they are about to. An exec that will fail by itself is left to do so.
@@ -61,7 +60,7 @@ func (b *Broker) exec(from asker, m *frame.ExecRequest) answer {
 		r.Env = append(r.Env, "PATH="+m.PathVar)
 	}
 	if ok {
-		r.Caller = &sip.Creds{UID: who.uid, GID: who.gid}
+		r.Caller = &sip.Creds{UID: who.UID, GID: who.GID}
 	}
 	var v sip.Verdict
 	if asks {
@@ -69,7 +68,7 @@ func (b *Broker) exec(from asker, m *frame.ExecRequest) answer {
 	} else {
 		v = b.Decide(r)
 	}
-	b.tellExec(who.pid, m.Path, v)
+	b.tellExec(who.PID, m.Path, v)
 	return result(execReply(&r, v))
 }
 
@@ -187,17 +186,4 @@ func replaced(from, to []string) (skip uint16, words []string) {
 		same++
 	}
 	return uint16(len(from) - same), to[:len(to)-same]
-}
-
-// peer is who made a connection or sent a datagram, as the kernel saw it.
-type peer struct{ pid, uid, gid int }
-
-// peerOf reports false where the kernel does not tell the process.
-func peerOf(c *net.UnixConn) (p peer, ok bool) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return peer{}, false
-	}
-	raw.Control(func(fd uintptr) { p, ok = peerCred(int(fd)) })
-	return p, ok
 }

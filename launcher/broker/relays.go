@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
 )
 
@@ -31,16 +32,6 @@ type meeting struct {
 	port uint16
 }
 
-// ends is a connection as the kernel names it for the program.
-type ends struct{ local, peer netip.AddrPort }
-
-// endsOf is the ends of a connection whose other end is the program's.
-func endsOf(c *net.TCPConn) ends {
-	return ends{local: addrOf(c.RemoteAddr()), peer: addrOf(c.LocalAddr())}
-}
-
-func addrOf(a net.Addr) netip.AddrPort { return unmap(a.(*net.TCPAddr).AddrPort()) }
-
 // relays are the session's relayed connections and the halves of those to come. network is the session's own part of 127.0.0.0/8: by it the
 // layer knows a relayed connection.
 type relays struct {
@@ -49,13 +40,13 @@ type relays struct {
 
 	mu       sync.Mutex
 	lastID   uint64
-	attempts map[uint64]*attempt              // not yet connected by the program
-	waiting  map[meeting]*attempt             // connected, the connection not yet accepted
-	accepted map[netip.AddrPort]*acceptedConn // by the program's end; its attempt not yet known
-	joining  int                              // halves that were taken out of these tables and are not yet in live
-	live     map[ends]frame.EndpointReply     // what the pod sees of each relayed connection
-	copies   map[ends]struct{}                // those of live that are mirrored: nothing that the program wrote is on its way there
-	changed  chan struct{}                    // closed and replaced when live changes
+	attempts map[uint64]*attempt                  // not yet connected by the program
+	waiting  map[meeting]*attempt                 // connected, the connection not yet accepted
+	accepted map[netip.AddrPort]*acceptedConn     // by the program's end; its attempt not yet known
+	joining  int                                  // halves that were taken out of these tables and are not yet in live
+	live     map[sockets.Ends]frame.EndpointReply // what the pod sees of each relayed connection
+	copies   map[sockets.Ends]struct{}            // those of live that are mirrored: nothing that the program wrote is on its way there
+	changed  chan struct{}                        // closed and replaced when live changes
 	failed   map[meeting]failedConnect
 }
 
@@ -73,10 +64,10 @@ type failedConnect struct {
 func (b *Broker) listenRelays() error {
 	r := &b.relays
 	r.attempts, r.waiting = map[uint64]*attempt{}, map[meeting]*attempt{}
-	r.accepted, r.live = map[netip.AddrPort]*acceptedConn{}, map[ends]frame.EndpointReply{}
-	r.copies = map[ends]struct{}{}
+	r.accepted, r.live = map[netip.AddrPort]*acceptedConn{}, map[sockets.Ends]frame.EndpointReply{}
+	r.copies = map[sockets.Ends]struct{}{}
 	r.changed, r.failed = make(chan struct{}), map[meeting]failedConnect{}
-	r.network = relayNetwork()
+	r.network = sockets.LoopbackNetwork()
 	for _, at := range []struct {
 		ip    netip.Addr
 		fixed *netip.AddrPort
@@ -90,7 +81,7 @@ func (b *Broker) listenRelays() error {
 			}
 			return err
 		}
-		*at.fixed = addrOf(l.Addr())
+		*at.fixed = sockets.AddrOf(l.Addr())
 		b.track(l)
 		b.spawn(func() { b.acceptRelays(l.(*net.TCPListener)) })
 	}
@@ -107,7 +98,7 @@ func (r *relays) fixed(v6 bool) netip.AddrPort {
 // random is an address of the session's network other than the fixed one, so that ports do not run out; ::1 for IPv6, which has no other.
 func (r *relays) random(v6 bool) netip.Addr {
 	if v6 || r.network.Bits() == 32 {
-		return loopback(v6)
+		return sockets.Loopback(v6)
 	}
 	a := r.network.Addr().As4()
 	a[3] = byte(2 + rand.IntN(253))
@@ -167,7 +158,7 @@ func (r *relays) claim(a *attempt, port uint16) *net.TCPConn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// A socket that is not bound has the loopback address; only one that is, another.
-	at := netip.AddrPortFrom(loopback(a.v6), port)
+	at := netip.AddrPortFrom(sockets.Loopback(a.v6), port)
 	if r.accepted[at] == nil {
 		for other := range r.accepted {
 			if other.Port() == port && other.Addr().Is6() == a.v6 {
@@ -189,7 +180,7 @@ func (r *relays) claim(a *attempt, port uint16) *net.TCPConn {
 
 // accept returns the attempt that a connection is for, or leaves the connection for claim to find. joined must follow.
 func (r *relays) accept(c *net.TCPConn) *attempt {
-	from := addrOf(c.RemoteAddr())
+	from := sockets.AddrOf(c.RemoteAddr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.joining++
@@ -205,14 +196,14 @@ func (r *relays) accept(c *net.TCPConn) *attempt {
 	return nil
 }
 
-func (r *relays) register(key ends, view frame.EndpointReply) {
+func (r *relays) register(key sockets.Ends, view frame.EndpointReply) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[key] = view
 	r.signal()
 }
 
-func (r *relays) unregister(key ends) {
+func (r *relays) unregister(key sockets.Ends) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, key)
@@ -221,7 +212,7 @@ func (r *relays) unregister(key ends) {
 }
 
 // nobodyWaitsFor tells drain to leave out a registered connection.
-func (r *relays) nobodyWaitsFor(key ends) {
+func (r *relays) nobodyWaitsFor(key sockets.Ends) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.copies[key] = struct{}{}
@@ -246,8 +237,8 @@ func (r *relays) drain(ctx context.Context) {
 }
 
 // view returns what the pod sees of a connection. The program may ask before its connection is registered: then it waits for that.
-func (r *relays) view(ctx context.Context, key ends) (frame.EndpointReply, bool) {
-	ours := key.peer.IsValid() && (r.network.Contains(key.peer.Addr()) || key.peer == r.fixed6)
+func (r *relays) view(ctx context.Context, key sockets.Ends) (frame.EndpointReply, bool) {
+	ours := key.Peer.IsValid() && (r.network.Contains(key.Peer.Addr()) || key.Peer == r.fixed6)
 	var timeout <-chan time.Time
 	for {
 		r.mu.Lock()

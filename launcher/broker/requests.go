@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/launcher/peer"
 	"mirrord/layer/frame"
 )
 
@@ -21,7 +22,7 @@ func (b *Broker) serve(c *net.UnixConn) {
 	pooled := buffers.Get().(*[4 << 10]byte)
 	defer buffers.Put(pooled)
 	s := source{c: c, token: &b.token, buf: pooled[:]}
-	from := asker{peer: func() (peer, bool) { return peerOf(c) }, source: &s}
+	from := asker{peer: func() (peer.Peer, bool) { return peer.Of(c) }, source: &s}
 	for {
 		var fields []byte
 		var err error
@@ -67,9 +68,15 @@ func (s *source) next() (h frame.Header, fields []byte, err error) {
 
 // asker is who made a request.
 type asker struct {
-	peer   func() (peer, bool) // false where the kernel does not tell
-	source *source             // nil for a datagram
-	header frame.Header        // of the request; only with source
+	peer   func() (peer.Peer, bool) // false where the kernel does not tell
+	source *source                  // nil for a datagram
+	header frame.Header             // of the request; only with source
+}
+
+// pid is 0 where the kernel does not tell.
+func (a asker) pid() int {
+	who, _ := a.peer()
+	return who.PID
 }
 
 // reply sends an answer to a request that came on a connection.

@@ -22,8 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/anonfile"
 	"mirrord/launcher/config"
+	"mirrord/launcher/debuggers"
 	"mirrord/launcher/events"
+	"mirrord/launcher/peer"
 	tables "mirrord/launcher/rules"
 	"mirrord/layer/frame"
 	"mirrord/sip"
@@ -62,6 +65,7 @@ type Broker struct {
 	env     string
 	page    *page
 	idle    *page // nil when no process is skipped
+	anon    anonfile.Maker
 
 	processes processes
 	local     localPaths
@@ -80,7 +84,7 @@ type Broker struct {
 	queries   chan struct{} // holds one for each query that is being answered here
 	listeners listeners
 	queue     queue
-	debuggers debuggers
+	debuggers debuggers.Ports
 	devices   devices
 	locked    atomic.Bool  // a file of the pod
 	opened    atomic.Bool  // a file or directory of the pod was handed out
@@ -105,7 +109,8 @@ var frameTimeout = 10 * time.Second
 func Start(o Options) (*Broker, error) {
 	b := &Broker{Options: o, network: &o.Config.Feature.Network, open: map[io.Closer]struct{}{}, warned: map[string]bool{},
 		queries: make(chan struct{}, maxQueries), streams: newStreams()}
-	b.Paths = b.Paths || onlyPaths
+	b.Paths = b.Paths || anonfile.OnlyPaths
+	b.anon = anonfile.Maker{Dir: o.TempDir, Paths: b.Paths}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.spare, _ = os.Open(os.DevNull)
 	ok := false
@@ -125,7 +130,7 @@ func Start(o Options) (*Broker, error) {
 	if err := b.listenRelays(); err != nil {
 		return nil, fmt.Errorf("cannot listen on a loopback address: %w", err)
 	}
-	if b.page, err = newPage(o.Rules, b.relays.network, b.anonymousFile); err != nil {
+	if b.page, err = newPage(o.Rules, b.relays.network, b.anon); err != nil {
 		return nil, err
 	}
 	b.writable = tables.File(b.page.mem).Writable()
@@ -135,7 +140,7 @@ func Start(o Options) (*Broker, error) {
 		}
 	}
 	if o.Skips != nil {
-		if b.idle, err = newPage(o.Idle, netip.Prefix{}, b.anonymousFile); err != nil {
+		if b.idle, err = newPage(o.Idle, netip.Prefix{}, b.anon); err != nil {
 			return nil, err
 		}
 	}
@@ -167,11 +172,12 @@ func (b *Broker) listenLayers(name string) (*net.UnixListener, *net.UnixConn, st
 		}
 		return l, nil, l.Addr().String(), nil
 	}
-	l, address, err := listenAbstract(name)
+	address := "mirrord-" + name
+	l, err := peer.ListenAbstract(address)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	notes, err := listenNotes(address)
+	notes, err := peer.ListenPackets(address + notesSuffix)
 	if err != nil {
 		l.Close()
 		return nil, nil, "", err

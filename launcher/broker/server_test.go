@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/anonfile"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
 	"mirrord/sip"
@@ -90,7 +91,7 @@ func TestLivePorts(t *testing.T) {
 
 func TestBadRules(t *testing.T) {
 	for _, rules := range [][]byte{nil, make([]byte, 100), make([]byte, pageSize)} {
-		if p, err := newPage(rules, netip.Prefix{}, (&Broker{Options: Options{TempDir: t.TempDir()}}).anonymousFile); err == nil {
+		if p, err := newPage(rules, netip.Prefix{}, anonfile.Maker{Dir: t.TempDir()}); err == nil {
 			p.close()
 			t.Errorf("%d bytes were taken for rules", len(rules))
 		}

@@ -13,6 +13,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
+	"mirrord/launcher/peer"
 	"mirrord/layer/frame"
 )
 
@@ -67,8 +68,8 @@ func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
 	b.streams.add(relay, m.Name)
 	who, known := from.peer()
 	expected := func(c *net.UnixConn) bool {
-		p, ok := peerOf(c)
-		return ok == known && p.pid == who.pid
+		p, ok := peer.Of(c)
+		return ok == known && p.PID == who.PID
 	}
 	if !b.spawn(func() { b.carryStream(l, relay, expected, agent) }) {
 		l.Close()

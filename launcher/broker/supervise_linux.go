@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/launcher/events"
+	"mirrord/launcher/peer"
 	tables "mirrord/launcher/rules"
 	"mirrord/launcher/seccomp"
 	"mirrord/launcher/supervise"
@@ -23,15 +24,15 @@ func (b *Broker) supervise(from asker, m *frame.SuperviseRequest) answer {
 	if !ok || from.source == nil {
 		return local
 	}
-	process, err := b.reach(who.pid, m)
+	process, err := b.reach(who.PID, m)
 	if err != nil {
-		b.unsupervised(who.pid, m, "the system does not let it be looked into: "+err.Error())
+		b.unsupervised(who.PID, m, "the system does not let it be looked into: "+err.Error())
 		return local
 	}
 	defer unix.Close(process)
 	filter, err := supervise.Filter(tables.File(b.page.mem))
 	if err != nil {
-		b.unsupervised(who.pid, m, err.Error())
+		b.unsupervised(who.PID, m, err.Error())
 		return local
 	}
 	if from.reply(result(&frame.SuperviseReply{Filter: string(filter)})) != nil {
@@ -43,17 +44,17 @@ func (b *Broker) supervise(from asker, m *frame.SuperviseRequest) answer {
 		return local
 	}
 	if installed.Errno != 0 {
-		b.unsupervised(who.pid, m, "the system does not let its calls be answered: "+unix.Errno(installed.Errno).Error())
+		b.unsupervised(who.PID, m, "the system does not let its calls be answered: "+unix.Errno(installed.Errno).Error())
 		return local
 	}
 	fd, err := unix.PidfdGetfd(process, int(installed.Descriptor), 0)
 	if err != nil {
-		b.unsupervised(who.pid, m, err.Error())
+		b.unsupervised(who.PID, m, err.Error())
 		return failure(unix.EPERM) // it cannot go on under a filter that nobody serves
 	}
-	b.note(who.pid)
-	b.Emit(events.Event{Type: events.ProcessInject, PID: who.pid, PPID: int(m.PPID), Path: m.Program, Verdict: sip.Supervise.String()})
-	tree := supervise.New(&pod{b}, who.pid, m.Cwd)
+	b.note(who.PID)
+	b.Emit(events.Event{Type: events.ProcessInject, PID: who.PID, PPID: int(m.PPID), Path: m.Program, Verdict: sip.Supervise.String()})
+	tree := supervise.New(&pod{b}, who.PID, m.Cwd)
 	b.trees.Add(1)
 	go func() { // as long as the tree lives: after Close its questions are answered with errors
 		defer b.trees.Add(-1)
@@ -94,12 +95,12 @@ func (p *pod) Opened() bool       { return p.b.opened.Load() }
 
 // Answer is dispatch without frames.
 func (p *pod) Answer(tid int, kind frame.Kind, m frame.Message) supervise.Reply {
-	a := p.b.respond(asker{peer: func() (peer, bool) {
+	a := p.b.respond(asker{peer: func() (peer.Peer, bool) {
 		if kind == frame.Unix { // by this process the program's socket is connected
-			return peer{pid: os.Getpid()}, true
+			return peer.Peer{PID: os.Getpid()}, true
 		}
 		process, err := seccomp.Process(tid)
-		return peer{pid: process}, err == nil
+		return peer.Peer{PID: process}, err == nil
 	}}, kind, m)
 	fd := a.fd
 	if fd >= 0 && a.keep {
@@ -118,6 +119,6 @@ func (p *pod) Executes(pid int, path, cwd string) {
 }
 
 func (p *pod) Blind(pid int, why error) {
-	p.b.Emit(events.Event{Type: events.ProcessOutside, PID: pid, Path: commandOf(pid).exe, Verdict: sip.Outside.String(),
+	p.b.Emit(events.Event{Type: events.ProcessOutside, PID: pid, Path: peer.CommandOf(pid).Exe, Verdict: sip.Outside.String(),
 		Reason: "the system does not let it be looked into: " + why.Error()})
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/anonfile"
 	"mirrord/layer/frame"
 )
 
@@ -34,7 +35,7 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%d links, %v", st.Nlink, err)
 		}
 		tag := make([]byte, 512)
-		n, err := unix.Fgetxattr(int(f.Fd()), tagAttribute, tag)
+		n, err := unix.Fgetxattr(int(f.Fd()), anonfile.TagAttribute, tag)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package broker
+package anonfile
 
 import (
 	"errors"
@@ -8,12 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// anonymousFile makes a file without a place in any directory: w to fill it, and r, a read-only description of its own at offset 0. The tag is
-// its name under /proc/self/fd. Where memfd_create is not to be had (an old kernel, a sandbox, no memory) it is an unlinked file in dir.
-func anonymousFile(tag, dir string) (w, r int, err error) {
+// inMemory makes a memfd by the name of the tag. Where memfd_create is not to be had (an old kernel, a sandbox, no memory) it is an unlinked file in dir.
+func inMemory(tag, dir string) (w, r int, err error) {
 	w, err = unix.MemfdCreate(tag, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOMEM) {
-		return unlinkedFile(tag, dir)
+		return unlinked(tag, dir)
 	}
 	if err != nil {
 		return -1, -1, err
@@ -22,14 +21,14 @@ func anonymousFile(tag, dir string) (w, r int, err error) {
 	r, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", w), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		unix.Close(w)
-		return unlinkedFile(tag, dir)
+		return unlinked(tag, dir)
 	}
 	return w, r, nil
 }
 
-// unreadable replaces r by a description of the same file that cannot be read, as a directory cannot; the layer opens it anew. It gives r
+// Unreadable replaces r by a description of the same file that cannot be read, as a directory cannot; the layer opens it anew. It gives r
 // back where that fails. Access mode 3 is for neither reading nor writing (open(2)): of one for writing libc's fdopendir would make no stream.
-func unreadable(r int) int {
+func Unreadable(r int) int {
 	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", r), unix.O_ACCMODE|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return r
@@ -38,8 +37,8 @@ func unreadable(r int) int {
 	return fd
 }
 
-// placeOnly replaces r by a description of the same file that is good for nothing but saying which one it is (O_PATH).
-func placeOnly(r int) int {
+// PlaceOnly replaces r by a description of the same file that is good for nothing but saying which one it is (O_PATH).
+func PlaceOnly(r int) int {
 	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", r), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return r
@@ -48,25 +47,25 @@ func placeOnly(r int) int {
 	return fd
 }
 
-// seal makes the content of a memfd unchangeable, also for who opens it again. An unlinked file has no seals; it is read-only by its
+// Seal makes the content of a memfd unchangeable, also for who opens it again. An unlinked file has no seals; it is read-only by its
 // descriptor alone.
-func seal(w int) {
+func Seal(w int) {
 	unix.FcntlInt(uintptr(w), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 }
 
-// sealShared is seal for a file that the broker goes on writing through its mapping (Linux 5.1).
-func sealShared(w int) {
+// SealShared is Seal for a file that its maker goes on writing through a mapping (Linux 5.1).
+func SealShared(w int) {
 	unix.FcntlInt(uintptr(w), unix.F_ADD_SEALS, unix.F_SEAL_FUTURE_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 }
 
-// setTimes is futimens, in nanoseconds since 1970.
-func setTimes(fd int, atime, mtime int64) {
+// SetTimes is futimens, in nanoseconds since 1970.
+func SetTimes(fd int, atime, mtime int64) {
 	ts := [2]unix.Timespec{unix.NsecToTimespec(atime), unix.NsecToTimespec(mtime)}
 	unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 }
 
-// onlyPaths: see Options.Paths.
-const onlyPaths = false
+// OnlyPaths: a Maker has to have Paths here.
+const OnlyPaths = false
 
-// tagAttribute is the extended attribute that holds the tag of a file where its name cannot be read (Options.Paths). The layer of macOS reads it.
-const tagAttribute = "user.mirrord"
+// TagAttribute is the extended attribute that holds the tag of a file where its name cannot be read (Maker.Paths). The layer of macOS reads it.
+const TagAttribute = "user.mirrord"

@@ -1,4 +1,4 @@
-package broker
+package sockets
 
 import (
 	"bufio"
@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// udpSocket is a line of /proc/net/udp (Documentation/networking/proc_net_tcp.rst, which is of the same form).
-type udpSocket struct {
-	local, remote netip.AddrPort
+// UDP is a line of /proc/net/udp (Documentation/networking/proc_net_tcp.rst, which is of the same form).
+type UDP struct {
+	Local, Remote netip.AddrPort
 	inode         string
 }
 
-// eachDatagramSocket visits the UDP sockets of this machine; false when the system does not tell them.
-func eachDatagramSocket(visit func(udpSocket)) bool {
+// EachUDP visits the UDP sockets of this machine; false when the system does not tell them.
+func EachUDP(visit func(UDP)) bool {
 	for _, name := range []string{"/proc/net/udp", "/proc/net/udp6"} {
 		f, err := os.Open(name)
 		if err != nil {
@@ -38,7 +38,7 @@ func eachDatagramSocket(visit func(udpSocket)) bool {
 			local, ok := procAddr(fields[1])
 			remote, rok := procAddr(fields[2])
 			if ok && rok {
-				visit(udpSocket{local, remote, fields[9]})
+				visit(UDP{local, remote, fields[9]})
 			}
 		}
 		f.Close()
@@ -61,19 +61,18 @@ func procAddr(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), true
 }
 
-// datagramPeers are the addresses to which UDP sockets of this machine are connected; false when the system does not tell.
-func datagramPeers() (map[netip.AddrPort]struct{}, bool) {
+// UDPPeers are the addresses to which UDP sockets of this machine are connected; false when the system does not tell.
+func UDPPeers() (map[netip.AddrPort]struct{}, bool) {
 	peers := map[netip.AddrPort]struct{}{}
-	ok := eachDatagramSocket(func(s udpSocket) { peers[s.remote] = struct{}{} })
+	ok := EachUDP(func(s UDP) { peers[s.Remote] = struct{}{} })
 	return peers, ok
 }
 
-// ownsDatagrams says whether a process of the session has a UDP socket at a port: this process or one below it, which is where they all are as it is
-// their subreaper.
-func ownsDatagrams(port uint16) bool {
+// OwnsUDP says whether this process or one below it has a UDP socket at a port.
+func OwnsUDP(port uint16) bool {
 	wanted := map[string]bool{}
-	eachDatagramSocket(func(s udpSocket) {
-		if s.local.Port() == port {
+	EachUDP(func(s UDP) {
+		if s.Local.Port() == port {
 			wanted["socket:["+s.inode+"]"] = true
 		}
 	})

@@ -5,23 +5,22 @@ import (
 	"net/netip"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"mirrord/agent/wire"
+	"mirrord/launcher/sockets"
 )
 
 // inQueues counts the connections that wait for a program to accept them.
 func (s *session) inQueues(t *testing.T) (n int) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	d, err := sockets.OpenDiag()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
+	defer d.Close()
 	s.relays.mu.Lock()
 	defer s.relays.mu.Unlock()
 	for key := range s.relays.live {
-		if waits, err := queued(fd, key); err == nil && waits {
+		if waits, err := d.Waits(key); err == nil && waits {
 			n++
 		}
 	}

@@ -1,117 +1,45 @@
-package broker
+package debuggers
 
 import (
-	"net/netip"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
-	"mirrord/layer/frame"
+	"mirrord/launcher/peer"
 )
 
-// debuggers are the ports over which a program of the session and its debugger talk. Debugger, editor and program are on this machine, so these ports
-// are not the pod's: a listener gets no connections from there, and a connection on loopback stays here. Which they are shows in a program's command
-// line and environment, which are read when it first listens or connects on loopback: late, but a debugger is not in a hurry.
-type debuggers struct {
-	mu     sync.Mutex
-	ports  []portRange  // of all programs so far: children talk to their parents' debugger
-	looked map[int]bool // processes whose command line was read
-}
-
-type portRange struct{ first, last uint16 }
-
-// maxDebuggerPorts bounds what one session remembers.
-const maxDebuggerPorts = 256
-
-func (d *debuggers) has(port uint16) bool {
-	return slices.ContainsFunc(d.ports, func(r portRange) bool { return r.first <= port && port <= r.last })
-}
-
-// forget is called when a process executes a program: it has another command line then.
-func (d *debuggers) forget(pid int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.looked, pid)
-}
-
-// isDebugger says whether the process that asks means a debugger by this port. Its command line is read once, or anew.
-func (b *Broker) isDebugger(from asker, port uint16, anew bool) bool {
-	d := &b.debuggers
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if who, ok := from.peer(); ok && (anew || !d.looked[who.pid]) {
-		if d.looked == nil {
-			d.looked = map[int]bool{}
-		}
-		d.looked[who.pid] = true
-		for _, r := range debuggerPorts(commandOf(who.pid)) {
-			if !slices.Contains(d.ports, r) && len(d.ports) < maxDebuggerPorts {
-				d.ports = append(d.ports, r)
-			}
-		}
-	}
-	return d.has(port)
-}
-
-// connectFrom is connect, unless the program talks to its debugger.
-func (b *Broker) connectFrom(from asker, m *frame.ConnectRequest) answer {
-	if ip := m.Addr.Addr().Unmap(); (ip.IsLoopback() || ip.IsUnspecified()) && b.isDebugger(from, m.Addr.Port(), false) {
-		return answer{status: frame.StatusLocal, fields: &frame.ConnectReply{}, fd: -1}
-	}
-	return b.connect(m)
-}
-
-// command is how a process was started. readFile reads a small file as the process would; what cannot be read is empty.
-type command struct {
-	exe      string // the file's path
-	argv     []string
-	env      []string
-	readFile func(name string) string
-}
-
-// variable is the value of a variable; the first one counts, as in libc.
-func (c *command) variable(name string) string {
-	for _, kv := range c.env {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
-
-// debuggerPorts finds the ports of the debuggers that people use: those of node (and what editors start it with), Python (debugpy, pydevd), Java (jdwp),
+// named finds the ports of the debuggers that people use: those of node (and what editors start it with), Python (debugpy, pydevd), Java (jdwp),
 // Go (delve) and .NET as Rider starts it. The variable MIRRORD_IGNORE_DEBUGGER_PORTS, which editors' extensions set, names any others: "5678,45000-45010".
-func debuggerPorts(c command) []portRange {
-	found := parseRanges(c.variable("MIRRORD_IGNORE_DEBUGGER_PORTS"))
-	if len(c.argv) == 0 {
+func named(c peer.Command) []ports {
+	found := parseRanges(variable(c, "MIRRORD_IGNORE_DEBUGGER_PORTS"))
+	if len(c.Argv) == 0 {
 		return found
 	}
 	var more []string
-	switch program := path.Base(c.exe); {
+	switch program := path.Base(c.Exe); {
 	case program == "node" || program == "nodejs":
-		more = nodePorts(&c)
+		more = nodePorts(c)
 	case strings.HasPrefix(program, "python") || strings.HasPrefix(program, "pypy"):
-		more = pythonPorts(c.argv[1:])
+		more = pythonPorts(c.Argv[1:])
 	case program == "java":
-		more = javaPorts(&c)
+		more = javaPorts(c)
 	case program == "dlv":
-		more = delvePorts(c.argv[1:])
+		more = delvePorts(c.Argv[1:])
 	case program == "dotnet":
-		more = dotnetPorts(c.argv[1:])
+		more = dotnetPorts(c.Argv[1:])
 	}
 	for _, p := range more {
 		// [host:]port
 		if port, err := strconv.ParseUint(p[strings.LastIndexByte(p, ':')+1:], 10, 16); err == nil && port != 0 {
-			found = append(found, portRange{uint16(port), uint16(port)})
+			found = append(found, ports{uint16(port), uint16(port)})
 		}
 	}
 	return found
 }
 
-func parseRanges(text string) (all []portRange) {
+func parseRanges(text string) (all []ports) {
 	for part := range strings.SplitSeq(text, ",") {
 		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		if !isRange {
@@ -120,7 +48,7 @@ func parseRanges(text string) (all []portRange) {
 		first, err1 := strconv.ParseUint(from, 10, 16)
 		last, err2 := strconv.ParseUint(to, 10, 16)
 		if err1 == nil && err2 == nil {
-			all = append(all, portRange{uint16(first), uint16(last)})
+			all = append(all, ports{uint16(first), uint16(last)})
 		}
 	}
 	return all
@@ -130,9 +58,9 @@ func parseRanges(text string) (all []portRange) {
 var inspectorURL = regexp.MustCompile(`"inspectorURL"\s*:\s*"ws://([^/"]*)`)
 
 // nodePorts: without a word, SIGUSR1 opens the default port (https://nodejs.org/en/learn/getting-started/debugging).
-func nodePorts(c *command) []string {
+func nodePorts(c peer.Command) []string {
 	port := "9229"
-	words := slices.Concat(strings.Fields(c.variable("NODE_OPTIONS")), c.argv[1:])
+	words := slices.Concat(strings.Fields(variable(c, "NODE_OPTIONS")), c.Argv[1:])
 	for i, word := range words {
 		name, value, given := strings.Cut(word, "=")
 		switch name {
@@ -150,7 +78,7 @@ func nodePorts(c *command) []string {
 	}
 	found := []string{port}
 	for _, name := range []string{"NODE_INSPECTOR_INFO", "VSCODE_INSPECTOR_OPTIONS"} {
-		if m := inspectorURL.FindStringSubmatch(c.variable(name)); m != nil {
+		if m := inspectorURL.FindStringSubmatch(variable(c, name)); m != nil {
 			found = append(found, m[1])
 		}
 	}
@@ -193,15 +121,15 @@ func option(argv []string, name string) []string {
 }
 
 // javaPorts: the options may stand in variables and, with an @, in files, too (the JDK's java(1)).
-func javaPorts(c *command) (found []string) {
-	words := c.argv[1:]
+func javaPorts(c peer.Command) (found []string) {
+	words := c.Argv[1:]
 	for _, name := range []string{"JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"} {
-		words = append(words[:len(words):len(words)], strings.Fields(c.variable(name))...)
+		words = append(words[:len(words):len(words)], strings.Fields(variable(c, name))...)
 	}
 	for i := 0; i < len(words); i++ {
 		word := strings.Trim(words[i], `"'`)
-		if file, ok := strings.CutPrefix(word, "@"); ok && i < len(c.argv)-1 {
-			words = append(words[:len(words):len(words)], strings.Fields(c.readFile(file))...)
+		if file, ok := strings.CutPrefix(word, "@"); ok && i < len(c.Argv)-1 {
+			words = append(words[:len(words):len(words)], strings.Fields(c.ReadFile(file))...)
 			continue
 		}
 		options, ok := strings.CutPrefix(word, "-agentlib:jdwp=")
@@ -235,5 +163,12 @@ func dotnetPorts(argv []string) []string {
 	return option(argv, "--frontend-port")
 }
 
-// loopbackOnly says whether only this machine can connect to what is bound to the address.
-func loopbackOnly(at netip.AddrPort) bool { return at.Addr().Unmap().IsLoopback() }
+// variable is the value of a variable; the first one counts, as in libc.
+func variable(c peer.Command, name string) string {
+	for _, kv := range c.Env {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,4 +1,4 @@
-package broker
+package sockets
 
 import (
 	"errors"
@@ -11,41 +11,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handshake holds the socket of a non-blocking connect in SYN_SENT until the agent has answered. The program connects to addr, where a listener's
-// queue is full: it holds the filler, the broker's own connection. So the kernel drops the program's SYN and the socket stays in progress. To
-// succeed, the broker connects from addr to the program's socket: both have sent a SYN, which TCP calls a simultaneous open. To fail, it
+// Handshake holds the socket of a non-blocking connect in SYN_SENT until the other side has answered. The program connects to Addr, where a listener's
+// queue is full: it holds the filler, a connection of ours. So the kernel drops the program's SYN and the socket stays in progress. To
+// succeed, we connect from Addr to the program's socket: both have sent a SYN, which TCP calls a simultaneous open. To fail, Close
 // closes the listener, and the program's next SYN, at most a second later, is refused.
-type handshake struct {
-	addr             netip.AddrPort
+type Handshake struct {
+	Addr             netip.AddrPort
 	listener, filler int
 }
 
-// Time limits of system calls that on loopback do not wait: for the broker's own connections, and for a SYN of the program to be repeated (Linux
+// Time limits of system calls that on loopback do not wait: for our own connections, and for a SYN of the program to be repeated (Linux
 // does after 1, 3 and 7 seconds).
 const (
 	loopbackTime = 2 * time.Second
 	repeatTime   = 8 * time.Second
 )
 
-// newHandshake opens a handshake on a free port of ip.
-func newHandshake(ip netip.Addr) (*handshake, error) {
-	h := &handshake{listener: -1, filler: -1}
+// NewHandshake opens a handshake on a free port of ip.
+func NewHandshake(ip netip.Addr) (*Handshake, error) {
+	h := &Handshake{listener: -1, filler: -1}
 	err := h.open(ip)
 	for range 3 { // another socket may have been bound to the port and listened first
 		if err != unix.EADDRINUSE {
 			break
 		}
-		h.close()
+		h.Close()
 		err = h.open(ip)
 	}
 	if err != nil {
-		h.close()
+		h.Close()
 		return nil, err
 	}
 	return h, nil
 }
 
-func (h *handshake) open(ip netip.Addr) (err error) {
+func (h *Handshake) open(ip netip.Addr) (err error) {
 	if h.listener, err = boundSocket(netip.AddrPortFrom(ip, 0)); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (h *handshake) open(ip netip.Addr) (err error) {
 	if err != nil {
 		return err
 	}
-	h.addr = addrPort(at)
+	h.Addr = AddrPort(at)
 	if h.filler, err = tcpSocket(ip); err != nil {
 		return err
 	}
@@ -77,14 +77,14 @@ func (h *handshake) open(ip netip.Addr) (err error) {
 	}
 }
 
-// establish completes the connect of the program's socket with this local port. The handshake must still be closed.
-func (h *handshake) establish(port uint16) (*net.TCPConn, error) {
+// Establish completes the connect of the program's socket with this local port. The handshake must still be closed.
+func (h *Handshake) Establish(port uint16) (*net.TCPConn, error) {
 	// SO_REUSEPORT lets it be bound beside the listener, so that at no time a repeated SYN finds the port closed.
-	fd, err := boundSocket(h.addr)
+	fd, err := boundSocket(h.Addr)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Connect(fd, sockaddr(netip.AddrPortFrom(loopback(h.addr.Addr().Is6()), port)))
+	err = unix.Connect(fd, Sockaddr(netip.AddrPortFrom(Loopback(h.Addr.Addr().Is6()), port)))
 	if err == unix.ECONNREFUSED {
 		unix.Close(fd)
 		return h.accept(port)
@@ -103,7 +103,7 @@ func (h *handshake) establish(port uint16) (*net.TCPConn, error) {
 
 // accept waits for the program's SYN to be repeated: it is not where it was looked for, because its socket is bound to another address than loopback's
 // (or is closed).
-func (h *handshake) accept(port uint16) (*net.TCPConn, error) {
+func (h *Handshake) accept(port uint16) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(h.listener), "")
 	h.listener = -1
 	any, err := net.FileListener(f)
@@ -119,15 +119,15 @@ func (h *handshake) accept(port uint16) (*net.TCPConn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if addrOf(c.RemoteAddr()).Port() == port {
+		if AddrOf(c.RemoteAddr()).Port() == port {
 			return c, nil
 		}
 		c.Close() // the filler
 	}
 }
 
-// close ends the handshake; a socket that is still in progress will be refused. It is safe to call twice.
-func (h *handshake) close() {
+// Close ends the handshake; a socket that is still in progress will be refused. It is safe to call twice.
+func (h *Handshake) Close() {
 	for _, fd := range []*int{&h.listener, &h.filler} { // in this order the filler is reset and leaves no TIME_WAIT
 		if *fd >= 0 {
 			unix.Close(*fd)
@@ -161,7 +161,7 @@ func boundSocket(at netip.AddrPort) (int, error) {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
 	)
 	if err == nil {
-		err = unix.Bind(fd, sockaddr(at))
+		err = unix.Bind(fd, Sockaddr(at))
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -170,7 +170,7 @@ func boundSocket(at netip.AddrPort) (int, error) {
 	return fd, nil
 }
 
-// relayNetwork is a random /24 of 127.0.0.0/8, all of which is this host's. It keeps away from the first addresses, where services live.
-func relayNetwork() netip.Prefix {
+// LoopbackNetwork is a random /24 of 127.0.0.0/8, all of which is this host's. It keeps away from the first addresses, where services live.
+func LoopbackNetwork() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(80 + rand.IntN(170)), byte(rand.IntN(256)), 0}), 24)
 }

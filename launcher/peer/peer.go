@@ -1,0 +1,25 @@
+// Package peer is what the kernel tells of the process at the other end of a Unix socket: who it is, and how it was started.
+package peer
+
+import "net"
+
+// Peer is who made a connection or sent a datagram, as the kernel saw it.
+type Peer struct{ PID, UID, GID int }
+
+// Of reports false where the kernel does not tell the process.
+func Of(c *net.UnixConn) (p Peer, ok bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return Peer{}, false
+	}
+	raw.Control(func(fd uintptr) { p, ok = credentials(int(fd)) })
+	return p, ok
+}
+
+// Command is how a process was started. What cannot be read is empty.
+type Command struct {
+	Exe      string // the file's path
+	Argv     []string
+	Env      []string
+	ReadFile func(name string) string // reads the start of a small file as the process would; may be nil
+}
