@@ -8,7 +8,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
-	"mirrord/launcher/peer"
+	"mirrord/launcher/procs"
 	tables "mirrord/launcher/rules"
 	"mirrord/layer/frame"
 )
@@ -131,7 +131,7 @@ const usualUmask = 0o022
 // umask is what the asker's process takes from the mode of what it makes.
 func (a asker) umask() uint32 {
 	if who, ok := a.peer(); ok {
-		if mask, ok := peer.Umask(who.PID); ok {
+		if mask, ok := procs.Umask(who.PID); ok {
 			return mask
 		}
 	}

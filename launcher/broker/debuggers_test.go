@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/launcher/events"
-	"mirrord/launcher/peer"
+	"mirrord/launcher/procs"
 	"mirrord/layer/frame"
 )
 
@@ -15,9 +15,9 @@ import (
 func TestDebugger(t *testing.T) {
 	s := start(t, echoAgent(t), nil)
 	reads := 0
-	s.debuggers.Read = func(int) peer.Command {
+	s.debuggers.Read = func(int) procs.Command {
 		reads++
-		return peer.Command{Env: []string{"MIRRORD_IGNORE_DEBUGGER_PORTS=8080,9000-9010"}}
+		return procs.Command{Env: []string{"MIRRORD_IGNORE_DEBUGGER_PORTS=8080,9000-9010"}}
 	}
 	s.program(t, "127.0.0.1:0", 8080)
 	if s.agent.isSubscribed(8080) || len(s.emitted(events.Listen)) > 0 {

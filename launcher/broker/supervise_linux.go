@@ -10,6 +10,7 @@ import (
 
 	"mirrord/launcher/events"
 	"mirrord/launcher/peer"
+	"mirrord/launcher/procs"
 	tables "mirrord/launcher/rules"
 	"mirrord/launcher/seccomp"
 	"mirrord/launcher/supervise"
@@ -119,6 +120,6 @@ func (p *pod) Executes(pid int, path, cwd string) {
 }
 
 func (p *pod) Blind(pid int, why error) {
-	p.b.Emit(events.Event{Type: events.ProcessOutside, PID: pid, Path: peer.CommandOf(pid).Exe, Verdict: sip.Outside.String(),
+	p.b.Emit(events.Event{Type: events.ProcessOutside, PID: pid, Path: procs.CommandOf(pid).Exe, Verdict: sip.Outside.String(),
 		Reason: "the system does not let it be looked into: " + why.Error()})
 }

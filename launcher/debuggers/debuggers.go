@@ -7,12 +7,12 @@ import (
 	"slices"
 	"sync"
 
-	"mirrord/launcher/peer"
+	"mirrord/launcher/procs"
 )
 
 // Ports are those of all programs of a session so far: children talk to their parents' debugger. The zero value is ready for use.
 type Ports struct {
-	Read func(pid int) peer.Command // how a process was started; nil: peer.CommandOf
+	Read func(pid int) procs.Command // how a process was started; nil: procs.CommandOf
 
 	mu     sync.Mutex
 	ports  []ports
@@ -37,7 +37,7 @@ func (p *Ports) Has(pid int, port uint16, anew bool) bool {
 		p.looked[pid] = true
 		read := p.Read
 		if read == nil {
-			read = peer.CommandOf
+			read = procs.CommandOf
 		}
 		for _, r := range named(read(pid)) {
 			if !slices.Contains(p.ports, r) && len(p.ports) < maxPorts {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"mirrord/launcher/peer"
+	"mirrord/launcher/procs"
 )
 
 func TestNamed(t *testing.T) {
@@ -54,7 +54,7 @@ func TestNamed(t *testing.T) {
 		{"/usr/bin/php", "php x.php", "MIRRORD_IGNORE_DEBUGGER_PORTS=9003, 9005,x,70000", "", []uint16{9003, 9005}},
 		{"", "", "", "", nil},
 	} {
-		c := peer.Command{Exe: test.exe, Argv: strings.Fields(test.argv), ReadFile: func(name string) string {
+		c := procs.Command{Exe: test.exe, Argv: strings.Fields(test.argv), ReadFile: func(name string) string {
 			if name != "options" {
 				t.Errorf("reads %q", name)
 			}
@@ -78,15 +78,15 @@ func FuzzNamed(f *testing.F) {
 	f.Add("/usr/bin/python3", "python\x00/debugpy/launcher\x00:", "MIRRORD_IGNORE_DEBUGGER_PORTS=1-2,3")
 	f.Add("/usr/bin/java", "java\x00@x\x00-agentlib:jdwp=address=", "JAVA_TOOL_OPTIONS=@y")
 	f.Fuzz(func(t *testing.T, exe, argv, env string) {
-		named(peer.Command{Exe: exe, Argv: strings.Split(argv, "\x00"), Env: []string{env}, ReadFile: func(string) string { return argv }})
+		named(procs.Command{Exe: exe, Argv: strings.Split(argv, "\x00"), Env: []string{env}, ReadFile: func(string) string { return argv }})
 	})
 }
 
 func TestHas(t *testing.T) {
 	reads := 0
-	p := Ports{Read: func(pid int) peer.Command {
+	p := Ports{Read: func(pid int) procs.Command {
 		reads++
-		return peer.Command{Env: []string{"MIRRORD_IGNORE_DEBUGGER_PORTS=" + []string{"", "8080,9000-9010", "7000"}[pid]}}
+		return procs.Command{Env: []string{"MIRRORD_IGNORE_DEBUGGER_PORTS=" + []string{"", "8080,9000-9010", "7000"}[pid]}}
 	}}
 	for i, c := range []struct {
 		pid   int

@@ -7,12 +7,12 @@ import (
 	"strconv"
 	"strings"
 
-	"mirrord/launcher/peer"
+	"mirrord/launcher/procs"
 )
 
 // named finds the ports of the debuggers that people use: those of node (and what editors start it with), Python (debugpy, pydevd), Java (jdwp),
 // Go (delve) and .NET as Rider starts it. The variable MIRRORD_IGNORE_DEBUGGER_PORTS, which editors' extensions set, names any others: "5678,45000-45010".
-func named(c peer.Command) []ports {
+func named(c procs.Command) []ports {
 	found := parseRanges(variable(c, "MIRRORD_IGNORE_DEBUGGER_PORTS"))
 	if len(c.Argv) == 0 {
 		return found
@@ -58,7 +58,7 @@ func parseRanges(text string) (all []ports) {
 var inspectorURL = regexp.MustCompile(`"inspectorURL"\s*:\s*"ws://([^/"]*)`)
 
 // nodePorts: without a word, SIGUSR1 opens the default port (https://nodejs.org/en/learn/getting-started/debugging).
-func nodePorts(c peer.Command) []string {
+func nodePorts(c procs.Command) []string {
 	port := "9229"
 	words := slices.Concat(strings.Fields(variable(c, "NODE_OPTIONS")), c.Argv[1:])
 	for i, word := range words {
@@ -121,7 +121,7 @@ func option(argv []string, name string) []string {
 }
 
 // javaPorts: the options may stand in variables and, with an @, in files, too (the JDK's java(1)).
-func javaPorts(c peer.Command) (found []string) {
+func javaPorts(c procs.Command) (found []string) {
 	words := c.Argv[1:]
 	for _, name := range []string{"JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"} {
 		words = append(words[:len(words):len(words)], strings.Fields(variable(c, name))...)
@@ -164,7 +164,7 @@ func dotnetPorts(argv []string) []string {
 }
 
 // variable is the value of a variable; the first one counts, as in libc.
-func variable(c peer.Command, name string) string {
+func variable(c procs.Command, name string) string {
 	for _, kv := range c.Env {
 		if value, ok := strings.CutPrefix(kv, name+"="); ok {
 			return value

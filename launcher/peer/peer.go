@@ -1,4 +1,4 @@
-// Package peer is what the kernel tells of the process at the other end of a Unix socket: who it is, and how it was started.
+// Package peer is what the kernel tells of the process at the other end of a Unix socket.
 package peer
 
 import "net"
@@ -14,12 +14,4 @@ func Of(c *net.UnixConn) (p Peer, ok bool) {
 	}
 	raw.Control(func(fd uintptr) { p, ok = credentials(int(fd)) })
 	return p, ok
-}
-
-// Command is how a process was started. What cannot be read is empty.
-type Command struct {
-	Exe      string // the file's path
-	Argv     []string
-	Env      []string
-	ReadFile func(name string) string // reads the start of a small file as the process would; may be nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/procs"
 	"mirrord/layer"
 	"mirrord/sip"
 )
@@ -115,7 +116,7 @@ func runBroker(orders, reports string, open opener) error {
 	}
 	b.plan.Config.Feature.Env.File = b.plan.EnvFile
 	b.engine = Engine().Heed(lists(b.plan.Config))
-	if err := becomeSubreaper(b.plan.Session); err != nil {
+	if err := procs.BecomeSubreaper(func(env []string) bool { return bearsMark(env, b.plan.Session) }); err != nil {
 		return err
 	}
 	if b.plan.Events >= 0 {
@@ -189,7 +190,7 @@ func (b *brokerProcess) emit(ev events.Event) {
 		b.census.heard(ev.PID)
 	}
 	if b.plan.Values && (ev.Type == events.ProcessStarted || ev.Type == events.ProcessInject) {
-		ev.Arguments = argumentsOf(ev.PID)
+		ev.Arguments = procs.Arguments(ev.PID)
 	}
 	if b.toFile != nil {
 		b.toFile.Emit(ev)
@@ -279,7 +280,7 @@ func (b *brokerProcess) openPod(open opener) error {
 	cancel()
 	select {
 	case <-done:
-	case <-time.After(patience): // the end of this process ends what is left
+	case <-time.After(procs.Patience): // the end of this process ends what is left
 	}
 	return errOuterGone
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mirrord/launcher/events"
+	"mirrord/launcher/procs"
 )
 
 // census finds the processes of the session that run outside the pod's context without anybody having said so: they were started by a
@@ -25,7 +26,7 @@ type census struct {
 
 // image is a process while it runs one program.
 type image struct {
-	process
+	procs.Process
 	exe string
 }
 
@@ -58,16 +59,16 @@ func (c *census) take(root int, last bool) (inside int) {
 	now := time.Now()
 	current := map[image]finding{}
 	without := map[int]string{} // the programs of processes without the layer
-	for _, p := range descendants(root, nil) {
-		im := image{process: p, exe: exeOf(p.pid)}
+	for _, p := range procs.Descendants(root, nil) {
+		im := image{Process: p, exe: procs.Exe(p.PID)}
 		if im.exe == "" {
 			continue // it ended meanwhile
 		}
-		if c.hasLayer(p.pid) {
+		if c.hasLayer(p.PID) {
 			inside++
 			continue
 		}
-		without[p.pid] = im.exe
+		without[p.PID] = im.exe
 		f, seen := c.known[im]
 		if !seen {
 			f = finding{since: now, reported: c.announced[im.exe] > 0}
@@ -78,10 +79,10 @@ func (c *census) take(root int, last bool) (inside int) {
 		if !f.reported && (last || now.Sub(f.since) >= censusInterval/5) {
 			f.reported = true
 			reason := "the layer is not loaded in it"
-			if parent := without[p.ppid]; parent != "" {
+			if parent := without[p.PPID]; parent != "" {
 				reason = "outside, below " + filepath.Base(parent)
 			}
-			c.emit(events.Event{Type: events.ProcessOutside, PID: p.pid, PPID: p.ppid, Path: c.original(im.exe), Verdict: "outside", Reason: reason})
+			c.emit(events.Event{Type: events.ProcessOutside, PID: p.PID, PPID: p.PPID, Path: c.original(im.exe), Verdict: "outside", Reason: reason})
 		}
 		current[im] = f
 	}
@@ -92,16 +93,16 @@ func (c *census) take(root int, last bool) (inside int) {
 // hasLayer says whether a process is inside: with the layer, or supervised. It looks at what is mapped: a process that said hello may run another program by now. Where that is hidden (a program of another
 // user, macOS) the hello counts, if it was of the same program.
 func (c *census) hasLayer(pid int) bool {
-	if yes, known := loads(pid, c.library); known {
+	if yes, known := procs.Loads(pid, c.library); known {
 		return yes || supervised(pid)
 	}
 	generation, heard := c.hellos[pid]
-	return c.injected(pid) && (!heard || generation == generationOf(pid))
+	return c.injected(pid) && (!heard || generation == procs.Generation(pid))
 }
 
 // heard notes that a process said hello.
 func (c *census) heard(pid int) {
-	if generation := generationOf(pid); generation != 0 {
+	if generation := procs.Generation(pid); generation != 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.hellos[pid] = generation

@@ -271,6 +271,17 @@ func inject(env []string, library, socket string) []string {
 	return append(withLibrary(env, library), EnvBroker+"="+socket)
 }
 
+// bearsMark says whether an environment is that of a process of a session: the layer keeps the broker's address in every one, and that has the
+// session's id in it.
+func bearsMark(env []string, session string) bool {
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, EnvBroker+"="); ok && session != "" && strings.Contains(value, session) {
+			return true
+		}
+	}
+	return false
+}
+
 // different tells the variables in which env differs from local, other than by leaving some out.
 func different(local, env []string) events.Event {
 	ev := events.Event{Type: events.Environment, Values: map[string]string{}}

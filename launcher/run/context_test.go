@@ -156,3 +156,22 @@ func TestClosers(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestBearsMark(t *testing.T) {
+	for _, tt := range []struct {
+		env  []string
+		want bool
+	}{
+		{[]string{"A=b", EnvBroker + "=/tmp/mirrord-0123abcd/s:ffff"}, true},
+		{[]string{EnvBroker + "=/tmp/mirrord-other/s:ffff"}, false},
+		{[]string{"X" + EnvBroker + "=0123abcd"}, false},
+		{nil, false},
+	} {
+		if got := bearsMark(tt.env, "0123abcd"); got != tt.want {
+			t.Errorf("%q: %v", tt.env, got)
+		}
+	}
+	if bearsMark([]string{EnvBroker + "=x"}, "") {
+		t.Error("a session without an id has every process")
+	}
+}

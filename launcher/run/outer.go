@@ -16,6 +16,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/procs"
 )
 
 // BrokerCommand is the hidden sub-command that Exec starts this program with; its two arguments go to Broker.
@@ -38,7 +39,7 @@ type Options struct {
 
 // Exec runs a session to its end and returns how the program ended. It takes over this process's signals, standard input and output.
 func Exec(o Options) Ending {
-	s := &outer{Options: o, before: ownChildren()}
+	s := &outer{Options: o, before: procs.Children()}
 	ending, err := s.run()
 	if err != nil {
 		ending = Ending{Status: OwnFailure}
@@ -62,7 +63,7 @@ type outer struct {
 
 func (s *outer) run() (Ending, error) {
 	s.session = newSession()
-	if err := becomeSubreaper(s.session); err != nil {
+	if err := procs.BecomeSubreaper(func(env []string) bool { return bearsMark(env, s.session) }); err != nil {
 		return Ending{}, fmt.Errorf("cannot look after the program's processes: %w", err)
 	}
 	s.exited = make(chan os.Signal, 1)
@@ -159,7 +160,7 @@ func (s *outer) startBroker() (reports *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	watchOver(s.broker)
+	procs.WatchOver(s.broker)
 	return reports, json.NewEncoder(control).Encode(p)
 }
 
@@ -220,7 +221,7 @@ func (s *outer) finish(ended *events.Event) (Ending, error) {
 		return ending, nil
 	}
 	// The broker is an ancestor of all; without it they became our children, as we are the next subreaper.
-	endDescendants(os.Getpid(), s.before, s.exited, func() { s.collect(syscall.WNOHANG) })
+	procs.End(os.Getpid(), s.before, s.exited, func() { s.collect(syscall.WNOHANG) })
 	s.collect(0)
 	removeRecord(s.session)
 	removeScratch(s.session)

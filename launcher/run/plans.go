@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mirrord/launcher/events"
+	"mirrord/launcher/procs"
 	"mirrord/sip"
 )
 
@@ -69,13 +70,13 @@ func (p *plans) note(ev events.Event) {
 		if p.arrived(ev.PID, ev.PPID, ev.Path) {
 			return
 		}
-		row, _ := statOf(ev.PID)
+		row, _ := procs.Of(ev.PID)
 		// In a process namespace of its own a program does not know its parent's number as we do.
-		if row.ppid != ev.PPID && p.arrived(ev.PID, row.ppid, ev.Path) {
+		if row.PPID != ev.PPID && p.arrived(ev.PID, row.PPID, ev.Path) {
 			return
 		}
 		// An orphan's plan is that of a process that is gone.
-		if (ev.PPID == 1 || row.ppid == 1 || row.ppid == os.Getpid()) && p.drop(func(e *plannedExec) bool { return e.is(ev.Path) && !e.there() }, 1) {
+		if (ev.PPID == 1 || row.PPID == 1 || row.PPID == os.Getpid()) && p.drop(func(e *plannedExec) bool { return e.is(ev.Path) && !e.there() }, 1) {
 			return
 		}
 		if p.early = append(p.early, ev); len(p.early) > maxEarly {
@@ -154,7 +155,7 @@ func (e *plannedExec) is(exe string) bool { return slices.Contains(e.names[:], f
 
 // there says whether the process that announced it exists.
 func (e *plannedExec) there() bool {
-	_, yes := statOf(e.pid)
+	_, yes := procs.Of(e.pid)
 	return yes
 }
 
@@ -174,22 +175,22 @@ func namesOf(program string) [2]string {
 }
 
 // judge says what became of an exec whose program never said hello. lost is false when a process runs the program with the layer after all.
-func (c *census) judge(e plannedExec, table []process) (ev events.Event, lost bool) {
+func (c *census) judge(e plannedExec, table []procs.Process) (ev events.Event, lost bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ev = events.Event{Type: events.ProcessLost, PID: e.pid, Path: e.program, Reason: "it did not start, or ended before the layer in it reached the broker"}
 	for _, p := range table {
-		if p.pid != e.pid && p.ppid != e.pid {
+		if p.PID != e.pid && p.PPID != e.pid {
 			continue
 		}
-		exe := exeOf(p.pid)
+		exe := procs.Exe(p.PID)
 		if exe == "" || !e.is(exe) {
 			continue
 		}
-		if c.hasLayer(p.pid) {
+		if c.hasLayer(p.PID) {
 			return ev, false
 		}
-		ev.PID, ev.PPID, ev.Reason = p.pid, p.ppid, "the layer in it did not reach the broker"
+		ev.PID, ev.PPID, ev.Reason = p.PID, p.PPID, "the layer in it did not reach the broker"
 		return ev, true
 	}
 	return ev, true

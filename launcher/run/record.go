@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/launcher/procs"
 )
 
 // Session is a running session of this user. It has the program's name but none of its arguments, which may be secrets.
@@ -37,20 +39,20 @@ type Member struct {
 }
 
 func member(pid int) Member {
-	p, _ := statOf(pid)
-	return Member{pid, p.start}
+	p, _ := procs.Of(pid)
+	return Member{pid, p.Start}
 }
 
 // Alive says whether the process exists. One that only waits for its parent does not.
 func (m Member) Alive() bool {
-	p, ok := statOf(m.PID)
-	return ok && p.start == m.Start && !p.zombie
+	p, ok := procs.Of(m.PID)
+	return ok && p.Start == m.Start && !p.Zombie
 }
 
 // signal signals the process if it is alive. Numbers below 2 mean others.
 func (m Member) signal(sig syscall.Signal) {
 	if m.PID > 1 && m.Alive() {
-		signalProcess(process{pid: m.PID, start: m.Start}, sig)
+		procs.Signal(procs.Process{PID: m.PID, Start: m.Start}, sig)
 	}
 }
 

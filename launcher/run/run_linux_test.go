@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"mirrord/launcher/events"
+	"mirrord/launcher/procs"
 )
 
 func TestEndings(t *testing.T) {
@@ -207,8 +208,8 @@ func TestKilledBeforeTheStart(t *testing.T) {
 	s := launch(t, []string{testHang + "=1"}, "true")
 	s.event(events.Phase)
 	broker := -1
-	for _, p := range descendants(s.Process.Pid, nil) {
-		broker = pidfd(t, p.pid)
+	for _, p := range procs.Descendants(s.Process.Pid, nil) {
+		broker = pidfd(t, p.PID)
 	}
 	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/launcher/events"
+	"mirrord/launcher/procs"
 )
 
 // supervise stays with the program until it ends, and with what it leaves behind.
@@ -106,7 +107,7 @@ func (b *brokerProcess) expectHellos(patience time.Duration) {
 	if len(late) == 0 {
 		return
 	}
-	table := descendants(os.Getpid(), nil)
+	table := procs.Descendants(os.Getpid(), nil)
 	for _, e := range late {
 		if ev, lost := b.census.judge(e, table); lost {
 			b.lose(ev)
@@ -165,7 +166,7 @@ func (b *brokerProcess) signalOuter(sig syscall.Signal) {
 	}
 }
 
-func (b *brokerProcess) endAll() { endDescendants(os.Getpid(), nil, b.exited, b.collect) }
+func (b *brokerProcess) endAll() { procs.End(os.Getpid(), nil, b.exited, b.collect) }
 
 // end closes the session for outer, which returns the program's status then. While processes remain in the pod's context it stays open
 // for them.

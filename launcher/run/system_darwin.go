@@ -1,7 +1,6 @@
 package run
 
 import (
-	"fmt"
 	"os"
 	"syscall"
 	"unsafe"
@@ -23,27 +22,6 @@ const (
 
 // selfExe executes this program again.
 func selfExe() (string, error) { return os.Executable() }
-
-// becomeSubreaper: macOS gives orphans to launchd, so the session's are found by their lineage.
-func becomeSubreaper(session string) error {
-	me := identify(os.Getpid())
-	if me.id == 0 {
-		return fmt.Errorf("the system does not tell which process started which (proc_info)")
-	}
-	self := relative{process: process{pid: os.Getpid()}, id: me.id, parent: me.parent}
-	family = newLineage(self, relatives(), func(p relative) bool {
-		args, ok := procArgsOf(p.pid)
-		return ok && bearsMark(args.env, session)
-	})
-	return nil
-}
-
-// watchOver makes the children of a child, which it may leave at any time, this process's to end.
-func watchOver(child int) {
-	if who := identify(child); who.id != 0 {
-		family.add(who.id)
-	}
-}
 
 // brokerFolder is where the broker's socket is, and files that go with the session.
 func brokerFolder(session string) (path string, remove func() error, err error) {

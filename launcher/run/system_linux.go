@@ -22,12 +22,6 @@ const (
 // selfExe executes this program again, also when its file was replaced or removed meanwhile.
 func selfExe() (string, error) { return "/proc/self/exe", nil }
 
-// becomeSubreaper makes orphans below this process its own children (prctl(2)). It holds for the process, is not inherited, and ends with it.
-func becomeSubreaper(string) error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
-
-// watchOver: this process is the next subreaper above the child.
-func watchOver(int) {}
-
 // brokerFolder is for files that are unlinked while they are open: the broker's socket has no path.
 func brokerFolder(string) (path string, remove func() error, err error) {
 	return os.TempDir(), func() error { return nil }, nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"mirrord/launcher/procs"
 )
 
 // UDP is a line of /proc/net/udp (Documentation/networking/proc_net_tcp.rst, which is of the same form).
@@ -79,8 +81,9 @@ func OwnsUDP(port uint16) bool {
 	if len(wanted) == 0 {
 		return false
 	}
-	for _, pid := range descendants() {
-		dir := fmt.Sprintf("/proc/%d/fd", pid)
+	self := procs.Process{PID: os.Getpid()}
+	for _, p := range append(procs.Descendants(self.PID, nil), self) {
+		dir := fmt.Sprintf("/proc/%d/fd", p.PID)
 		names, _ := os.ReadDir(dir) // it may have ended
 		for _, name := range names {
 			if target, err := os.Readlink(filepath.Join(dir, name.Name())); err == nil && wanted[target] {
@@ -89,30 +92,4 @@ func OwnsUDP(port uint16) bool {
 		}
 	}
 	return false
-}
-
-// descendants are this process and all below it.
-func descendants() []int {
-	children := map[int][]int{}
-	names, _ := os.ReadDir("/proc")
-	for _, name := range names {
-		pid, err := strconv.Atoi(name.Name())
-		if err != nil {
-			continue
-		}
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// pid (name) state ppid …; the name may hold anything.
-		if fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(fields) > 1 {
-			ppid, _ := strconv.Atoi(fields[1])
-			children[ppid] = append(children[ppid], pid)
-		}
-	}
-	all := []int{os.Getpid()}
-	for i := 0; i < len(all); i++ {
-		all = append(all, children[all[i]]...)
-	}
-	return all
 }

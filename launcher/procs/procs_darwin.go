@@ -1,7 +1,8 @@
-package run
+package procs
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -10,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// family is set by becomeSubreaper.
+// family is set by BecomeSubreaper.
 var family *lineage
 
 // processes reads the process table (sysctl kern.proc.all, which has ended processes too); orphans of the session are this process's children.
-func processes() []process {
+func processes() []Process {
 	table := relatives()
 	if family == nil {
-		out := make([]process, len(table))
+		out := make([]Process, len(table))
 		for i, p := range table {
-			out[i] = p.process
+			out[i] = p.Process
 		}
 		return out
 	}
@@ -34,28 +35,28 @@ func relatives() []relative {
 	out := make([]relative, 0, len(table))
 	for i := range table {
 		p := row(&table[i])
-		who := identify(p.pid)
-		out = append(out, relative{process: p, id: who.id, parent: who.parent})
+		who := identify(p.PID)
+		out = append(out, relative{Process: p, id: who.id, parent: who.parent})
 	}
 	return out
 }
 
-func row(k *unix.KinfoProc) process {
+func row(k *unix.KinfoProc) Process {
 	const zombie = 5 // SZOMB, sys/proc.h
 	began := k.Proc.P_starttime
-	return process{
-		pid:    int(k.Proc.P_pid),
-		ppid:   int(k.Eproc.Ppid),
-		start:  uint64(began.Sec)*1e6 + uint64(began.Usec),
-		zombie: k.Proc.P_stat == zombie,
+	return Process{
+		PID:    int(k.Proc.P_pid),
+		PPID:   int(k.Eproc.Ppid),
+		Start:  uint64(began.Sec)*1e6 + uint64(began.Usec),
+		Zombie: k.Proc.P_stat == zombie,
 	}
 }
 
-// statOf reads one row of it.
-func statOf(pid int) (process, bool) {
+// Of is one row of it; false where there is no such process.
+func Of(pid int) (Process, bool) {
 	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil {
-		return process{}, false
+		return Process{}, false
 	}
 	return row(k), true
 }
@@ -96,13 +97,13 @@ func identify(pid int) (who identity) {
 	return who
 }
 
-// generationOf tells a process's programs apart: it changes when the process executes another one.
-func generationOf(pid int) uint64 { return uint64(identify(pid).version) }
+// Generation tells a process's programs apart: it changes when the process executes another one.
+func Generation(pid int) uint64 { return uint64(identify(pid).version) }
 
-// signalProcess signals p unless its pid belongs to a later process.
-func signalProcess(p process, sig syscall.Signal) {
-	if now, ok := statOf(p.pid); ok && now.start == p.start {
-		_ = unix.Kill(p.pid, sig)
+// Signal signals p unless its pid belongs to a later process.
+func Signal(p Process, sig syscall.Signal) {
+	if now, ok := Of(p.PID); ok && now.Start == p.Start {
+		_ = unix.Kill(p.PID, sig)
 	}
 }
 
@@ -114,8 +115,8 @@ func procArgsOf(pid int) (procArgs, bool) {
 	return parseProcArgs(raw)
 }
 
-// exeOf is the file that a process runs, "" when it cannot be known. Of a copy it is the original, as the layer in it says.
-func exeOf(pid int) string {
+// Exe is the file that a process runs, "" when it cannot be known. Of a copy it is the original, as the layer in it says.
+func Exe(pid int) string {
 	if p, ok := procArgsOf(pid); ok && filepath.IsAbs(p.exe) {
 		return p.exe
 	}
@@ -127,23 +128,58 @@ func exeOf(pid int) string {
 	return unix.ByteSliceToString(raw[:n])
 }
 
-// argumentsOf are the words that a process was started with, nil when they cannot be known.
-func argumentsOf(pid int) []string {
+// Arguments are the words that a process was started with, nil when they cannot be known.
+func Arguments(pid int) []string {
 	p, _ := procArgsOf(pid)
 	return p.argv
 }
 
-// loads says whether a process has mapped the file at path. What another process has mapped is not to be had without the right to debug it, so
-// known is false.
-func loads(int, string) (yes, known bool) { return false, false }
+// CommandOf reads how a process was started, as far as the system lets us: of a guarded program it tells no environment. Relative names cannot be read.
+func CommandOf(pid int) Command {
+	p, _ := procArgsOf(pid)
+	return Command{Exe: Exe(pid), Argv: p.argv, Env: p.env, ReadFile: func(name string) string {
+		if !filepath.IsAbs(name) {
+			return ""
+		}
+		return readStart(name)
+	}}
+}
 
-// ownChildren are the children that this process had before it started any.
-func ownChildren() map[int]bool {
+// Umask is nothing that the system tells about another process.
+func Umask(int) (uint32, bool) { return 0, false }
+
+// Loads says whether a process has mapped the file at path. What another process has mapped is not to be had without the right to debug it, so
+// known is false.
+func Loads(int, string) (yes, known bool) { return false, false }
+
+// Children are the children that this process had before it started any.
+func Children() map[int]bool {
 	out := map[int]bool{}
 	for _, p := range processes() {
-		if p.ppid == os.Getpid() {
-			out[p.pid] = true
+		if p.PPID == os.Getpid() {
+			out[p.PID] = true
 		}
 	}
 	return out
+}
+
+// BecomeSubreaper: macOS gives orphans to launchd, so those below this process are found by their lineage, and by the mark that their environment bears.
+func BecomeSubreaper(marked func(env []string) bool) error {
+	me := identify(os.Getpid())
+	if me.id == 0 {
+		return errors.New("the system does not tell which process started which (proc_info)")
+	}
+	self := relative{Process: Process{PID: os.Getpid()}, id: me.id, parent: me.parent}
+	family = newLineage(self, relatives(), func(p relative) bool {
+		args, ok := procArgsOf(p.PID)
+		return ok && marked(args.env)
+	})
+	return nil
+}
+
+// WatchOver makes the children of a child, which it may leave at any time, this process's to end.
+func WatchOver(child int) {
+	if who := identify(child); who.id != 0 {
+		family.add(who.id)
+	}
 }

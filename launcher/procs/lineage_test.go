@@ -1,4 +1,4 @@
-package run
+package procs
 
 import (
 	"encoding/binary"
@@ -10,14 +10,14 @@ import (
 
 // kin is a row of a table in which unique ids are pids plus 1000.
 func kin(pid, ppid, parent int) relative {
-	return relative{process: process{pid: pid, ppid: ppid}, id: uint64(pid + 1000), parent: uint64(parent + 1000)}
+	return relative{Process: Process{PID: pid, PPID: ppid}, id: uint64(pid + 1000), parent: uint64(parent + 1000)}
 }
 
 // below are the pids that adopt puts directly below pid.
-func below(pid int, table []process) (pids []int) {
+func below(pid int, table []Process) (pids []int) {
 	for _, p := range table {
-		if p.ppid == pid {
-			pids = append(pids, p.pid)
+		if p.PPID == pid {
+			pids = append(pids, p.PID)
 		}
 	}
 	slices.Sort(pids)
@@ -27,8 +27,8 @@ func below(pid int, table []process) (pids []int) {
 func TestLineageAdoptsOrphans(t *testing.T) {
 	var looked []int
 	l := newLineage(kin(50, 40, 40), []relative{kin(1, 0, 0), kin(9, 1, 1), kin(50, 40, 40)}, func(p relative) bool {
-		looked = append(looked, p.pid)
-		return p.pid == 70 || p.pid == 9
+		looked = append(looked, p.PID)
+		return p.PID == 70 || p.PID == 9
 	})
 	for _, step := range []struct {
 		name  string
@@ -41,8 +41,8 @@ func TestLineageAdoptsOrphans(t *testing.T) {
 		{"one with the mark, of a parent that was never seen", []relative{kin(53, 1, 52), kin(70, 1, 69), kin(71, 70, 70), kin(50, 40, 40)}, []int{53, 70}},
 		{"its child stays of the session", []relative{kin(71, 1, 70), kin(50, 40, 40)}, []int{71}},
 		{"one of another session", []relative{kin(80, 1, 79), kin(50, 40, 40)}, nil},
-		{"the same pid, but a later process", []relative{{process: process{pid: 71, ppid: 1}, id: 5000, parent: 1001}, kin(50, 40, 40)}, nil},
-		{"nothing is known of it", []relative{{process: process{pid: 72, ppid: 1}}, kin(50, 40, 40)}, nil},
+		{"the same pid, but a later process", []relative{{Process: Process{PID: 71, PPID: 1}, id: 5000, parent: 1001}, kin(50, 40, 40)}, nil},
+		{"nothing is known of it", []relative{{Process: Process{PID: 72, PPID: 1}}, kin(50, 40, 40)}, nil},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			for range 2 { // what was found is found again
@@ -62,25 +62,6 @@ func TestLineageOfASurvivor(t *testing.T) {
 	l.add(1051) // a child that had children of its own before anybody looked
 	if got := below(50, l.adopt([]relative{kin(52, 1, 51), kin(50, 1, 40)})); !slices.Equal(got, []int{52}) {
 		t.Errorf("got %v", got)
-	}
-}
-
-func TestBearsMark(t *testing.T) {
-	for _, tt := range []struct {
-		env  []string
-		want bool
-	}{
-		{[]string{"A=b", EnvBroker + "=/tmp/mirrord-0123abcd/s:ffff"}, true},
-		{[]string{EnvBroker + "=/tmp/mirrord-other/s:ffff"}, false},
-		{[]string{"X" + EnvBroker + "=0123abcd"}, false},
-		{nil, false},
-	} {
-		if got := bearsMark(tt.env, "0123abcd"); got != tt.want {
-			t.Errorf("%q: %v", tt.env, got)
-		}
-	}
-	if bearsMark([]string{EnvBroker + "=x"}, "") {
-		t.Error("a session without an id has every process")
 	}
 }
 

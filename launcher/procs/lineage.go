@@ -1,9 +1,6 @@
-package run
+package procs
 
-import (
-	"strings"
-	"sync"
-)
+import "sync"
 
 // lineage does what a child subreaper does on Linux, for systems that have none: a process that has lost its parent is shown as a child of the process
 // that keeps the lineage, if it descends from it. Two things tell that: its parent's unique id, which stays what it was at the fork, is that of a process
@@ -22,15 +19,15 @@ type lineage struct {
 
 // relative is a process with what tells its origin.
 type relative struct {
-	process
+	Process
 	id, parent uint64 // unique since the system's start, its own and that of the process that forked it; 0 when not known
 }
 
 // newLineage begins one: orphans that are there already are others'.
 func newLineage(self relative, table []relative, marked func(relative) bool) *lineage {
-	l := &lineage{self: self.pid, marked: marked, members: map[uint64]bool{self.id: true}, others: map[uint64]bool{}}
+	l := &lineage{self: self.PID, marked: marked, members: map[uint64]bool{self.id: true}, others: map[uint64]bool{}}
 	for _, p := range table {
-		if p.ppid == 1 {
+		if p.PPID == 1 {
 			l.others[p.id] = true
 		}
 	}
@@ -45,10 +42,10 @@ func (l *lineage) add(id uint64) {
 }
 
 // adopt gives the process table with the orphans of the session below the process that keeps the lineage.
-func (l *lineage) adopt(table []relative) []process {
+func (l *lineage) adopt(table []relative) []Process {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := make([]process, len(table))
+	out := make([]Process, len(table))
 	// Parents may stand behind their children, and an orphan found by its mark makes its children members.
 	for found := true; found; {
 		found = false
@@ -56,16 +53,16 @@ func (l *lineage) adopt(table []relative) []process {
 			if p.id == 0 || l.members[p.id] {
 				continue
 			}
-			if l.members[p.parent] || p.ppid == 1 && l.recognize(p) {
+			if l.members[p.parent] || p.PPID == 1 && l.recognize(p) {
 				l.members[p.id] = true
 				found = true
 			}
 		}
 	}
 	for i, p := range table {
-		out[i] = p.process
-		if p.ppid == 1 && p.pid != l.self && l.members[p.id] {
-			out[i].ppid = l.self
+		out[i] = p.Process
+		if p.PPID == 1 && p.PID != l.self && l.members[p.id] {
+			out[i].PPID = l.self
 		}
 	}
 	return out
@@ -79,15 +76,4 @@ func (l *lineage) recognize(p relative) bool {
 	yes := l.marked(p)
 	l.others[p.id] = !yes
 	return yes
-}
-
-// bearsMark says whether an environment is that of a process of the session: the layer keeps the broker's address in every one, and that has the
-// session's id in it.
-func bearsMark(env []string, session string) bool {
-	for _, kv := range env {
-		if value, ok := strings.CutPrefix(kv, EnvBroker+"="); ok && session != "" && strings.Contains(value, session) {
-			return true
-		}
-	}
-	return false
 }
