@@ -144,6 +144,19 @@ func socketOf(c *seccomp.Call, fd int) (s socket, ok bool) {
 	return s, true
 }
 
+// streamOf is socketOf where TCP sockets alone matter: false when it is none, and the call is the kernel's then.
+func streamOf(c *seccomp.Call) (socket, bool) {
+	s, ok := socketOf(c, c.Arg(0))
+	if ok && s.stream {
+		return s, true
+	}
+	if ok {
+		s.close()
+	}
+	c.Continue()
+	return socket{}, false
+}
+
 func (s socket) close() { unix.Close(s.fd) }
 
 func option(fd, level, name int) int {

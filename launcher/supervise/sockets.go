@@ -142,16 +142,11 @@ func isConnecting(fd int) bool {
 
 // socketError is SO_ERROR. A non-blocking connect that failed in the pod fails here as refused; the pod's own errno is asked for.
 func socketError(t *Tree, c *seccomp.Call) {
-	s, ok := socketOf(c, c.Arg(0))
+	s, ok := streamOf(c)
 	if !ok {
-		c.Continue()
 		return
 	}
 	defer s.close()
-	if !s.stream {
-		c.Continue()
-		return
-	}
 	var room [4]byte
 	if n, err := c.Read(c.Args[4], room[:]); err != nil || n < 4 || binary.LittleEndian.Uint32(room[:]) < 4 {
 		c.Continue()
@@ -206,16 +201,11 @@ func bind(t *Tree, c *seccomp.Call) {
 }
 
 func (t *Tree) bind(c *seccomp.Call, raw []byte, requested netip.AddrPort) {
-	s, ok := socketOf(c, c.Arg(0))
+	s, ok := streamOf(c)
 	if !ok {
-		c.Continue()
 		return
 	}
 	defer s.close()
-	if !s.stream {
-		c.Continue()
-		return
-	}
 	if t.rules.Has(rules.AskBind) {
 		if port, ok := t.askPort(c, requested, 0); ok && port > 0 {
 			// The user has said which port it is to be, so no other will do.
@@ -279,16 +269,11 @@ func (t *Tree) bindElsewhere(c *seccomp.Call, s socket, requested netip.AddrPort
 
 func listen(t *Tree, c *seccomp.Call) {
 	go func() {
-		s, ok := socketOf(c, c.Arg(0))
+		s, ok := streamOf(c)
 		if !ok {
-			c.Continue()
 			return
 		}
 		defer s.close()
-		if !s.stream {
-			c.Continue()
-			return
-		}
 		if err := unix.Listen(s.fd, c.Arg(1)); err != nil {
 			c.Fail(errnoOf(err))
 			return
@@ -396,19 +381,15 @@ func (s socket) awaited(c *seccomp.Call) bool {
 // accept takes the connection for the program, since the kernel would tell it the broker's address.
 func accept(t *Tree, c *seccomp.Call, flags int) {
 	go func() {
-		s, ok := socketOf(c, c.Arg(0))
-		if !ok || flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
-			if ok {
-				s.close()
-			}
+		if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
 			c.Continue()
+			return
+		}
+		s, ok := streamOf(c)
+		if !ok {
 			return
 		}
 		defer s.close()
-		if !s.stream {
-			c.Continue()
-			return
-		}
 		if c.Full() { // else it would be taken off the queue for nobody
 			c.Fail(unix.EMFILE)
 			return

@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include "layer.h"
 
-#include <alloca.h>
 #include <errno.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -151,18 +150,6 @@ EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const
     DROP(envp);
     return result;
 }
-
-// ARGUMENTS declares argv from a list of arguments that ends with NULL, and leaves list behind it.
-#define ARGUMENTS(argv, list, first)                                                                                                \
-    va_list list;                                                                                                                   \
-    size_t argv##_count = 1;                                                                                                        \
-    va_start(list, first);                                                                                                          \
-    for (const char *a = first; a != NULL; a = va_arg(list, const char *)) argv##_count++;                                          \
-    va_end(list);                                                                                                                   \
-    char **argv = alloca(argv##_count * sizeof(char *));                                                                            \
-    va_start(list, first);                                                                                                          \
-    argv[0] = (char *)first;                                                                                                        \
-    for (size_t i = 1; i < argv##_count; i++) argv[i] = va_arg(list, char *)
 
 EXPORT int execl(const char *path, const char *first, ...) {
     ARGUMENTS(argv, list, first);

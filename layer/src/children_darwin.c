@@ -67,18 +67,6 @@ EXPORT int execvp(const char *file, char *const argv[]) {
 }
 EXPORT int execvP(const char *file, const char *search, char *const argv[]) { return exec_searching(file, search, argv, *_NSGetEnviron()); }
 
-// ARGUMENTS declares argv from a list of arguments that ends with NULL, and leaves list behind it.
-#define ARGUMENTS(argv, list, first)                                                                                                \
-    va_list list;                                                                                                                   \
-    size_t argv##_count = 1;                                                                                                        \
-    va_start(list, first);                                                                                                          \
-    for (const char *a = first; a != NULL; a = va_arg(list, const char *)) argv##_count++;                                          \
-    va_end(list);                                                                                                                   \
-    char **argv = __builtin_alloca(argv##_count * sizeof(char *));                                                                  \
-    va_start(list, first);                                                                                                          \
-    argv[0] = (char *)first;                                                                                                        \
-    for (size_t i = 1; i < argv##_count; i++) argv[i] = va_arg(list, char *)
-
 EXPORT int execl(const char *path, const char *first, ...) {
     ARGUMENTS(argv, list, first);
     va_end(list);

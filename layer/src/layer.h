@@ -232,4 +232,16 @@ void note_relay(const struct frame_addr *relay, const struct frame_addr *actual)
 // put_back makes sure that this process's own environment still names the session, for libc functions that start children with it.
 void put_back(void);
 
+// ARGUMENTS declares argv from a list of arguments that ends with NULL, and leaves list behind it (stdarg.h).
+#define ARGUMENTS(argv, list, first)                                                                                                \
+    va_list list;                                                                                                                   \
+    size_t argv##_count = 1;                                                                                                        \
+    va_start(list, first);                                                                                                          \
+    for (const char *a = first; a != NULL; a = va_arg(list, const char *)) argv##_count++;                                          \
+    va_end(list);                                                                                                                   \
+    char **argv = __builtin_alloca(argv##_count * sizeof(char *));                                                                  \
+    va_start(list, first);                                                                                                          \
+    argv[0] = (char *)first;                                                                                                        \
+    for (size_t i = 1; i < argv##_count; i++) argv[i] = va_arg(list, char *)
+
 #endif
