@@ -76,10 +76,19 @@ func (s *session) connectUDP(t testing.TB, p socket, to netip.AddrPort, flags ui
 
 func (p socket) send(text string) error { return unix.Sendto(p.fd, []byte(text), 0, nil) }
 
+// receiveFrom is recvfrom(2), which begins anew after a signal only where there is no time limit.
+func receiveFrom(fd int, buf []byte) (n int, from unix.Sockaddr, err error) {
+	for {
+		if n, from, err = unix.Recvfrom(fd, buf, 0); err != unix.EINTR {
+			return n, from, err
+		}
+	}
+}
+
 func (p socket) receive() string {
 	p.t.Helper()
 	buf := make([]byte, 1<<16)
-	n, err := unix.Read(p.fd, buf)
+	n, _, err := receiveFrom(p.fd, buf)
 	if err != nil {
 		return err.Error()
 	}
@@ -357,7 +366,7 @@ func TestExchange(t *testing.T) {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 10)
-		n, from, err := unix.Recvfrom(p.fd, buf, 0)
+		n, from, err := receiveFrom(p.fd, buf)
 		if err != nil || string(buf[:n]) != text || sockets.AddrPort(from) != at.Relay {
 			t.Errorf("%q from %v, %v", buf[:n], from, err)
 		}
@@ -379,7 +388,7 @@ func TestExchange(t *testing.T) {
 		if err := unix.Sendto(fd, []byte("x"), 0, sockets.Sockaddr(at.Relay)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := unix.Read(fd, buf); err != nil {
+		if _, _, err := receiveFrom(fd, buf); err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}
 		unix.Close(fd)

@@ -39,12 +39,12 @@ func Accepted(ctx context.Context, c *net.TCPConn, l Listener, before []uint32, 
 		case err != nil, !waits, time.Now().After(late):
 			return true
 		}
-		await(c, wait)
+		untilReadable(c, wait)
 	}
 }
 
-// await waits until there is something to read from c, if only its end: a program that answers has accepted.
-func await(c *net.TCPConn, limit time.Duration) {
+// untilReadable waits until there is something to read from c, if only its end: a program that answers has accepted.
+func untilReadable(c *net.TCPConn, limit time.Duration) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return

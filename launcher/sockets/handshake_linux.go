@@ -60,11 +60,32 @@ func (h *Handshake) open(ip netip.Addr) (err error) {
 	if h.filler, err = tcpSocket(ip); err != nil {
 		return err
 	}
-	if err := unix.Connect(h.filler, at); err != nil {
+	if err := connect(h.filler, at); err != nil {
 		return err
 	}
 	// Connected is not yet queued: only then is the next SYN dropped.
-	ready := []unix.PollFd{{Fd: int32(h.listener), Events: unix.POLLIN}}
+	return await(h.listener, unix.POLLIN)
+}
+
+// connect is connect(2). With a time limit a signal ends that, and the Go runtime sends itself some; the connection goes on being made.
+func connect(fd int, to unix.Sockaddr) error {
+	err := unix.Connect(fd, to)
+	if err != unix.EINTR {
+		return err
+	}
+	if err := await(fd, unix.POLLOUT); err != nil {
+		return err
+	}
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	return err
+}
+
+// await waits for loopbackTime at most.
+func await(fd int, events int16) error {
+	ready := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	for {
 		n, err := unix.Poll(ready, int(loopbackTime.Milliseconds()))
 		if err == unix.EINTR {
@@ -84,7 +105,7 @@ func (h *Handshake) Establish(port uint16) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Connect(fd, Sockaddr(netip.AddrPortFrom(Loopback(h.Addr.Addr().Is6()), port)))
+	err = connect(fd, Sockaddr(netip.AddrPortFrom(Loopback(h.Addr.Addr().Is6()), port)))
 	if err == unix.ECONNREFUSED {
 		unix.Close(fd)
 		return h.accept(port)
