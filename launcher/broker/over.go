@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -18,22 +17,18 @@ import (
 
 // over is what this session writes over the pod's files.
 type over struct {
-	files     *overlay.Overlay // nil where no path is written so
-	temporary string           // its folder, if it ends with the session
+	files *overlay.Overlay // nil where no path is written so
 
 	mu   sync.Mutex
 	told map[string]bool // the paths that were said to be written
 }
 
 func (b *Broker) openOverlay() (err error) {
-	dir := b.Overlay
-	if dir == "" {
-		if dir, err = os.MkdirTemp(b.TempDir, "mirrord-overlay-"); err != nil {
-			return err
-		}
-		b.over.temporary = dir
+	if b.Overlay == "" {
+		b.over.files, err = overlay.NewTemporary(b.TempDir, below{b})
+	} else {
+		b.over.files, err = overlay.New(b.Overlay, below{b})
 	}
-	b.over.files, err = overlay.New(dir, below{b})
 	return err
 }
 

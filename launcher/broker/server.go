@@ -233,8 +233,8 @@ func (b *Broker) Close() error {
 	b.wg.Wait()
 	b.relays.sweep(time.Now().Add(time.Hour)) // what still waited for its other half
 	b.spare.Close()
-	if b.over.temporary != "" {
-		err = errors.Join(err, os.RemoveAll(b.over.temporary))
+	if b.over.files != nil {
+		err = errors.Join(err, b.over.files.Close())
 	}
 	if b.folder != "" {
 		err = errors.Join(err, os.RemoveAll(b.folder))

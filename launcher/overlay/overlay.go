@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -33,9 +34,11 @@ type Lower interface {
 
 // Overlay is one such file system. All methods are safe for concurrent use; errors are errnos, or the Lower's.
 type Overlay struct {
-	lower Lower
-	dir   string
-	used  atomic.Bool // something was written, now or before
+	lower     Lower
+	dir       string
+	temporary bool        // dir ends with this
+	lock      *os.File    // of dir; nil where the file system has no locks
+	used      atomic.Bool // something was written, now or before
 
 	mu sync.RWMutex // held for writing by what changes anything
 
@@ -43,12 +46,20 @@ type Overlay struct {
 	plain   map[string]time.Time // paths that were folders of the target, reached without links, and when
 }
 
-// New opens the overlay in a folder of this machine, which is made if need be; dir is absolute. Nobody else may use it at the same time.
-func New(dir string, lower Lower) (*Overlay, error) {
+// New opens the overlay in a folder of this machine, which is made if need be; dir is absolute. While another process uses it, that is an error.
+func New(dir string, lower Lower) (_ *Overlay, err error) {
 	o := &Overlay{lower: lower, dir: dir, plain: map[string]time.Time{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	if o.lock, err = take(dir); errors.Is(err, errTaken) {
+		return nil, fmt.Errorf("%s: %w\nhint: `mirrord session ls` lists the sessions that are running", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			o.lock.Close()
+		}
+	}()
 	if err := os.RemoveAll(o.work("")); err != nil { // what a session that was killed has left
 		return nil, err
 	}

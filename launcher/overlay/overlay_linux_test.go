@@ -46,6 +46,7 @@ func newOverlay(t testing.TB, dir string) (o *Overlay, rootfs string) {
 	})
 	o, err = New(dir, link)
 	must(t, err)
+	t.Cleanup(func() { o.Close() })
 	return o, rootfs
 }
 
@@ -219,6 +220,7 @@ func TestAsPlainFolder(t *testing.T) {
 		before := plainManifest(t, rootfs, "/t")
 		for step := range 120 {
 			if step == 60 { // as another session that goes on with the same folder
+				must(t, o.Close())
 				var err error
 				o, err = New(dir, o.lower)
 				must(t, err)

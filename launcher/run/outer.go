@@ -16,6 +16,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
+	"mirrord/launcher/overlay"
 	"mirrord/launcher/procs"
 )
 
@@ -225,6 +226,7 @@ func (s *outer) finish(ended *events.Event) (Ending, error) {
 	s.collect(0)
 	removeRecord(s.session)
 	removeScratch(s.session)
+	overlay.Sweep(os.TempDir())
 	how := "ended"
 	if s.died.Signaled() {
 		how = "was killed by " + signalName(s.died.Signal())
