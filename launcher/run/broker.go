@@ -73,9 +73,9 @@ type brokerProcess struct {
 	plan    plan
 	orders  chan order // closed when outer is gone
 	exited  chan os.Signal
-	signals chan os.Signal
-	stdio   [3]uintptr // the program's
-	outer   int        // pid
+	stop    chan os.Signal // SIGTERM: Session.Stop
+	stdio   [3]uintptr     // the program's
+	outer   int            // pid
 	reports *os.File
 	toOuter *events.Emitter
 	toFile  *events.Emitter // nil when nobody asked
@@ -144,15 +144,19 @@ func runBroker(orders, reports string, open opener) error {
 // catchSignals lets the keys of the terminal and the like pass: outer decides what to forward.
 func (b *brokerProcess) catchSignals() {
 	b.exited = make(chan os.Signal, 1)
-	b.signals = make(chan os.Signal, 16)
+	b.stop = make(chan os.Signal, 1)
+	passed := make(chan os.Signal, 1)
 	signal.Notify(b.exited, syscall.SIGCHLD)
 	for _, sig := range []os.Signal{
-		syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPIPE,
+		syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP,
+		syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPIPE,
 	} {
 		if !signal.Ignored(sig) { // nohup: the program is to inherit that
-			signal.Notify(b.signals, sig)
+			signal.Notify(passed, sig)
 		}
+	}
+	if !signal.Ignored(syscall.SIGTERM) {
+		signal.Notify(b.stop, syscall.SIGTERM)
 	}
 }
 

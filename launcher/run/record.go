@@ -228,17 +228,14 @@ func (s Session) Stop() error {
 		return err
 	}
 	path := filepath.Join(folder, s.ID+recordSuffix)
-	s.Outer.signal(syscall.SIGTERM)
-	s.Outer.signal(syscall.SIGCONT) // a stopped job takes no other signal
+	for _, m := range []Member{s.Broker, s.Outer} { // the broker first: what the program leaves is then ended as well
+		m.signal(syscall.SIGTERM)
+		m.signal(syscall.SIGCONT) // a stopped job takes no other signal
+	}
 	deadline := time.Now().Add(stopPatience)
-	for killed, told := false, false; ; time.Sleep(20 * time.Millisecond) {
+	for killed := false; ; time.Sleep(20 * time.Millisecond) {
 		if _, running := readRecord(path); !running {
 			return nil
-		}
-		if !told && !s.Outer.Alive() { // the broker is open for what the program has left, or about to end
-			s.Broker.signal(syscall.SIGTERM)
-			s.Broker.signal(syscall.SIGCONT)
-			told = true
 		}
 		switch late := time.Now().After(deadline); {
 		case late && !killed:

@@ -103,6 +103,9 @@ func TestStop(t *testing.T) {
 		if ws := s.wait(); tt.signal != 0 && ws.Signal() != tt.signal || tt.signal == 0 && ws.ExitStatus() != tt.status {
 			t.Errorf("%s: ended with %v", tt.what, s.ProcessState)
 		}
+		if strings.Contains(s.errors.String(), "remain") {
+			t.Errorf("%s: it is told to stop what is being stopped: %s", tt.what, s.errors)
+		}
 	}
 }
 

@@ -42,14 +42,24 @@ func (b *brokerProcess) supervise() {
 		b.awaitHellos()
 		b.expectHellos(0)
 	}
-	if inside > 0 && b.ending.Signal == syscall.SIGKILL {
-		// It had no chance to end its children, and who kills a job that hard wants it gone.
+	// A program that was killed had no chance to end its children, and who kills a job that hard wants it gone.
+	if inside > 0 && (b.ending.Signal == syscall.SIGKILL || b.stopped()) {
 		b.endAll()
 		inside = 0
 	}
 	b.end(inside)
 	if inside > 0 {
 		b.linger()
+	}
+}
+
+// stopped says whether the session is to be stopped, rather than the program only.
+func (b *brokerProcess) stopped() bool {
+	select {
+	case <-b.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -211,11 +221,9 @@ func (b *brokerProcess) linger() {
 		case <-b.exited:
 			b.collect()
 		case <-tick.C:
-		case sig := <-b.signals:
-			if sig == syscall.SIGTERM { // mirrord session stop
-				b.endAll()
-				return
-			}
+		case <-b.stop:
+			b.endAll()
+			return
 		}
 		if b.census.take(os.Getpid(), false) > 0 {
 			last = time.Now()
