@@ -68,7 +68,11 @@ func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk
 		s.writing.Unlock()
 		return err
 	}
-	err = wire.WriteHeader(stream, &wire.Reply{})
+	reply := new(wire.Reply)
+	if observant, ok := t.(target.Observant); ok {
+		reply.Text = observant.Unserved(req.Port, req.Steal)
+	}
+	err = wire.WriteHeader(stream, reply)
 	s.writing.Unlock()
 	if err == nil {
 		defer context.AfterFunc(ctx, func() { stream.SetReadDeadline(time.Unix(1, 0)) })()

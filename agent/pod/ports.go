@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"mirrord/agent/redirect"
+	"mirrord/agent/sockdiag"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -213,6 +217,44 @@ func (p *ports) close() error {
 		errs = append(errs, p.redirect.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// maxListed is how many ports are told of. Ephemeral ones are not: nobody has chosen them, and the agents' own are among them.
+const (
+	maxListed = 5
+	ephemeral = 32768 // the first of net.ipv4.ip_local_port_range, if nobody has changed that
+)
+
+// Unserved is of target.Observant: whoever is to get what comes to a port may have meant another.
+func (p *Pod) Unserved(number uint16, _ bool) string {
+	if p.ports == nil {
+		return ""
+	}
+	var all []uint16
+	err := p.ports.network.Do(func() error {
+		return sockdiag.TCP(sockdiag.Listen, func(s sockdiag.Socket) { all = append(all, s.Local.Port()) })
+	})
+	if err != nil || slices.Contains(all, number) {
+		return ""
+	}
+	return fmt.Sprintf("nothing in the pod listens on port %d%s", number, others(all))
+}
+
+// others tells of the ports that somebody has chosen.
+func others(all []uint16) string {
+	slices.Sort(all)
+	all = slices.DeleteFunc(slices.Compact(all), func(port uint16) bool { return port >= ephemeral })
+	var words []string
+	for _, port := range all[:min(len(all), maxListed)] {
+		words = append(words, strconv.Itoa(int(port)))
+	}
+	switch more := len(all) - len(words); {
+	case len(words) == 0:
+		return ""
+	case more > 0:
+		return fmt.Sprintf("; its programs listen on %s and %d more", strings.Join(words, ", "), more)
+	}
+	return "; its programs listen on " + strings.Join(words, ", ")
 }
 
 // errIncoming is why no connection can be stolen or mirrored.

@@ -489,3 +489,33 @@ func TestMany(t *testing.T) {
 		c.say(t, strconv.Itoa(i), fmt.Sprintf("app %d", i))
 	}
 }
+
+// Of a port on which nobody listens the agent tells those on which somebody does, but none of its own.
+func TestUnserved(t *testing.T) {
+	n := nettest.New(t)
+	const idle = "nothing in the pod listens on port 3000"
+	p := agent(t, n)
+	defer p.steal(t, "ann").Close()
+	for _, tt := range []struct{ listen, want string }{
+		{"", idle},
+		{"127.0.0.1:8080", idle + "; its programs listen on 8080"},
+		{"[::]:80", idle + "; its programs listen on 80, 8080"},
+		{"0.0.0.0:81", idle + "; its programs listen on 80, 81, 8080"},
+		{"[::1]:82", idle + "; its programs listen on 80, 81, 82, 8080"},
+		{"127.0.0.1:83", idle + "; its programs listen on 80, 81, 82, 83, 8080"},
+		{"127.0.0.1:84", idle + "; its programs listen on 80, 81, 82, 83, 84 and 1 more"},
+		{"127.0.0.1:3000", ""},
+	} {
+		if tt.listen != "" {
+			n.Listen(t, "tcp", tt.listen)
+		}
+		if got := p.Unserved(3000, true); got != tt.want {
+			t.Errorf("with %s: %q", tt.listen, got)
+		}
+	}
+	for _, port := range []uint16{80, 81, 82, 8080} {
+		if got := p.Unserved(port, false); got != "" {
+			t.Errorf("port %d: %q", port, got)
+		}
+	}
+}

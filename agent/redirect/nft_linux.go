@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/sockdiag"
 )
 
 const (
@@ -266,9 +268,9 @@ func (e *nft) close() error {
 
 // busy says whether a connection that was redirected may have something to send, in this thread's namespace; it may where the kernel does not tell.
 func (e *nft) busy() bool {
-	found, err := connections(withBytes)
+	found, err := connections(sockdiag.WithBytes)
 	for c := range found {
-		if slices.Contains(e.ports, c.local.Port()) {
+		if slices.Contains(e.ports, c.Local.Port()) {
 			return true
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/sockdiag"
 )
 
 var engines = []func(Network) (engine, error){openSkLookup, openNFT}
@@ -44,17 +46,17 @@ func settle(n Network, l *net.TCPListener, port uint16) error {
 		return err
 	}
 	own := uint16(l.Addr().(*net.TCPAddr).Port)
-	var begun map[connection]bool
+	var begun map[sockdiag.Socket]bool
 	for deadline := time.Now().Add(settleTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		var now map[connection]bool
-		if n.Do(func() (err error) { now, err = connections(synReceived); return }) != nil {
+		var now map[sockdiag.Socket]bool
+		if n.Do(func() (err error) { now, err = connections(sockdiag.SynReceived); return }) != nil {
 			continue // a kernel that does not tell: as long as one may take
 		}
 		if begun == nil {
 			begun = now // later ones are not ours
 		}
 		for h := range begun {
-			if !now[h] || h.local.Port() != port && h.local.Port() != own {
+			if !now[h] || h.Local.Port() != port && h.Local.Port() != own {
 				delete(begun, h)
 			}
 		}

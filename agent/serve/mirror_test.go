@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"mirrord/agent/wire"
 )
@@ -63,6 +66,39 @@ func TestMirror(t *testing.T) {
 		t.Errorf("reset: %q", got)
 	}
 	subscription.Close()
+}
+
+// That the pod's own program is not there is said to whoever mirrors it.
+func TestMirrorUnserved(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("left out: only Linux tells who listens")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := l.Addr().String()
+	link, _ := newLink(t, fmt.Sprintf("ports: {8080: {listen: '127.0.0.1:0', app: '%s'}}", app), nil)
+	told := make(chan *wire.Error, 10)
+	subscribe := func(steal bool) {
+		t.Helper()
+		s, err := link.Subscribe(t.Context(), 8080, steal, func(e *wire.Error) { told <- e })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	subscribe(false)
+	l.Close()
+	subscribe(true)
+	subscribe(false)
+	want := &wire.Error{Text: "nobody listens at " + app + ", where pod.yaml has the program of the pod's port 8080"}
+	if diff := cmp.Diff(want, <-told); diff != "" {
+		t.Error(diff)
+	}
+	if len(told) > 0 {
+		t.Errorf("told again: %v", <-told)
+	}
 }
 
 // A program that does not read loses its copy, is told so, and the pod's program never notices.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"mirrord/agent/sockdiag"
 	"mirrord/agent/wire"
 )
 
@@ -61,6 +62,22 @@ func (s *dirSource) Accept() (Arrival, error) {
 		a.Dial = func(ctx context.Context) (wire.Conn, error) { return dialTCP(ctx, s.app) }
 	}
 	return a, nil
+}
+
+// Unserved is of Observant. Who steals a port needs no program behind it.
+func (d *Dir) Unserved(number uint16, steal bool) string {
+	p := d.ports[number]
+	if steal || p == nil || !p.app.Addr().IsLoopback() {
+		return ""
+	}
+	served := false
+	err := sockdiag.TCP(sockdiag.Listen, func(s sockdiag.Socket) {
+		served = served || s.Local.Port() == p.app.Port() && (s.Local.Addr() == p.app.Addr() || s.Local.Addr().IsUnspecified())
+	})
+	if err != nil || served {
+		return ""
+	}
+	return fmt.Sprintf("nobody listens at %s, where pod.yaml has the program of the pod's port %d", p.app, number)
 }
 
 // Close is of Source.

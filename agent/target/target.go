@@ -58,6 +58,13 @@ type Lacking interface {
 	Lacks() map[string]string
 }
 
+// Observant is a Target that sees where programs listen.
+type Observant interface {
+	// Unserved says, for people, that no program of the target's own listens on a port that is stolen or mirrored, if that is of any concern. It is "" when one does, and when
+	// nobody knows.
+	Unserved(port uint16, steal bool) string
+}
+
 // Incoming is a new connection to a port of the target. take owns Conn if it returns true, and must not have read from it otherwise.
 type Incoming struct {
 	Conn          wire.Conn

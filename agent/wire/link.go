@@ -219,8 +219,8 @@ func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) 
 
 // Subscribe asks for the connections that reach the target's port, or for copies of them; they come out of AcceptIncoming until the returned Closer is
 // closed. Errors are Do's: EADDRINUSE when somebody else has the port, EADDRNOTAVAIL when the target has no such port, ESRCH when it has no program
-// there that could be mirrored. notice is called, from another goroutine, for what the agent says about the subscription later: ENOBUFS when a copy
-// was cut.
+// there that could be mirrored. notice is called, from another goroutine, for what the agent says about the subscription: no errno when it doubts that
+// connections will come, ENOBUFS when a copy was cut, one of the others when a new link has no subscription.
 func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice func(*Error)) (io.Closer, error) {
 	s := &subscription{link: l, request: Request{Op: OpSubscribe, Port: port, Steal: steal}, notice: notice}
 	// It is known before it is begun, so that a link which is made anew meanwhile has it too.

@@ -35,7 +35,7 @@ const (
 	OpLookup    Op = 8  // Request.Name, Request.Family → Reply.Addrs, Reply.Name (canonical)
 	OpReverse   Op = 9  // Request.Addr → Reply.Name
 	OpConnect   Op = 10 // bulk session: Request.Addr, Datagram → Reply.Local, Reply.Remote, or Request.Path, NoWait; then the stream is the connection, or carries datagrams
-	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open; further replies are notices
+	OpSubscribe Op = 11 // Request.Port: incoming connections come to the launcher for as long as this stream is open → Reply.Text; further replies are notices
 	OpIncoming  Op = 12 // bulk session, opened by the agent: Request.Port, Local, Remote; an error in the reply gives the connection back
 	OpReset     Op = 13 // bulk session, opened by either end: the stream Request.Stream ends at once; no reply, closed when that is done
 	OpGoodbye   Op = 14 // the launcher needs the agent no more, and hangs up when it has the reply
@@ -86,7 +86,7 @@ const (
 // Reply answers a Request. Errno is empty on success.
 type Reply struct {
 	Errno  string            `cbor:"1,keyasint,omitempty"` // the name of an errno ("ENOENT"): numbers differ between systems
-	Text   string            `cbor:"2,keyasint,omitempty"` // for people: what failed
+	Text   string            `cbor:"2,keyasint,omitempty"` // for people: what failed; OpSubscribe, without an errno: why nothing may come
 	Stat   *Stat             `cbor:"3,keyasint,omitempty"`
 	Path   string            `cbor:"4,keyasint,omitempty"`
 	Addrs  []netip.Addr      `cbor:"5,keyasint,omitempty"`

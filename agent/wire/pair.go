@@ -227,7 +227,7 @@ func (s *subscription) begin(ctx context.Context, p *pair) error {
 	if s.on == p {
 		return nil
 	}
-	_, stream, err := call(ctx, p.requests, &s.request)
+	reply, stream, err := call(ctx, p.requests, &s.request)
 	if err != nil {
 		if stream != nil {
 			stream.Close()
@@ -243,6 +243,9 @@ func (s *subscription) begin(ctx context.Context, p *pair) error {
 		return stream.Close()
 	}
 	go func() { // ends with the stream
+		if reply.Text != "" {
+			s.notice(&Error{Text: reply.Text})
+		}
 		for reply := new(Reply); ReadHeader(stream, reply) == nil; reply = new(Reply) {
 			s.notice(&Error{Errno: reply.Errno, Text: reply.Text})
 		}

@@ -35,6 +35,7 @@ type fakeAgent struct {
 	mu             sync.Mutex
 	subscribed     map[uint16]*subscription
 	refuse         *wire.Reply // answers OpSubscribe when it is set
+	doubt          string      // goes with the answer to OpSubscribe
 }
 
 type subscription struct {
@@ -73,7 +74,7 @@ func (f *fakeAgent) handle(s *wire.Stream, r *wire.Request) {
 			break
 		}
 		f.subscribe(r.Port, &subscription{r.Steal, s})
-		wire.WriteHeader(s, &wire.Reply{})
+		wire.WriteHeader(s, &wire.Reply{Text: f.doubt})
 		io.Copy(io.Discard, s)
 		f.subscribe(r.Port, nil)
 	case f.do != nil:

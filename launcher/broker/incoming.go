@@ -167,10 +167,7 @@ func (b *Broker) listen(from asker, m *frame.ListenRequest) answer {
 
 // subscribe asks the agent for the connections to a port of the pod; nil, and a warning, if they do not come.
 func (b *Broker) subscribe(pod uint16) io.Closer {
-	subscription, err := b.Link.Subscribe(b.ctx, pod, b.steals(), func(*wire.Error) {
-		b.warn(fmt.Sprintf("copies of connections to port %d of the pod were cut: the program reads them too slowly", pod),
-			"nobody waits for a copy; --steal gives the program the connections themselves")
-	})
+	subscription, err := b.Link.Subscribe(b.ctx, pod, b.steals(), func(e *wire.Error) { b.noticed(pod, e) })
 	switch unset := b.network.Incoming.Mode == config.IncomingUnset; {
 	case err == nil:
 		return subscription
@@ -183,6 +180,22 @@ func (b *Broker) subscribe(pod uint16) io.Closer {
 		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %v", pod, err), "")
 	}
 	return nil
+}
+
+// noticed tells what the agent says about a port.
+func (b *Broker) noticed(pod uint16, e *wire.Error) {
+	const mapping = "`feature.network.incoming.port_mapping` gives the program another port's"
+	switch {
+	case e.Errno == "" && b.steals():
+		b.warn(e.Text, "what comes to that port reaches the program all the same; "+mapping)
+	case e.Errno == "":
+		b.warn(e.Text, "there is nothing to mirror before it does; --steal gives the program what comes to that port, "+mapping)
+	case e.Errno == "ENOBUFS":
+		b.warn(fmt.Sprintf("copies of connections to port %d of the pod were cut: the program reads them too slowly", pod),
+			"nobody waits for a copy; --steal gives the program the connections themselves")
+	default:
+		b.warn(fmt.Sprintf("connections to port %d of the pod come here no more: %v", pod, e), "")
+	}
 }
 
 // steals: the program gets connections, not copies.

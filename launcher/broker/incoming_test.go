@@ -312,6 +312,20 @@ func TestNothingToMirror(t *testing.T) {
 	}
 }
 
+// TestUnserved: that no program of the pod listens is said in the agent's words, once, and what that means.
+func TestUnserved(t *testing.T) {
+	for mode, hint := range map[config.IncomingMode]string{config.IncomingSteal: "reaches the program all the same", config.IncomingMirror: "nothing to mirror"} {
+		s := start(t, &fakeAgent{doubt: "nothing in the pod listens on port 8080"}, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = mode })
+		for range 2 {
+			s.program(t, "127.0.0.1:0", 8080)
+		}
+		eventually(t, "the warning", func() bool { return len(s.emitted(events.Warning)) > 0 })
+		if w := s.emitted(events.Warning); len(w) != 1 || w[0].Message != "nothing in the pod listens on port 8080" || !strings.Contains(w[0].Hint, hint) {
+			t.Errorf("%s: warnings %+v", mode, w)
+		}
+	}
+}
+
 // TestStolenAlready: who has the port is said in the agent's words, without an errno.
 func TestStolenAlready(t *testing.T) {
 	agent := &fakeAgent{refuse: &wire.Reply{Errno: "EADDRINUSE", Text: "port 8080 of the pod is stolen by ann@laptop: address already in use"}}
