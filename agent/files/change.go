@@ -16,7 +16,7 @@ func Change(root *os.File, req *wire.Request) error {
 	if c == nil {
 		return unix.EINVAL
 	}
-	if err := impossible(c); err != nil {
+	if err := c.Impossible(); err != nil {
 		return err
 	}
 	switch c.Kind {
@@ -58,19 +58,6 @@ func Change(root *os.File, req *wire.Request) error {
 		return e.complete(mode, err)
 	}
 	return unix.ENOSYS
-}
-
-// impossible is the errno of what the kernel refuses before it looks at the path.
-func impossible(c *wire.Change) error {
-	switch {
-	case c.Kind == wire.ChangeMknod && c.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return unix.EPERM
-	case c.Kind == wire.ChangeTruncate && c.Size < 0, c.Kind == wire.ChangeRename && c.Flags&wire.NoReplace != 0 && c.Flags&wire.Exchange != 0:
-		return unix.EINVAL
-	case c.Kind == wire.ChangeSymlink && c.Other == "":
-		return unix.ENOENT
-	}
-	return nil
 }
 
 // entry is a name in a directory of the target, where something is or may be made.

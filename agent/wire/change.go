@@ -1,5 +1,7 @@
 package wire
 
+import "golang.org/x/sys/unix"
+
 // ChangeKind says which change an OpChange makes.
 type ChangeKind uint8
 
@@ -50,4 +52,24 @@ type Change struct {
 	Mtime int64       `cbor:"9,keyasint,omitempty"` // Utimes
 	Dev   uint64      `cbor:"10,keyasint,omitempty"`
 	Ino   uint64      `cbor:"11,keyasint,omitempty"`
+}
+
+// maxTarget bounds what a link says, in bytes (PATH_MAX, with its zero).
+const maxTarget = 4096
+
+// Impossible is the errno of what the kernel refuses before it looks at the path; nil if it looks.
+func (c *Change) Impossible() error {
+	switch {
+	case c.Kind < ChangeUnlink || c.Kind > ChangeMknod:
+		return unix.ENOSYS
+	case c.Kind == ChangeMknod && c.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return unix.EPERM
+	case c.Kind == ChangeTruncate && c.Size < 0, c.Kind == ChangeRename && c.Flags&NoReplace != 0 && c.Flags&Exchange != 0:
+		return unix.EINVAL
+	case c.Kind == ChangeSymlink && c.Other == "":
+		return unix.ENOENT
+	case c.Kind == ChangeSymlink && len(c.Other) >= maxTarget:
+		return unix.ENAMETOOLONG
+	}
+	return nil
 }

@@ -132,7 +132,7 @@ func (o *Overlay) change(ctx context.Context, p string, c *wire.Change) error {
 	default:
 		how, named = neverFollow, true
 	}
-	if err := impossible(c); err != nil {
+	if err := c.Impossible(); err != nil {
 		return err
 	}
 	var ready *copied
@@ -160,23 +160,6 @@ func (o *Overlay) change(ctx context.Context, p string, c *wire.Change) error {
 		return err
 	}
 	return o.alter(ctx, s, c, ready)
-}
-
-// impossible is the errno of what is refused before anybody looks at the path.
-func impossible(c *wire.Change) error {
-	switch {
-	case c.Kind == wire.ChangeMknod && c.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return unix.EPERM
-	case c.Kind == wire.ChangeTruncate && c.Size < 0, c.Kind == wire.ChangeRename && c.Flags&wire.NoReplace != 0 && c.Flags&wire.Exchange != 0:
-		return unix.EINVAL
-	case c.Kind == wire.ChangeSymlink && c.Other == "":
-		return unix.ENOENT
-	case c.Kind == wire.ChangeSymlink && len(c.Other) >= maxPath:
-		return unix.ENAMETOOLONG
-	case c.Kind < wire.ChangeUnlink || c.Kind > wire.ChangeMknod:
-		return unix.ENOSYS
-	}
-	return nil
 }
 
 func (o *Overlay) unlink(ctx context.Context, s *spot, kind wire.ChangeKind) error {
