@@ -119,6 +119,9 @@ func (m *Model) row(ev *events.Event) (Row, bool) {
 		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "over the pod's, on this machine")
 	case events.FileLocal:
 		r.Kind, r.Title, detail = Files, ev.Path, words(ev.Op, "on this machine, not in the pod")
+		if ev.Errno != "" {
+			detail = words(ev.Op, "neither in the pod nor on this machine, which does not have the folder")
+		}
 	case events.FileLocked:
 		r.Kind, r.Title, detail = Files, "a lock", words(ev.Op, "on this machine: nobody in the pod sees it")
 	case events.Name:

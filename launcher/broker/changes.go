@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path"
 	"time"
 
@@ -204,11 +207,31 @@ func (b *Broker) overwrite(path string, flags uint32) answer {
 	return b.makeLocal("open", path, false)
 }
 
-// makeLocal leaves a path, and with tree all below it, to this machine for the rest of the session.
+// makeLocal leaves a path, and with tree all below it, to this machine for the rest of the session. Where only the pod has its folder nothing can be written, and the path
+// stays the pod's: EROFS.
 func (b *Broker) makeLocal(op, path string, tree bool) answer {
+	e := events.Event{Type: events.FileLocal, Op: op, Path: path}
+	if lacksFolder(path) {
+		if _, err := b.Link.Do(b.ctx, &wire.Request{Op: wire.OpStat, Path: b.mapping.pod(folderOf(path))}); err != nil {
+			return failure(errnoOf(err, unix.EIO))
+		}
+		if b.nowhere.add(path, false) {
+			e.Errno = "EROFS"
+			b.Emit(e)
+		}
+		return failure(unix.EROFS)
+	}
 	if b.local.add(path, tree) {
 		b.page.written()
-		b.Emit(events.Event{Type: events.FileLocal, Op: op, Path: path})
+		b.Emit(e)
 	}
 	return local
 }
+
+// lacksFolder says whether nothing can be made at a path on this machine, which does not have its folder.
+func lacksFolder(path string) bool {
+	_, err := os.Stat(folderOf(path))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func folderOf(p string) string { return path.Dir(path.Clean(p)) }

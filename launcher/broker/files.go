@@ -294,7 +294,12 @@ func statReply(st *wire.Stat) *frame.StatReply {
 }
 
 func (b *Broker) access(m *frame.AccessRequest) answer {
-	return b.ask(m.Path, &wire.Request{Op: wire.OpAccess, Path: b.mapping.pod(m.Path), Mode: m.Mode}, func(*wire.Reply) answer { return status(frame.StatusOK) })
+	return b.ask(m.Path, &wire.Request{Op: wire.OpAccess, Path: b.mapping.pod(m.Path), Mode: m.Mode}, func(*wire.Reply) answer {
+		if m.Mode&unix.W_OK != 0 && b.ownerOf(m.Path) == readOnly && lacksFolder(m.Path) {
+			return failure(unix.EROFS)
+		}
+		return status(frame.StatusOK)
+	})
 }
 
 func (b *Broker) readlink(m *frame.PathRequest) answer {

@@ -268,7 +268,7 @@ func TestStat(t *testing.T) {
 // TestReadOnly is mode read: the pod's files do not change, what is written is this machine's.
 func TestReadOnly(t *testing.T) {
 	s := start(t, &fakeAgent{do: func(r *wire.Request) *wire.Reply {
-		if r.Op == wire.OpStat && strings.HasPrefix(r.Path, "/pod") {
+		if (r.Op == wire.OpStat || r.Op == wire.OpAccess) && strings.HasPrefix(r.Path, "/usr") {
 			return &wire.Reply{Stat: regular(1)}
 		}
 		return &wire.Reply{Errno: "ENOENT"}
@@ -283,51 +283,60 @@ func TestReadOnly(t *testing.T) {
 		kind frame.Kind
 		m    frame.Message
 	}{
-		{erofs, frame.Open, open(frame.OpenReadWrite, "/pod/a")},
-		{erofs, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate, "/pod/a")},
-		{erofs, frame.Open, open(frame.OpenTruncate, "/pod/a")},
-		{erofs, frame.Open, open(frame.OpenTemporary|frame.OpenReadWrite, "/pod")},
+		{erofs, frame.Open, open(frame.OpenReadWrite, "/usr/a")},
+		{erofs, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate, "/usr/a")},
+		{erofs, frame.Open, open(frame.OpenTruncate, "/usr/a")},
+		{erofs, frame.Open, open(frame.OpenTemporary|frame.OpenReadWrite, "/usr")},
 		{enoent, frame.Open, open(frame.OpenReadWrite, "/none")},
-		{eexist, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenExclusive, "/pod/a")},
-		{erofs, frame.Change, change(frame.Unlink, "/pod/a")},
-		{erofs, frame.Change, change(frame.Chmod, "/pod/a")},
-		{erofs, frame.Change, change(frame.Chown, "/pod/a")},
-		{erofs, frame.Change, change(frame.Truncate, "/pod/a")},
-		{erofs, frame.Change, change(frame.Utimes, "/pod/a")},
-		{erofs, frame.Change, change(frame.Rmdir, "/pod/a")},
-		{erofs, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Path: "/pod/a", Other: "/pod/z"}},
-		{erofs, frame.Change, &frame.ChangeRequest{Op: frame.Link, Path: "/pod/a", Other: "/pod/z"}},
+		{eexist, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenExclusive, "/usr/a")},
+		{erofs, frame.Change, change(frame.Unlink, "/usr/a")},
+		{erofs, frame.Change, change(frame.Chmod, "/usr/a")},
+		{erofs, frame.Change, change(frame.Chown, "/usr/a")},
+		{erofs, frame.Change, change(frame.Truncate, "/usr/a")},
+		{erofs, frame.Change, change(frame.Utimes, "/usr/a")},
+		{erofs, frame.Change, change(frame.Rmdir, "/usr/a")},
+		{erofs, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Path: "/usr/a", Other: "/usr/z"}},
+		{erofs, frame.Change, &frame.ChangeRequest{Op: frame.Link, Path: "/usr/a", Other: "/usr/z"}},
 		{enoent, frame.Change, change(frame.Unlink, "/none")},
-		{eexist, frame.Change, change(frame.Mkdir, "/pod/dir")},
-		{int32(unix.EINVAL), frame.Change, change(99, "/pod/a")},
+		{eexist, frame.Change, change(frame.Mkdir, "/usr/dir")},
+		{int32(unix.EINVAL), frame.Change, change(99, "/usr/a")},
 
-		{here, frame.Open, open(frame.OpenWrite, "/pod/a")},
-		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenTruncate, "/pod/b")},
-		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenAppend, "/pod/log")},
-		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenExclusive, "/none/lock")},
-		{here, frame.Change, change(frame.Mkdir, "/none/dir")},
-		{here, frame.Change, change(frame.Symlink, "/none/link")},
-		{here, frame.Change, change(frame.Mknod, "/none/fifo")},
-		{eexist, frame.Change, change(frame.Mknod, "/pod/replaced")},
-		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Other: "/pod/replaced"}}, // by a file of this machine
+		{here, frame.Open, open(frame.OpenWrite, "/usr/a")},
+		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenTruncate, "/usr/b")},
+		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenAppend, "/usr/log")},
+		{here, frame.Open, open(frame.OpenReadWrite|frame.OpenCreate|frame.OpenExclusive, "/var/lock")},
+		{here, frame.Change, change(frame.Mkdir, "/var/dir")},
+		{here, frame.Change, change(frame.Symlink, "/var/link")},
+		{here, frame.Change, change(frame.Mknod, "/var/fifo")},
+		{eexist, frame.Change, change(frame.Mknod, "/usr/replaced")},
+		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Other: "/usr/replaced"}}, // by a file of this machine
 
 		// From now on they are local, whatever is asked.
-		{here, frame.Open, open(0, "/pod/a")},
-		{here, frame.Open, open(frame.OpenWrite, "/pod/a")},
-		{here, frame.Stat, &frame.StatRequest{Path: "/pod/./b"}},
-		{here, frame.Access, &frame.AccessRequest{Path: "/none/lock"}},
-		{here, frame.Readlink, &frame.PathRequest{Path: "/none/link"}},
-		{here, frame.Change, change(frame.Unlink, "/pod/a")},
-		{here, frame.Stat, &frame.StatRequest{Path: "/none/dir/deep/file"}},
-		{enoent, frame.Stat, &frame.StatRequest{Path: "/none/directory"}},
-		{here, frame.Realpath, &frame.PathRequest{Path: "/none/dir"}},
+		{here, frame.Open, open(0, "/usr/a")},
+		{here, frame.Open, open(frame.OpenWrite, "/usr/a")},
+		{here, frame.Stat, &frame.StatRequest{Path: "/usr/./b"}},
+		{here, frame.Access, &frame.AccessRequest{Path: "/var/lock"}},
+		{here, frame.Readlink, &frame.PathRequest{Path: "/var/link"}},
+		{here, frame.Change, change(frame.Unlink, "/usr/a")},
+		{here, frame.Stat, &frame.StatRequest{Path: "/var/dir/deep/file"}},
+		{enoent, frame.Stat, &frame.StatRequest{Path: "/var/directory"}},
+		{here, frame.Realpath, &frame.PathRequest{Path: "/var/dir"}},
+
+		// Where only the pod has the folder nothing can be written, and the file stays the pod's.
+		{erofs, frame.Open, open(frame.OpenWrite|frame.OpenCreate, "/usr/none/file")},
+		{erofs, frame.Open, open(frame.OpenWrite|frame.OpenCreate, "/usr/none/file")},
+		{0, frame.Stat, &frame.StatRequest{Path: "/usr/none/file"}},
+		{erofs, frame.Access, &frame.AccessRequest{Mode: 6, Path: "/usr/none/file"}},
+		{0, frame.Access, &frame.AccessRequest{Mode: 4, Path: "/usr/none/file"}},
+		{0, frame.Access, &frame.AccessRequest{Mode: 2, Path: "/usr/file"}},
+		{enoent, frame.Open, open(frame.OpenWrite|frame.OpenCreate, "/var/none/none/file")},
 
 		// Written beside and renamed over.
-		{0, frame.Stat, &frame.StatRequest{Path: "/pod/c"}},
-		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Path: "/pod/b", Other: "/pod/c"}},
-		{here, frame.Stat, &frame.StatRequest{Path: "/pod/c"}},
-		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Path: "/none/dir", Other: "/none/moved"}},
-		{here, frame.Stat, &frame.StatRequest{Path: "/none/moved/x"}},
+		{0, frame.Stat, &frame.StatRequest{Path: "/usr/c"}},
+		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Path: "/usr/b", Other: "/usr/c"}},
+		{here, frame.Stat, &frame.StatRequest{Path: "/usr/c"}},
+		{here, frame.Change, &frame.ChangeRequest{Op: frame.Rename, Path: "/var/dir", Other: "/var/moved"}},
+		{here, frame.Stat, &frame.StatRequest{Path: "/var/moved/x"}},
 	} {
 		if got, _ := s.ask(t, c.kind, c.m, new(frame.StatReply)); got != c.want {
 			t.Errorf("%T%+v: status %d, want %d", c.m, c.m, got, c.want)
@@ -335,9 +344,9 @@ func TestReadOnly(t *testing.T) {
 	}
 	var paths []string
 	for _, e := range s.emitted(events.FileLocal) {
-		paths = append(paths, e.Op+" "+e.Path)
+		paths = append(paths, strings.TrimSpace(e.Op+" "+e.Path+" "+e.Errno))
 	}
-	want := "open /pod/a,open /pod/b,open /pod/log,open /none/lock,mkdir /none/dir,symlink /none/link,mknod /none/fifo,rename /pod/replaced,rename /pod/c,rename /none/moved"
+	want := "open /usr/a,open /usr/b,open /usr/log,open /var/lock,mkdir /var/dir,symlink /var/link,mknod /var/fifo,rename /usr/replaced,open /usr/none/file EROFS,rename /usr/c,rename /var/moved"
 	if got := strings.Join(paths, ","); got != want {
 		t.Errorf("events %s\nwant %s", got, want)
 	}

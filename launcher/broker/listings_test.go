@@ -246,9 +246,9 @@ func TestNeighbours(t *testing.T) {
 		},
 		do: func(r *wire.Request) *wire.Reply { return &wire.Reply{Stat: regular(1000)} },
 	}, func(o *Options) {
-		o.Config.Feature.FS.Mapping = map[string]string{"^/here": "/dir", "/(dir|here)/d$": "/other"}
+		o.Config.Feature.FS.Mapping = map[string]string{"^/var": "/usr", "/(usr|var)/d$": "/other"} // folders that this machine has, too
 	})
-	for _, dir := range []string{"/dir", "/here"} {
+	for _, dir := range []string{"/usr", "/var"} {
 		s.expect(frame.StatusLocal, frame.Open, &frame.OpenRequest{Flags: frame.OpenWrite, Path: dir + "/b"})
 		list := func() {
 			_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: dir, Flags: frame.OpenDirectory}, nil)

@@ -69,6 +69,7 @@ type Broker struct {
 
 	processes processes
 	local     localPaths
+	nowhere   localPaths // that were to be written, and could not be on this machine either
 	snapshots snapshots
 	writable  bool // the rules let something be written to the pod, or over it
 	over      over

@@ -25,7 +25,7 @@ const (
 	File           Type = "file"              // op, path, bytes, milliseconds, errno
 	FileChange     Type = "file.change"       // op, path, errno
 	FileOver       Type = "file.over"         // op, path: in mode overlay, the first write to a path; it is on this machine
-	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine
+	FileLocal      Type = "file.local"        // op, path: a write to a path of the pod went to this machine; errno: or nowhere, for its folder is not here
 	FileLocked     Type = "file.locked"       // op: a file of the pod was locked, which nobody in the pod sees; once per session
 	Name           Type = "name"              // name, milliseconds, errno, reason; addresses only with values
 	Connect        Type = "connect"           // address, name, protocol, milliseconds, errno, reason; path of a Unix socket

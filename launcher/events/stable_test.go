@@ -49,7 +49,7 @@ var samples = []Event{
 	{Type: File, Op: "open", Path: "/srv/data/motd", Errno: "ENOENT"},
 	{Type: FileChange, Op: "rename", Path: "/srv/data/log", Errno: "EACCES"},
 	{Type: FileOver, Op: "open", Path: "/srv/data/log"},
-	{Type: FileLocal, Op: "open", Path: "/srv/data/log"},
+	{Type: FileLocal, Op: "open", Path: "/srv/data/log", Errno: "EROFS"},
 	{Type: FileLocked, Op: "lock"},
 	{Type: Name, Name: "inventory", Took: 1.5, Errno: "NOTFOUND", Reason: "why", Addresses: []string{"10.96.0.7"}},
 	{Type: Connect, Address: "10.96.0.7:80", Name: "inventory", Protocol: "udp", Took: 1.5, Errno: "ECONNREFUSED", Reason: "why"},

@@ -15,11 +15,8 @@ package progress
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -111,8 +108,8 @@ func (p *Printer) Show(ev events.Event) {
 	case events.ProcessOutside:
 		p.outside.add(ev.Path, ev.Reason)
 	case events.FileLocal:
-		if why := missingFolder(ev.Path); why != "" {
-			p.nowhere.add(ev.Path, why)
+		if ev.Errno != "" {
+			p.nowhere.add(ev.Path, "the folder "+filepath.Dir(ev.Path)+" is not on this machine")
 		} else {
 			p.local.add(ev.Path, "")
 		}
@@ -263,15 +260,6 @@ func (p *Printer) clear() {
 		_, _ = io.WriteString(p.w, "\r\x1b[K")
 		p.line = false
 	}
-}
-
-// missingFolder is why a write to a path of the pod fails on this machine; "" when it need not.
-func missingFolder(path string) string {
-	folder := filepath.Dir(path)
-	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-		return "the folder " + folder + " is not on this machine"
-	}
-	return ""
 }
 
 // visible keeps names of files and hosts, which may hold anything, from controlling the terminal. Line ends stay.

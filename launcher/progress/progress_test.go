@@ -27,7 +27,7 @@ var session = []events.Event{
 	{Type: events.ProcessOutside, PID: 8, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.ProcessOutside, PID: 9, Path: "/usr/bin/go", Reason: "static"},
 	{Type: events.FileLocal, Op: "open", Path: "/var/log/\x1b[2Japp"},
-	{Type: events.FileLocal, Op: "open", Path: "/no/such/folder/file"},
+	{Type: events.FileLocal, Op: "open", Path: "/no/such/folder/file", Errno: "EROFS"},
 	{Type: events.FileLocked, Op: "lock"},
 	{Type: events.SessionEnded, Succeeded: map[events.Type]int{events.File: 12000, events.Connect: 1, events.ProcessExec: 3}, Failed: map[events.Type]int{events.File: 7, events.Connect: 2}},
 }
