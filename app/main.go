@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/app"
@@ -21,6 +20,7 @@ import (
 	"mirrord/app/look"
 	"mirrord/app/proposals"
 	"mirrord/app/session"
+	"mirrord/app/shell"
 	"mirrord/app/ui"
 )
 
@@ -59,26 +59,12 @@ func services(a fyne.App) ui.Services {
 		s.Trouble = err
 	}
 	s.Store = store
-	c := &command{ready: make(chan struct{})}
-	self, err := os.Executable()
-	if err == nil {
-		self, err = filepath.EvalSymlinks(self)
-	}
-	if err == nil {
-		c.tool, err = cli.Find(cli.Where{Executable: self})
-	}
-	if err != nil {
-		s.Trouble, c.tool = err, &cli.Tool{}
-	}
+	c := &command{tool: &cli.Tool{}, ready: make(chan struct{})}
 	go func() { // the window does not wait for the shell, what is asked of the command does
-		if c.tool.Env = loginenv.Cached().Env; c.tool.Path == "" {
-			if found, err := cli.Find(cli.Where{Executable: self, Getenv: c.getenv}); err == nil {
-				c.tool.Path = found.Path
-			}
-		}
-		close(c.ready)
+		defer close(c.ready)
+		c.find()
 	}()
-	s.Tool = c
+	s.Tool, s.Check = c, c.check
 	launch := func(l launches.Launch) session.Launch {
 		one := session.Launch{Command: l.Command, Folder: l.Folder, Plain: l.Plain, Values: true}
 		if l.ID != "" {
@@ -115,19 +101,47 @@ func services(a fyne.App) ui.Services {
 
 // command is the mirrord command, which is ready when the login shell has told its environment.
 type command struct {
-	tool  *cli.Tool
-	ready chan struct{}
+	tool    *cli.Tool
+	problem error // of the command, else of the shell; nil: none
+	ready   chan struct{}
+}
+
+// find looks for the command as the login shell would, and keeps what is wrong.
+func (c *command) find() {
+	shells := loginenv.Cached()
+	if c.tool.Env = shells.Env; shells.Problem != "" {
+		c.problem = &cli.Error{Message: shells.Problem, Hint: shells.Hint}
+	}
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	var found *cli.Tool
+	if err == nil {
+		found, err = cli.Find(cli.Where{Executable: self, Getenv: func(name string) string { return shell.Lookup(shells.Env, name) }})
+	}
+	if err != nil {
+		c.problem = err
+		return
+	}
+	c.tool.Path = found.Path
 }
 
 func (c *command) get() *cli.Tool { <-c.ready; return c.tool }
 
-func (c *command) getenv(name string) string {
-	for _, v := range c.tool.Env {
-		if key, value, _ := strings.Cut(v, "="); key == name {
-			return value
-		}
+// check finds what is wrong before anything is run: the command is missing or of another version, or the login shell did not tell its environment.
+func (c *command) check(ctx context.Context) error {
+	if c.get().Path == "" {
+		return c.problem
 	}
-	return ""
+	v, err := c.tool.Version(ctx)
+	if err != nil {
+		return err
+	}
+	if wrong := v.Mismatch(version); wrong != nil {
+		return wrong
+	}
+	return c.problem
 }
 
 func (c *command) Contexts(ctx context.Context) ([]cli.Context, error) { return c.get().Contexts(ctx) }

@@ -53,7 +53,9 @@ type Services struct {
 	Terminal func(l launches.Launch) error // runs it in a terminal
 	Read     func(folder string) (proposals.Folder, error)
 	Version  string
-	Trouble  error // what is wrong with the app itself, such as a missing command; nil: nothing
+	Trouble  error // what is wrong with the app itself, such as a folder that cannot be written; nil: nothing
+	// Check looks for what would be in every run's way, such as a missing command, once at the start; it may wait. nil: nothing is looked for.
+	Check func(ctx context.Context) error
 
 	Now    func() time.Time
 	Go     func(func()) // starts work that may wait; nil: a goroutine

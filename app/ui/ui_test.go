@@ -169,7 +169,9 @@ func TestPictures(t *testing.T) {
 	t.Run("trouble", func(t *testing.T) {
 		looktest.Pictures(t, "home-trouble", size, func() fyne.CanvasObject {
 			s := world().services()
-			s.Trouble = &cli.Error{Message: "the mirrord command is not there: looked for /Applications/mirrord.app/Contents/MacOS/mirrord", Hint: "put it beside the app, or set MIRRORD_BIN to where it is"}
+			s.Check = func(context.Context) error {
+				return &cli.Error{Message: "the mirrord command is not there: looked for /Applications/mirrord.app/Contents/MacOS/mirrord", Hint: "put it beside the app, or set MIRRORD_BIN to where it is"}
+			}
 			return New(fyne.CurrentApp(), s).Content()
 		})
 	})

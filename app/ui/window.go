@@ -109,6 +109,13 @@ func New(app fyne.App, s Services) *Window {
 	w.notice.Hide()
 	if s.Trouble != nil {
 		w.say(s.Trouble)
+	} else if s.Check != nil {
+		var err error
+		w.async(func(ctx context.Context) { err = s.Check(ctx) }, func() {
+			if err != nil {
+				w.say(err)
+			}
+		})
 	}
 	w.shortcuts()
 	w.SetOnDropped(func(_ fyne.Position, dropped []fyne.URI) {
