@@ -2,6 +2,8 @@
 //
 //	facts unlinked   an unlinked file is told by device and inode, also after it went through a socket
 //	facts connect    a full queue holds a connect in progress, and a simultaneous open ends it
+//	facts shell      the login shell tells its environment to an app that has a bare PATH
+//	facts terminal   what the app opens in a terminal runs there, with the login shell's PATH
 package main
 
 import (
@@ -11,12 +13,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/app/loginenv"
 )
 
 func main() {
-	facts := map[string]func() (string, error){"unlinked": unlinked, "connect": connect}
+	if len(os.Args) == 3 && os.Args[1] == loginenv.PrintFlag { // the login shell calls
+		if err := loginenv.Print(os.Stdout, os.Args[2]); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	facts := map[string]func() (string, error){"unlinked": unlinked, "connect": connect, "shell": loginShell, "terminal": terminal}
 	if len(os.Args) != 2 || facts[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: facts unlinked|connect")
+		fmt.Fprintln(os.Stderr, "usage: facts unlinked|connect|shell|terminal")
 		os.Exit(2)
 	}
 	seen, err := facts[os.Args[1]]()
