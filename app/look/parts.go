@@ -162,16 +162,16 @@ type Banner struct {
 	texts   []*Text
 }
 
-// NewBanner makes one; hint and the actions may be missing. Bad ones are errors, the others warnings.
+// NewBanner makes one; hint and the actions may be missing. Bad ones are errors, the others warnings. Code between backquotes is shown as such.
 func NewBanner(bad bool, message, hint string, actions ...fyne.CanvasObject) *Banner {
 	ink, ground := ColorWarn, ColorWarnTint
 	if bad {
 		ink, ground = ColorBad, ColorBadTint
 	}
-	texts := []*Text{Body(message).Bold().Wrapped()}
+	texts := []*Text{Body(message).Bold().Wrapped().Coded()}
 	said := Column(2, texts[0])
 	if hint != "" {
-		texts = append(texts, Body(hint).Soft().Wrapped())
+		texts = append(texts, Body(hint).Soft().Wrapped().Coded())
 		said.Add(texts[1])
 	}
 	all := append([]fyne.CanvasObject{NewIcon("alert", 18, ink), said}, actions...)

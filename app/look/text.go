@@ -1,6 +1,7 @@
 package look
 
 import (
+	"math"
 	"strings"
 
 	"fyne.io/fyne/v2"
@@ -18,6 +19,7 @@ type Text struct {
 	Align fyne.TextAlign
 	Wrap  bool    // into lines; a line is broken between words, and within one that is too long
 	Head  bool    // the beginning may go, as for paths
+	Code  bool    // it is a sentence of mirrord's: what stands between backquotes is code, and is shown so
 	Most  int     // lines at most, when it wraps, the last with an ellipsis; 0: as many as it takes
 	Least float32 // how narrow it may become; 0: as wide as it is when it neither wraps nor may become narrower
 	lines []string
@@ -65,6 +67,9 @@ func (t *Text) Wrapped() *Text { t.Wrap = true; return t }
 // Lines lets it take several lines, but no more than most.
 func (t *Text) Lines(most int) *Text { t.Most = most; return t.Wrapped() }
 
+// Coded shows what stands between backquotes as code, without them.
+func (t *Text) Coded() *Text { t.Code = true; return t }
+
 // Short lets it become as narrow as least, with an ellipsis.
 func (t *Text) Short(least float32) *Text { t.Least = least; return t }
 
@@ -87,8 +92,6 @@ func (t *Text) SetColor(c fyne.ThemeColorName) {
 	}
 }
 
-func (t *Text) measure(s string) float32 { return fyne.MeasureText(s, t.Point, t.Style).Width }
-
 func (t *Text) lineHeight() float32 {
 	h := fyne.MeasureText("Mg", t.Point, t.Style).Height
 	return float32(int(h + 0.99))
@@ -103,12 +106,12 @@ func (t *Text) MinSize() fyne.Size {
 			n = strings.Count(t.Text, "\n") + 1
 		}
 		return fyne.NewSize(fyne.Max(t.Least, 48), float32(n)*t.lineHeight())
-	case t.Least > 0 && float32(len(t.Text)) > 4*t.Least/narrowest: // four bytes are a rune at most: it is wider, which need not be measured
+	case t.Least > 0 && wider(t.Text, t.Least):
 		return fyne.NewSize(t.Least, t.lineHeight())
 	case t.Least > 0:
-		return fyne.NewSize(fyne.Min(t.Least, t.measure(t.Text)+1), t.lineHeight())
+		return fyne.NewSize(fyne.Min(t.Least, t.measure(t.whole())+1), t.lineHeight())
 	}
-	return fyne.NewSize(t.measure(t.Text)+1, t.lineHeight())
+	return fyne.NewSize(t.measure(t.whole())+1, t.lineHeight())
 }
 
 // Resize is part of [fyne.CanvasObject].
@@ -126,15 +129,23 @@ func (t *Text) Refresh() {
 	t.BaseWidget.Refresh()
 }
 
+// whole is its text as lines are made of it.
+func (t *Text) whole() string {
+	if t.Code {
+		return encoded(t.Text)
+	}
+	return t.Text
+}
+
 // fit makes lines for width.
 func (t *Text) fit() {
 	switch {
 	case t.width <= 0:
-		t.lines = []string{t.Text}
+		t.lines = []string{t.whole()}
 	case t.Wrap:
-		t.lines = wrap(t.Text, t.width, t.Most, t.measure)
+		t.lines = wrap(t.whole(), t.width, t.Most, t.measure)
 	default:
-		t.lines = []string{shorten(t.Text, t.width, t.Head, t.measure)}
+		t.lines = []string{shorten(t.whole(), t.width, t.Head, t.measure)}
 	}
 }
 
@@ -161,7 +172,7 @@ func fitting(runes []rune, width float32, head bool, sign string, measure func(s
 
 // shorten is s, or as much of its beginning (or end) as fits into width with an ellipsis.
 func shorten(s string, width float32, head bool, measure func(string) float32) string {
-	if len(s) <= int(width/narrowest) && measure(s) <= width {
+	if !wider(s, width) && measure(s) <= width {
 		return s
 	}
 	runes := []rune(s)
@@ -183,7 +194,7 @@ func wrap(s string, width float32, most int, measure func(string) float32) (line
 			if most > 0 && len(lines) > most {
 				break
 			}
-			longest := len(word) > int(width/narrowest)
+			longest := wider(word, width)
 			switch {
 			case line == "":
 				line = word
@@ -195,7 +206,7 @@ func wrap(s string, width float32, most int, measure func(string) float32) (line
 			for runes := []rune(line); len(runes) > 1 && (longest || measure(line) > width); runes = []rune(line) {
 				n := max(1, fitting(runes, width, false, "", measure))
 				lines, line = append(lines, string(runes[:n])), string(runes[n:])
-				longest = len(line) > int(width/narrowest)
+				longest = wider(line, width)
 			}
 		}
 		lines = append(lines, line)
@@ -229,33 +240,71 @@ func (r *textRenderer) MinSize() fyne.Size           { return r.text.MinSize() }
 func (r *textRenderer) Objects() []fyne.CanvasObject { return r.objects }
 
 func (r *textRenderer) Layout(size fyne.Size) {
-	r.update()
-	h := r.text.lineHeight()
-	y := float32(0)
-	if !r.text.Wrap {
+	t, h := r.text, r.text.lineHeight()
+	y, n := float32(0), 0
+	if !t.Wrap {
 		y = fyne.Max(0, (size.Height-h)/2)
 	}
-	for _, o := range r.objects {
-		o.Move(fyne.NewPos(0, y))
-		o.Resize(fyne.NewSize(size.Width, h))
+	for _, line := range t.lines {
+		parts := t.pieces(line)
+		if len(parts) == 1 && !parts[0].code {
+			o := r.object(n, parts[0])
+			o.Alignment = t.Align
+			o.Move(fyne.NewPos(0, y))
+			o.Resize(fyne.NewSize(size.Width, h))
+			n++
+		} else {
+			n = r.mix(n, parts, size.Width, y)
+		}
 		y += h
 	}
+	r.objects = r.objects[:n]
+}
+
+// mix lays out a line of several faces on one base line, from object n on, and returns the next one's number.
+func (r *textRenderer) mix(n int, parts []piece, width, y float32) int {
+	t, driver := r.text, fyne.CurrentApp().Driver()
+	scale := 1.0
+	if c := driver.CanvasForObject(t); c != nil {
+		scale = float64(c.Scale())
+	}
+	pixels := func(units float32) float64 { return math.Ceil(float64(units) * scale) } // base lines are drawn on whole ones
+	_, base := driver.RenderedTextSize("M", t.Point, t.Style, nil)
+	x, first := float32(0), n
+	for _, p := range parts {
+		o := r.object(n, p)
+		box, own := driver.RenderedTextSize(o.Text, o.TextSize, o.TextStyle, nil)
+		o.Alignment = fyne.TextAlignLeading
+		o.Move(fyne.NewPos(x, y+float32((pixels(base)-pixels(own))/scale)))
+		o.Resize(box)
+		x += box.Width
+		n++
+	}
+	shift := map[fyne.TextAlign]float32{fyne.TextAlignCenter: (width - x) / 2, fyne.TextAlignTrailing: width - x}[t.Align]
+	for _, o := range r.objects[first:n] {
+		o.Move(o.Position().AddXY(shift, 0))
+	}
+	return n
+}
+
+// object is the canvas's text number n, made to show a piece.
+func (r *textRenderer) object(n int, p piece) *canvas.Text {
+	if n == len(r.objects) {
+		r.objects = append(r.objects, &canvas.Text{})
+	}
+	o := r.objects[n].(*canvas.Text)
+	ink := r.text.Color
+	if p.code && ink == ColorSecondary {
+		ink = ColorText // it is what one is to type
+	}
+	o.Text, o.Color = p.text, Color(ink)
+	o.TextSize, o.TextStyle = r.text.face(p.code)
+	return o
 }
 
 func (r *textRenderer) Refresh() {
 	r.Layout(r.text.Size())
 	for _, o := range r.objects {
 		o.Refresh()
-	}
-}
-
-func (r *textRenderer) update() {
-	for len(r.objects) < len(r.text.lines) {
-		r.objects = append(r.objects, &canvas.Text{})
-	}
-	r.objects = r.objects[:len(r.text.lines)]
-	for i, line := range r.text.lines {
-		o := r.objects[i].(*canvas.Text)
-		o.Text, o.TextSize, o.TextStyle, o.Alignment, o.Color = line, r.text.Point, r.text.Style, r.text.Align, Color(r.text.Color)
 	}
 }

@@ -96,3 +96,57 @@ func TestWhatATextAsksFor(t *testing.T) {
 		t.Errorf("%v high when narrow, %v when wide", narrow, wide)
 	}
 }
+
+func TestCode(t *testing.T) {
+	for _, tt := range []struct {
+		text  string
+		shown []piece
+		plain string
+	}{
+		{"run `make build`, then `x`", []piece{{"run ", false}, {"make build", true}, {", then ", false}, {"x", true}}, "run make build, then x"},
+		{"`a` `b`", []piece{{"a b", true}}, "a b"},
+		{"`a`  b", []piece{{"a", true}, {"  b", false}}, "a  b"},
+		{"`a` ", []piece{{"a", true}, {" ", false}}, "a "},
+		{"one ` alone", []piece{{"one ` alone", false}}, "one ` alone"}, {"`` nothing", []piece{{"`` nothing", false}}, "`` nothing"}, {"` ` a space", []piece{{"` ` a space", false}}, "` ` a space"},
+		{"`not\nover` lines", []piece{{"`not\nover` lines", false}}, "`not\nover` lines"},
+		{"`é€😀`", []piece{{"é€", true}, {"😀", false}}, "é€😀"},
+		{"", nil, ""},
+	} {
+		if diff := cmp.Diff(tt.shown, pieces(encoded(tt.text)), cmp.AllowUnexported(piece{})); diff != "" {
+			t.Errorf("%q: %s", tt.text, diff)
+		}
+		if got := Uncoded(tt.text); got != tt.plain {
+			t.Errorf("%q without: %q", tt.text, got)
+		}
+	}
+}
+
+// A broken line keeps the faces of its letters, and code of four bytes a letter is measured as any other.
+func TestCodeIsWrapped(t *testing.T) {
+	test.NewTempApp(t).Settings().SetTheme(Theme{Variant: Light})
+	text := Body("run `mirrord sip explain --host a-host-with-a-long-name.yaml npm start` to see why").Wrapped().Coded()
+	text.Resize(fyne.NewSize(150, 10))
+	var all, code string
+	for _, line := range text.lines {
+		if w := text.measure(line); w > 150 {
+			t.Errorf("%q is %v wide", line, w)
+		}
+		for _, p := range text.pieces(line) {
+			if all += p.text; p.code {
+				code += p.text
+			}
+		}
+		all += " "
+	}
+	if got := strings.Join(strings.Fields(code), ""); got != "mirrordsipexplain--hosta-host-with-a-long-name.yamlnpmstart" {
+		t.Errorf("the code is %q", got)
+	}
+	if strings.Contains(all, "`") || !strings.HasPrefix(all, "run ") {
+		t.Errorf("%q", all)
+	}
+	whole := Body("`" + strings.Repeat("i", 70) + "`").Short(40).Coded()
+	whole.Resize(fyne.NewSize(600, 20))
+	if got := Uncoded(text.Text); strings.Contains(whole.lines[0], "…") || strings.Contains(got, "`") {
+		t.Errorf("%q, %q", whole.lines, got)
+	}
+}

@@ -89,7 +89,7 @@ func (h *home) card(l launches.Launch) fyne.CanvasObject {
 	edit := func() { h.w.Edit(l, plan.Program) }
 	name := look.Lead(l.Name).Short(80)
 	if l.Fault != nil {
-		why := look.Body(strings.ReplaceAll(l.Fault.Error(), "\nhint: ", "; ")).In(look.ColorBad).Lines(3)
+		why := look.Body(strings.ReplaceAll(l.Fault.Error(), "\nhint: ", "; ")).In(look.ColorBad).Lines(3).Coded()
 		remove := look.NewButton("Remove", "trash", look.Plain, func() { h.remove(l) })
 		space := look.Space(1, 1)
 		return h.tile(l, look.Fill(6, space, name, why, space, look.Row(look.Step, nil, remove)), nil)
@@ -130,7 +130,7 @@ func (h *home) card(l launches.Launch) fyne.CanvasObject {
 	} else if !l.Last.Time.IsZero() {
 		when = ", " + look.Ago(l.Last.Time.Add(l.Last.Took), h.w.s.Now())
 	}
-	last := look.Caption(words + when).Short(60)
+	last := look.Caption(words + when).Short(60).Coded()
 	gap, spread := look.Space(1, 1), look.Space(1, 1)
 	body := look.Fill(6, gap,
 		look.Row(look.Step, name, name, more), command, look.Caption(l.Folder).Path(80),

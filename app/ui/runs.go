@@ -77,7 +77,7 @@ func (w *Window) changed(r *running) {
 	marks := r.Model.Timeline()
 	for _, m := range marks[min(r.told, len(marks)):] {
 		if !m.Up {
-			w.s.Notify(r.Launch.Name+" has lost its pod", m.Text)
+			w.s.Notify(r.Launch.Name+" has lost its pod", look.Uncoded(m.Text))
 		} else if m.Away > 0 {
 			w.s.Notify(r.Launch.Name+" is linked again", "the pod was away for "+look.Duration(m.Away))
 		}

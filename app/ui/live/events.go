@@ -62,6 +62,7 @@ func newEvents(o Options) *events {
 		if i < len(e.rows) {
 			e.follow.On = false
 			e.follow.Refresh()
+			e.more.Code = e.rows[i].Kind == session.Messages
 			e.more.Set(full(e.rows[i]))
 			e.detail.Show()
 			e.body.Refresh()
@@ -178,6 +179,8 @@ func (l *line) show(r session.Row) {
 		ink = look.ColorBad
 	}
 	l.icon.Set(kindIcons[r.Kind], ink)
+	said := r.Kind == session.Messages // a sentence of mirrord's; all else are names, and of a path its end matters
+	l.title.Code, l.title.Head, l.detail.Code = said, !said, said
 	l.title.Set(r.Title)
 	l.detail.Set(r.Detail)
 	if l.errno.Hidden = r.Errno == ""; r.Errno != "" {

@@ -74,7 +74,7 @@ type processCells struct {
 
 func newProcesses(o Options) *processes {
 	create := func() fyne.CanvasObject {
-		c := &processCells{name: look.Mono("").Short(60), pid: look.NewText("0000000", look.TextCaption, look.ColorSecondary), why: look.Caption("").Short(60),
+		c := &processCells{name: look.Mono("").Short(60), pid: look.NewText("0000000", look.TextCaption, look.ColorSecondary), why: look.Caption("").Short(60).Coded(),
 			at: look.Caption("").Short(90), verdict: look.NewBadge("in the pod", look.ColorGood)}
 		c.pid.Style.Monospace = true
 		c.indent = look.Sized(0, 1, look.Space(0, 1))
@@ -278,7 +278,7 @@ func newTimeline(o Options) *timeline {
 	t.ends = [2]*look.Text{look.Caption("").Short(60), look.Caption("").Short(60)}
 	t.strip = container.New(&spans{})
 	create := func() fyne.CanvasObject {
-		c := &momentCells{clock: look.NewText("00:00:00", look.TextCaption, look.ColorSecondary), title: look.Body("").Short(60), words: look.Caption("").Short(100), took: look.Caption("").Short(70),
+		c := &momentCells{clock: look.NewText("00:00:00", look.TextCaption, look.ColorSecondary), title: look.Body("").Short(60), words: look.Caption("").Short(100).Coded(), took: look.Caption("").Short(70),
 			dot: look.NewDot(look.ColorGood)}
 		c.clock.Style.Monospace = true
 		c.took.Align = fyne.TextAlignTrailing

@@ -186,7 +186,7 @@ func hop(h cli.Hop, last bool) fyne.CanvasObject {
 	}
 	texts := look.Column(2, look.Row(10, nil, look.Body(path.Base(h.Path)).Bold().Short(400), look.NewBadge(words, ink)), look.NewText(h.Path, 12, look.ColorSecondary).Path(80))
 	if reason != "" {
-		texts.Add(look.Body(reason).Soft().Wrapped())
+		texts.Add(look.Body(reason).Soft().Wrapped().Coded())
 	}
 	if h.Real != "" && h.Real != h.Path {
 		texts.Objects[1].(*look.Text).Text = fmt.Sprintf("%s → %s", h.Path, h.Real)
