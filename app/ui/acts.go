@@ -119,6 +119,8 @@ func (w *Window) trayMenu() *fyne.Menu {
 			m.Items = append(m.Items, stop)
 		}
 	}
-	m.Items = append(m.Items, fyne.NewMenuItemSeparator(), fyne.NewMenuItem("Stop All Sessions", func() { w.pages[Sessions].(*sessions).stop() }))
+	quit := fyne.NewMenuItem("Quit", func() { w.Show(); w.RequestFocus(); w.closing() }) // the toolkit's own would not ask
+	quit.IsQuit = true
+	m.Items = append(m.Items, fyne.NewMenuItemSeparator(), fyne.NewMenuItem("Stop All Sessions", func() { w.pages[Sessions].(*sessions).stop() }), quit)
 	return m
 }

@@ -347,7 +347,12 @@ func TestQuittingAsksAndStops(t *testing.T) {
 	w.Run(f.saved[0])
 	(<-work)() // starts it
 	follow := <-work
-	w.closing()
+	tray := w.trayMenu().Items
+	if last := tray[len(tray)-1]; !last.IsQuit {
+		t.Errorf("the tray ends with %q", last.Label)
+	} else {
+		last.Action()
+	}
 	ask := w.Canvas().Overlays().Top()
 	if ask == nil || quit != 0 {
 		t.Fatalf("asked: %v, quit %d times", ask != nil, quit)
