@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -424,5 +425,38 @@ func TestFailuresAreSaidAndClosed(t *testing.T) {
 	w.Canvas().OnTypedKey()(&fyne.KeyEvent{Name: fyne.KeyEscape})
 	if w.notice.Visible() {
 		t.Error("Escape does not close it")
+	}
+}
+
+func TestTheWindowKeepsItsSize(t *testing.T) {
+	app := looktest.App(t, look.Light)
+	begin := func() *Window {
+		w := New(app, world().services())
+		t.Cleanup(w.Close)
+		return w
+	}
+	w := begin()
+	if got := w.Canvas().Size(); got != usual {
+		t.Errorf("the first is %v", got)
+	}
+	chosen := fyne.NewSize(1300, 810)
+	w.Resize(chosen)
+	w.remember()
+	w = begin()
+	if got := w.Canvas().Size(); got != chosen {
+		t.Errorf("after %v: %v", chosen, got)
+	}
+	w.SetFullScreen(true)
+	w.Resize(fyne.NewSize(1920, 1080))
+	w.remember()
+	if got := remembered(app.Preferences()); got != chosen {
+		t.Errorf("after a whole screen: %v", got)
+	}
+	for _, odd := range []struct{ width, height float64 }{{-1, 1e300}, {0, math.Inf(1)}, {math.NaN(), math.NaN()}} {
+		app.Preferences().SetFloat(prefersWidth, odd.width)
+		app.Preferences().SetFloat(prefersHeight, odd.height)
+		if got := remembered(app.Preferences()); got.Width < smallest.Width || got.Height < smallest.Height || got.Width > largest.Width || got.Height > largest.Height {
+			t.Errorf("of %v: %v", odd, got)
+		}
 	}
 }

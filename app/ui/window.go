@@ -123,7 +123,8 @@ func New(app fyne.App, s Services) *Window {
 			w.propose(dropped[0].Path())
 		}
 	})
-	w.Resize(fyne.NewSize(1080, 720))
+	w.Resize(remembered(app.Preferences()))
+	app.Lifecycle().SetOnStopped(w.remember)
 	w.Turn(Home)
 	return w
 }
