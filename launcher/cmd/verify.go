@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/document"
 	"mirrord/launcher/run"
 )
 
@@ -117,7 +118,7 @@ func (r review) print(w io.Writer) error {
 		fmt.Fprintf(w, "%s is not valid: %s\n", what, counted(len(r.Faults), "fault"))
 	}
 	for _, f := range r.Faults {
-		fmt.Fprintln(w, config.Fault{Source: f.Source, Line: f.Line, Column: f.Column, Field: f.Field, Problem: f.Message, Hint: f.Hint})
+		fmt.Fprintln(w, document.Fault{Place: document.Place{Source: f.Source, Line: f.Line, Column: f.Column}, Field: f.Field, Problem: f.Message, Hint: f.Hint})
 	}
 	if !r.Valid {
 		return nil

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"mirrord/launcher/config/document"
 )
 
 // check finds what each source alone cannot show, fills in what follows from the rest, and returns what the user should know.
@@ -110,18 +112,18 @@ func (d *decoder) exclusive(a string, lenA int, b string, lenB int) {
 	}
 	at, other := d.place(b), d.place(a)
 	d.path = b
-	d.fail(at, fmt.Sprintf("cannot be combined with `%s` (%s)", a, place(other.source, other.line, other.column)), "keep one of the two")
+	d.fail(at, fmt.Sprintf("cannot be combined with `%s` (%s)", a, other), "keep one of the two")
 }
 
 // place is where a key was set, or the shorthand of its section.
-func (d *decoder) place(path string) position {
+func (d *decoder) place(path string) document.Place {
 	for path != "" {
 		if at, ok := d.origin[path]; ok {
 			return at
 		}
 		path = path[:max(0, strings.LastIndexByte(path, '.'))]
 	}
-	return position{}
+	return document.Place{}
 }
 
 // copyHosts makes the names of the outgoing filter be resolved on the side where they are connected to, as the peer does. A DNS filter of

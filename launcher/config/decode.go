@@ -10,57 +10,58 @@ import (
 	"strconv"
 	"strings"
 
+	"mirrord/launcher/config/document"
 	"mirrord/launcher/rules"
 )
 
 // decoder fills a Config from the sources, one after the other; a later one wins.
 type decoder struct {
 	config  *Config
-	path    string              // of the key that is being set
-	origin  map[string]position // where each key was set last
-	ignored []string            // keys that make no difference here
-	faults  []Fault
+	path    string                    // of the key that is being set
+	origin  map[string]document.Place // where each key was set last
+	ignored []string                  // keys that make no difference here
+	faults  []document.Fault
 }
 
-func newDecoder() *decoder { return &decoder{config: Default(), origin: map[string]position{}} }
+func newDecoder() *decoder { return &decoder{config: Default(), origin: map[string]document.Place{}} }
 
-func (d *decoder) fail(at position, problem, hint string) {
-	d.faults = append(d.faults, Fault{at.source, at.line, at.column, d.path, problem, hint})
+func (d *decoder) fail(at document.Place, problem, hint string) {
+	d.faults = append(d.faults, document.Fault{Place: at, Field: d.path, Problem: problem, Hint: hint})
 }
 
 // wrong is the fault of a value that is not what its key wants.
-func (d *decoder) wrong(n *node, want string) {
-	d.fail(n.at, fmt.Sprintf("must be %s, not %v", want, n), "")
+func (d *decoder) wrong(n *document.Node, want string) {
+	d.fail(n.At, fmt.Sprintf("must be %s, not %v", want, n), "")
 }
 
 // object walks the members of a section.
-func (d *decoder) object(section string, n *node) {
-	for _, m := range n.members {
-		path := strings.TrimPrefix(section+"."+m.name, ".")
+func (d *decoder) object(section string, n *document.Node) {
+	for _, m := range n.Members {
+		path := strings.TrimPrefix(section+"."+m.Name, ".")
 		d.path = path
 		k, ok := lookup(path)
 		switch {
 		case !ok:
 			hint := "`mirrord schema` prints all keys"
-			if s := suggestion(section, m.name); s != "" {
+			if s := suggestion(section, m.Name); s != "" {
 				hint = fmt.Sprintf("did you mean `%s`?", s)
 			}
-			d.fail(m.at, "is unknown", hint)
+			d.fail(m.At, "is unknown", hint)
 		default:
-			d.apply(k, m.at, m.value)
+			d.apply(k, m.At, m.Value)
 		}
 	}
 }
 
 // apply sets one key. A null means that the key is not given.
-func (d *decoder) apply(k key, at position, n *node) {
+func (d *decoder) apply(k key, at document.Place, n *document.Node) {
 	d.path = k.path
 	d.origin[k.path] = at
 	switch {
-	case n.kind == null:
-	case n.kind == object && len(children(k.path)) > 0:
+	case n.Kind == document.Null:
+	case n.Kind == document.Object && len(children(k.path)) > 0:
 		d.object(k.path, n)
-	case k.class == ignored || k.class == unbuilt && n.says(k.fine):
+	case k.class == ignored || k.class == unbuilt && says(n, k.fine):
 		d.ignored = append(d.ignored, k.path)
 	case k.class == unbuilt:
 		d.fail(at, "is not built yet", cmp.Or(k.hint, "leave it out"))
@@ -72,19 +73,22 @@ func (d *decoder) apply(k key, at position, n *node) {
 }
 
 // says compares a scalar with its text, and an empty list or object with "[]" or "{}".
-func (n *node) says(text string) bool {
-	switch n.kind {
-	case list:
-		return len(n.items) == 0 && text == "[]"
-	case object:
-		return len(n.members) == 0 && text == "{}"
+func says(n *document.Node, text string) bool {
+	switch n.Kind {
+	case document.List:
+		return len(n.Items) == 0 && text == "[]"
+	case document.Object:
+		return len(n.Members) == 0 && text == "{}"
 	}
-	return text != "" && n.text == text
+	return text != "" && n.Text == text
 }
 
-func (d *decoder) boolean(n *node) (value, ok bool) {
-	if n.kind == boolean || n.kind == word {
-		if v, err := strconv.ParseBool(n.text); err == nil {
+// isText says whether a value is one for a key that takes any text.
+func isText(n *document.Node) bool { return n.Kind == document.Text || n.Kind == document.Word }
+
+func (d *decoder) boolean(n *document.Node) (value, ok bool) {
+	if n.Kind == document.Boolean || n.Kind == document.Word {
+		if v, err := strconv.ParseBool(n.Text); err == nil {
 			return v, true
 		}
 	}
@@ -93,89 +97,97 @@ func (d *decoder) boolean(n *node) (value, ok bool) {
 }
 
 // choice reads one of a few words.
-func (d *decoder) choice(n *node, words ...string) (string, bool) {
-	v := strings.ToLower(n.text)
-	if (n.kind == text || n.kind == word) && slices.Contains(words, v) {
+func (d *decoder) choice(n *document.Node, words ...string) (string, bool) {
+	v := strings.ToLower(n.Text)
+	if isText(n) && slices.Contains(words, v) {
 		return v, true
 	}
 	hint := ""
-	if c := Nearest(n.text, words); c != "" {
+	if c := Nearest(n.Text, words); c != "" {
 		hint = fmt.Sprintf("did you mean %q?", c)
 	}
-	d.fail(n.at, fmt.Sprintf("must be one of %s, not %v", quoted(words), n), hint)
+	d.fail(n.At, fmt.Sprintf("must be one of %s, not %v", quoted(words), n), hint)
 	return "", false
 }
 
+func quoted(words []string) string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = fmt.Sprintf("%q", w)
+	}
+	return strings.Join(q, ", ")
+}
+
 // elements reads a list, one value in place of a list, or a variable's values with ';' between them.
-func (d *decoder) elements(n *node) []*node {
-	switch n.kind {
-	case list:
-		return n.items
-	case word:
-		var items []*node
-		for s := range strings.SplitSeq(n.text, ";") {
+func (d *decoder) elements(n *document.Node) []*document.Node {
+	switch n.Kind {
+	case document.List:
+		return n.Items
+	case document.Word:
+		var items []*document.Node
+		for s := range strings.SplitSeq(n.Text, ";") {
 			if s = strings.TrimSpace(s); s != "" {
-				items = append(items, &node{at: n.at, kind: word, text: s})
+				items = append(items, &document.Node{At: n.At, Kind: document.Word, Text: s})
 			}
 		}
 		return items
-	case object:
+	case document.Object:
 		d.wrong(n, "a list")
 		return nil
 	}
-	return []*node{n}
+	return []*document.Node{n}
 }
 
-func (d *decoder) strings(n *node) []string {
+func (d *decoder) strings(n *document.Node) []string {
 	var all []string
 	for _, item := range d.elements(n) {
-		if item.kind != text && item.kind != word {
+		if !isText(item) {
 			d.wrong(item, "a string or a list of strings")
 			continue
 		}
-		all = append(all, item.text)
+		all = append(all, item.Text)
 	}
 	return all
 }
 
-func boolKey(at func(*Config) *bool) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
+func boolKey(at func(*Config) *bool) setter {
+	return func(d *decoder, n *document.Node) {
 		if v, ok := d.boolean(n); ok {
 			*at(d.config) = v
 		}
 	}
 }
 
-func stringKey(at func(*Config) *string) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
-		if n.kind != text && n.kind != word {
+func stringKey(at func(*Config) *string) setter {
+	return func(d *decoder, n *document.Node) {
+		if !isText(n) {
 			d.wrong(n, "a string")
 			return
 		}
-		*at(d.config) = n.text
+		*at(d.config) = n.Text
 	}
 }
 
-func listKey(at func(*Config) *[]string) func(*decoder, *node) {
-	return func(d *decoder, n *node) { *at(d.config) = d.strings(n) }
+func listKey(at func(*Config) *[]string) setter {
+	return func(d *decoder, n *document.Node) { *at(d.config) = d.strings(n) }
 }
 
 // patternsKey takes only patterns that the rules can be compiled from.
-func patternsKey(at func(*Config) *[]string) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
+func patternsKey(at func(*Config) *[]string) setter {
+	return func(d *decoder, n *document.Node) {
 		for _, item := range d.elements(n) {
-			if item.kind != text && item.kind != word {
+			if !isText(item) {
 				d.wrong(item, "a pattern or a list of patterns")
 				continue
 			}
-			d.pattern(item.at, item.text)
+			d.pattern(item.At, item.Text)
 		}
 		*at(d.config) = d.strings(n)
 	}
 }
 
 // pattern checks one on paths.
-func (d *decoder) pattern(at position, text string) {
+func (d *decoder) pattern(at document.Place, text string) {
 	var bad *rules.PatternError
 	if err := rules.CheckPattern(text); errors.As(err, &bad) {
 		d.fail(at, fmt.Sprintf("has the pattern %q: column %d: %s", text, bad.Column, bad.Reason), bad.Hint)
@@ -183,36 +195,36 @@ func (d *decoder) pattern(at position, text string) {
 }
 
 // setPathMapping checks the patterns, which are matched on paths.
-func setPathMapping(d *decoder, n *node) {
+func setPathMapping(d *decoder, n *document.Node) {
 	mapKey(func(c *Config) *map[string]string { return &c.Feature.FS.Mapping })(d, n)
-	for _, m := range n.members {
-		d.pattern(m.at, m.name)
+	for _, m := range n.Members {
+		d.pattern(m.At, m.Name)
 	}
 }
 
 // mapKey takes scalars of every kind as text, so that `PORT: 8080` needs no quotes.
-func mapKey(at func(*Config) *map[string]string) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
-		if n.kind != object {
+func mapKey(at func(*Config) *map[string]string) setter {
+	return func(d *decoder, n *document.Node) {
+		if n.Kind != document.Object {
 			d.wrong(n, "an object of names and values")
 			return
 		}
-		values := make(map[string]string, len(n.members))
-		for _, m := range n.members {
-			if m.value.kind == list || m.value.kind == object {
-				d.fail(m.at, fmt.Sprintf("has %v for %q; a value is a string", m.value, m.name), "")
+		values := make(map[string]string, len(n.Members))
+		for _, m := range n.Members {
+			if m.Value.Kind == document.List || m.Value.Kind == document.Object {
+				d.fail(m.At, fmt.Sprintf("has %v for %q; a value is a string", m.Value, m.Name), "")
 			}
-			values[m.name] = m.value.text
+			values[m.Name] = m.Value.Text
 		}
 		*at(d.config) = values
 	}
 }
 
-func portsKey(at func(*Config) *[]uint16) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
+func portsKey(at func(*Config) *[]uint16) setter {
+	return func(d *decoder, n *document.Node) {
 		var ports []uint16
 		for _, item := range d.elements(n) {
-			port, err := strconv.ParseUint(item.text, 10, 16)
+			port, err := strconv.ParseUint(item.Text, 10, 16)
 			if err != nil || port == 0 {
 				d.wrong(item, "ports, whole numbers from 1 to 65535")
 				continue
@@ -223,20 +235,20 @@ func portsKey(at func(*Config) *[]uint16) func(*decoder, *node) {
 	}
 }
 
-func rulesKey(at func(*Config) *[]Rule) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
+func rulesKey(at func(*Config) *[]Rule) setter {
+	return func(d *decoder, n *document.Node) {
 		var all []Rule
 		for _, item := range d.elements(n) {
-			if item.kind != text && item.kind != word {
+			if !isText(item) {
 				d.wrong(item, "a string or a list of strings")
 				continue
 			}
-			rule, err := ParseRule(item.text)
+			rule, err := ParseRule(item.Text)
 			if err == nil && rule.Proto != "" && strings.HasPrefix(d.path, "feature.network.dns") {
 				err = errors.New("a name has no protocol")
 			}
 			if err != nil {
-				d.fail(item.at, fmt.Sprintf("has the entry %q: %v", item.text, err), "an entry is [tcp://|udp://]HOST-OR-ADDRESS[/BITS][:PORT]")
+				d.fail(item.At, fmt.Sprintf("has the entry %q: %v", item.Text, err), "an entry is [tcp://|udp://]HOST-OR-ADDRESS[/BITS][:PORT]")
 				continue
 			}
 			all = append(all, rule)
@@ -245,40 +257,40 @@ func rulesKey(at func(*Config) *[]Rule) func(*decoder, *node) {
 	}
 }
 
-func setTarget(d *decoder, n *node) {
-	if n.kind == object { // the long form, below target.path
-		for _, m := range n.members {
-			if kind, ok := targetParts[m.name]; ok {
-				setTargetPart(kind)(d, m.value)
+func setTarget(d *decoder, n *document.Node) {
+	if n.Kind == document.Object { // the long form, below target.path
+		for _, m := range n.Members {
+			if kind, ok := targetParts[m.Name]; ok {
+				setTargetPart(kind)(d, m.Value)
 			} else {
-				d.fail(m.at, fmt.Sprintf("has the unknown kind %q", m.name), "kinds are "+strings.Join(slices.Sorted(maps.Keys(targetParts)), ", "))
+				d.fail(m.At, fmt.Sprintf("has the unknown kind %q", m.Name), "kinds are "+strings.Join(slices.Sorted(maps.Keys(targetParts)), ", "))
 			}
 		}
 		return
 	}
-	if n.kind != text && n.kind != word {
+	if !isText(n) {
 		d.wrong(n, "a string like \"dir:PATH\" or \"deployment/NAME\"")
 		return
 	}
-	t, hint, err := parseTarget(n.text)
+	t, hint, err := parseTarget(n.Text)
 	if err != nil {
-		d.fail(n.at, err.Error(), hint)
+		d.fail(n.At, err.Error(), hint)
 	}
 	t.Namespace = d.config.Target.Namespace
 	d.config.Target = t
 }
 
 // setTargetPart sets the kind and name of a target, or its container.
-func setTargetPart(kind string) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
-		value := n.text
-		if kind == "label" && n.kind == object { // {"app": "cart"}
+func setTargetPart(kind string) setter {
+	return func(d *decoder, n *document.Node) {
+		value := n.Text
+		if kind == "label" && n.Kind == document.Object { // {"app": "cart"}
 			var pairs []string
-			for _, m := range n.members {
-				pairs = append(pairs, m.name+"="+m.value.text)
+			for _, m := range n.Members {
+				pairs = append(pairs, m.Name+"="+m.Value.Text)
 			}
 			value = strings.Join(pairs, ",")
-		} else if n.kind != text && n.kind != word {
+		} else if !isText(n) {
 			d.wrong(n, "a string")
 			return
 		}
@@ -287,7 +299,7 @@ func setTargetPart(kind string) func(*decoder, *node) {
 		case kind == "container":
 			t.Container = value
 		case t.Kind != "":
-			d.fail(n.at, fmt.Sprintf("is a second target beside %s/%s", t.Kind, t.Name), "keep one of the two")
+			d.fail(n.At, fmt.Sprintf("is a second target beside %s/%s", t.Kind, t.Name), "keep one of the two")
 		default:
 			t.Kind, t.Name = kind, value
 		}
@@ -296,10 +308,10 @@ func setTargetPart(kind string) func(*decoder, *node) {
 }
 
 // secondsKey takes a whole number of seconds.
-func secondsKey(at func(*Config) *uint16) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
-		v, err := strconv.ParseUint(n.text, 10, 16)
-		if err != nil || v == 0 || n.kind != number && n.kind != word {
+func secondsKey(at func(*Config) *uint16) setter {
+	return func(d *decoder, n *document.Node) {
+		v, err := strconv.ParseUint(n.Text, 10, 16)
+		if err != nil || v == 0 || n.Kind != document.Number && n.Kind != document.Word {
 			d.wrong(n, "a number of seconds from 1 to 65535")
 			return
 		}
@@ -308,50 +320,50 @@ func secondsKey(at func(*Config) *uint16) func(*decoder, *node) {
 }
 
 // shortEnv is `env: true` and `env: false`.
-func shortEnv(d *decoder, n *node) {
+func shortEnv(d *decoder, n *document.Node) {
 	if on, ok := d.boolean(n); ok && !on {
 		d.config.Feature.Env = Env{Exclude: []string{"*"}}
 	}
 }
 
 // shortFS is `fs: true`, `fs: false` and `fs: "local"`.
-func shortFS(d *decoder, n *node) {
+func shortFS(d *decoder, n *document.Node) {
 	switch {
-	case n.kind != boolean:
+	case n.Kind != document.Boolean:
 		setFSMode(d, n)
-	case n.text == "true":
+	case n.Text == "true":
 		d.config.Feature.FS.Mode = FSRead
 	default:
 		d.config.Feature.FS.Mode = FSLocal
 	}
 }
 
-func setFSMode(d *decoder, n *node) {
+func setFSMode(d *decoder, n *document.Node) {
 	if mode, ok := d.choice(n, string(FSRead), string(FSWrite), string(FSOverlay), string(FSLocal), string(FSLocalWithOverrides)); ok {
 		d.config.Feature.FS.Mode = FSMode(mode)
 	}
 }
 
 // shortNetwork is `network: true` and `network: false`.
-func shortNetwork(d *decoder, n *node) {
+func shortNetwork(d *decoder, n *document.Node) {
 	if on, ok := d.boolean(n); ok && !on {
 		d.config.Feature.Network = Network{Incoming: Incoming{Mode: IncomingOff}}
 	}
 }
 
 // shortOutgoing is `outgoing: true` and `outgoing: false`.
-func shortOutgoing(d *decoder, n *node) {
+func shortOutgoing(d *decoder, n *document.Node) {
 	if on, ok := d.boolean(n); ok {
 		d.config.Feature.Network.Outgoing.TCP, d.config.Feature.Network.Outgoing.UDP = on, on
 	}
 }
 
 // setMapping checks the patterns, which are matched on names of variables.
-func setMapping(d *decoder, n *node) {
+func setMapping(d *decoder, n *document.Node) {
 	mapKey(func(c *Config) *map[string]string { return &c.Feature.Env.Mapping })(d, n)
-	for _, m := range n.members {
-		if _, err := regexp.Compile(m.name); err != nil {
-			d.fail(m.at, fmt.Sprintf("has the pattern %q: %s", m.name, strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "")
+	for _, m := range n.Members {
+		if _, err := regexp.Compile(m.Name); err != nil {
+			d.fail(m.At, fmt.Sprintf("has the pattern %q: %s", m.Name, strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "")
 		}
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"mirrord/launcher/config/document"
 )
 
 // readVariables reads the env file, when there is one, relative to dir.
@@ -24,9 +26,9 @@ func (d *decoder) readVariables(dir string) {
 
 // parseVariables reads lines of `[export ]NAME=value`. A value is bare (a ` #` begins a comment), 'literal', or "with \n, \t, \", \\, \$"; quoted
 // ones may span lines. Nothing is expanded.
-func parseVariables(source, data string) (map[string]string, []Fault) {
+func parseVariables(source, data string) (map[string]string, []document.Fault) {
 	values := map[string]string{}
-	var faults []Fault
+	var faults []document.Fault
 	line := 0
 	data = strings.ReplaceAll(data, "\r\n", "\n")
 	for data != "" {
@@ -37,7 +39,7 @@ func parseVariables(source, data string) (map[string]string, []Fault) {
 			continue
 		}
 		fail := func(problem, hint string) {
-			faults = append(faults, Fault{Source: source, Line: line, Problem: problem, Hint: hint})
+			faults = append(faults, document.Fault{Place: document.Place{Source: source, Line: line}, Problem: problem, Hint: hint})
 		}
 		name, value, ok := strings.Cut(strings.TrimPrefix(text, "export "), "=")
 		name, value = strings.TrimSpace(name), strings.TrimLeft(value, " \t")

@@ -25,31 +25,9 @@ func TestFaults(t *testing.T) {
 			"m.toml:3:12: field `feature.fs.mode` must be one of \"read\", \"write\", \"overlay\", \"local\", \"localwithoverrides\", not \"writing\"\nhint: did you mean \"write\"?\n" +
 			"m.toml:4:9: field `feature.net` is unknown\nhint: `mirrord schema` prints all keys\n" +
 			"m.toml:6:13: field `feature.env.override` has the variable \"B=C\", whose name has a '=' or NUL in it"},
-
-		// Syntax, where only the first fault is known.
-		{"m.json", "{\"é\": }}", "m.json:1:7: invalid character '}' looking for beginning of value"},
-		{"m.json", "{\n\"a\": 1,\n}", "m.json:3:1: invalid character '}' looking for beginning of object key string"},
-		{"m.json", "{\"a\": [1, 2}", "m.json:1:12: invalid character '}' after array element"},
-		{"m.json", "{\"a\": {}", "m.json:1:9: the file ends before the configuration does"},
-		{"m.json", "{} x", "m.json:1:4: something follows the end of the configuration"},
-		{"m.json", "{\"a\": 1, \"a\": 2}", "m.json:1:10: the key \"a\" is given twice"},
 		{"m.json", "[]", "m.json:1:1: a configuration is an object, not a list"},
-		{"m.json", strings.Repeat("[", 100) + strings.Repeat("]", 100), "m.json:1:34: is nested too deeply"},
-		{"m.yaml", "feature:\n\tenv: 1\n", "m.yaml:2:1: found character '\t' that cannot start any token"},
-		{"m.yaml", "a: 1\na: 2\n", "m.yaml:2:1: mapping key \"a\" already defined at [1:1]"},
-		{"m.toml", "a = 1\nb = [1,\nc = 2\n", "m.toml:3:1: expected value but found \"c\" instead"},
-		{"m.yaml", "a: *x\n", "m.yaml:1:4: no anchor \"x\" comes before this alias"},
-		{"m.yaml", "--- {}\n---\ntarget: x\n", "m.yaml:3:1: a second document begins here; a configuration is one"},
 		{"m.yaml", "- a\n", "m.yaml:1:1: a configuration is an object, not a list"},
-		{"m.yaml", strings.Repeat("[", 100) + strings.Repeat("]", 100), "m.yaml:1:34: is nested too deeply"},
-		{"m.yaml", strings.Repeat("- ", 5000), "m.yaml: is nested too deeply"},
-		{"m.yaml", strings.Repeat("[\n", 5000), "m.yaml: is nested too deeply"},
-		{"m.toml", "a" + strings.Repeat(".a", 5000) + " = 1", "m.toml: is nested too deeply"},
 		{"m.toml", "a = '" + strings.Repeat("x", maxFile) + "'", "--config-file: cannot be read: it is larger than 64 KiB"},
-		{"m.ini", "", "m.ini: ends in \".ini\", which is no known format\nhint: json, yaml, yml and toml are read"},
-		{"m.json", "\xff", "m.json: is not UTF-8 text"},
-		{"m.json", "{\"target\":\n  \"dir:é{{ key }}\"}", "m.json:2:9: templates (\"{{\") are not rendered\nhint: write the value itself, or give it by a flag or a variable"},
-		{"m.yaml", "a: 1\n# {% if x %}\n", "m.yaml:2:3: templates (\"{%\") are not rendered\nhint: write the value itself, or give it by a flag or a variable"},
 	} {
 		_, _, err := load(t, test.name, test.content, nil)
 		if err == nil {

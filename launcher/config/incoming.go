@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"mirrord/launcher/config/document"
 )
 
 // IncomingMode says what happens to connections to the pod's ports.
@@ -70,36 +72,36 @@ func (in Incoming) ListenPort(port uint16) (uint16, bool) {
 }
 
 // setIncoming is `incoming: true`, `false` and `"steal"`. In a file true asks for the default mode, in the variable for stealing.
-func setIncoming(d *decoder, n *node) {
-	on, err := strconv.ParseBool(n.text)
+func setIncoming(d *decoder, n *document.Node) {
+	on, err := strconv.ParseBool(n.Text)
 	switch {
-	case err != nil || n.kind != boolean && n.kind != word:
+	case err != nil || n.Kind != document.Boolean && n.Kind != document.Word:
 		setIncomingMode(d, n)
 	case !on:
 		d.config.Feature.Network.Incoming.Mode = IncomingOff
-	case n.kind == word:
+	case n.Kind == document.Word:
 		d.config.Feature.Network.Incoming.Mode = IncomingSteal
 	default:
 		d.config.Feature.Network.Incoming.Mode = IncomingUnset
 	}
 }
 
-func setIncomingMode(d *decoder, n *node) {
+func setIncomingMode(d *decoder, n *document.Node) {
 	if mode, ok := d.choice(n, string(IncomingMirror), string(IncomingSteal), string(IncomingOff)); ok {
 		d.config.Feature.Network.Incoming.Mode = IncomingMode(mode)
 	}
 }
 
 // pairsKey reads a list of pairs of ports, [[a, b], …]. what names the sides in errors.
-func pairsKey(what [2]string, at func(*Config) *[][2]uint16) func(*decoder, *node) {
-	return func(d *decoder, n *node) {
-		if n.kind != list {
+func pairsKey(what [2]string, at func(*Config) *[][2]uint16) setter {
+	return func(d *decoder, n *document.Node) {
+		if n.Kind != document.List {
 			d.wrong(n, fmt.Sprintf("a list of pairs of ports, [[%s, %s], ...]", what[0], what[1]))
 			return
 		}
-		items := n.items
-		if len(items) > 0 && !slices.ContainsFunc(items, func(item *node) bool { return item.kind == list }) {
-			items = []*node{n} // one pair in place of a list
+		items := n.Items
+		if len(items) > 0 && !slices.ContainsFunc(items, func(item *document.Node) bool { return item.Kind == document.List }) {
+			items = []*document.Node{n} // one pair in place of a list
 		}
 		var pairs [][2]uint16
 		for _, item := range items {
@@ -110,7 +112,7 @@ func pairsKey(what [2]string, at func(*Config) *[][2]uint16) func(*decoder, *nod
 			for side := range pair {
 				for _, other := range pairs {
 					if other[side] == pair[side] {
-						d.fail(item.at, fmt.Sprintf("has the %s port %d twice", what[side], pair[side]), "")
+						d.fail(item.At, fmt.Sprintf("has the %s port %d twice", what[side], pair[side]), "")
 					}
 				}
 			}
@@ -120,13 +122,13 @@ func pairsKey(what [2]string, at func(*Config) *[][2]uint16) func(*decoder, *nod
 	}
 }
 
-func (d *decoder) pair(n *node, what [2]string) (pair [2]uint16, ok bool) {
-	if n.kind != list || len(n.items) != 2 {
+func (d *decoder) pair(n *document.Node, what [2]string) (pair [2]uint16, ok bool) {
+	if n.Kind != document.List || len(n.Items) != 2 {
 		d.wrong(n, fmt.Sprintf("pairs of ports, [%s, %s]", what[0], what[1]))
 		return pair, false
 	}
-	for side, item := range n.items {
-		port, err := strconv.ParseUint(item.text, 10, 16)
+	for side, item := range n.Items {
+		port, err := strconv.ParseUint(item.Text, 10, 16)
 		if err != nil || port == 0 {
 			d.wrong(item, "pairs of ports, whole numbers from 1 to 65535")
 			return pair, false

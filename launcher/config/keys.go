@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"mirrord/launcher/config/document"
 )
 
 // class says what becomes of a key that users of the leading peer know.
@@ -14,21 +16,24 @@ const (
 	unbuilt       // would change what the program sees: an error
 )
 
+// setter puts the value of a key into the decoder's configuration, or fails there.
+type setter func(*decoder, *document.Node)
+
 // key is a row of the table. A key whose path is the beginning of others' is a section.
 type key struct {
 	path     string
 	class    class
-	set      func(*decoder, *node) // of keys that work; for a section, its shorthand for a value that is no object
-	fine     string                // of unbuilt: the value that asks for what happens anyway, so it is ignored
-	variable string                // the environment variable that sets it; "" when there is none
-	hint     string                // of unbuilt: what to do instead
+	set      setter // of keys that work; for a section, its shorthand for a value that is no object
+	fine     string // of unbuilt: the value that asks for what happens anyway, so it is ignored
+	variable string // the environment variable that sets it; "" when there is none
+	hint     string // of unbuilt: what to do instead
 }
 
 const noOperator = "it needs the peer's operator"
 
 // keys classifies every key, in the order in which people meet them.
 var keys = slices.Concat([]key{
-	{path: "$schema", set: func(*decoder, *node) {}}, // editors put it there
+	{path: "$schema", set: func(*decoder, *document.Node) {}}, // editors put it there
 	{path: "target", set: setTarget, variable: "MIRRORD_IMPERSONATED_TARGET"},
 	{path: "target.path", set: setTarget},
 	{path: "target.namespace", set: stringKey(func(c *Config) *string { return &c.Target.Namespace }), variable: "MIRRORD_TARGET_NAMESPACE"},
@@ -209,4 +214,36 @@ func suggestion(section, name string) string {
 		}
 	}
 	return ""
+}
+
+// Nearest returns the candidate that is fewest edits away from word, and "" when all are too far to be meant.
+func Nearest(word string, candidates []string) string {
+	best, bound := "", max(2, len(word)/2)+1
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(word), c); d < bound {
+			best, bound = c, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's: how many bytes must be inserted, deleted or replaced.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }

@@ -1,13 +1,15 @@
 package config
 
 import (
-	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"mirrord/launcher/config/document"
 )
 
 // maxFile bounds a configuration or variables file in bytes; nobody writes that much by hand.
@@ -49,6 +51,26 @@ type Override struct {
 	Value  string // as text; the elements of a list have ';' between them
 }
 
+// Warning is something that the user should know and that stops nothing.
+type Warning struct {
+	Message string
+	Hint    string // may be empty
+}
+
+// Error is everything wrong with the configuration, never empty.
+type Error struct{ Faults []document.Fault }
+
+func (e *Error) Error() string {
+	var lines []string
+	if len(e.Faults) > 1 {
+		lines = append(lines, fmt.Sprintf("%d faults in the configuration", len(e.Faults)))
+	}
+	for _, f := range e.Faults {
+		lines = append(lines, f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Load reads, merges and checks the configuration: flags win over variables, variables over the file, the file over the defaults. The
 // error is an *Error with everything that is wrong.
 func Load(opts LoadOptions) (*Config, []Warning, error) {
@@ -81,8 +103,8 @@ func Load(opts LoadOptions) (*Config, []Warning, error) {
 }
 
 func (d *decoder) word(k key, source, value string) {
-	at := position{source: source}
-	d.apply(k, at, &node{at: at, kind: word, text: value})
+	at := document.Place{Source: source}
+	d.apply(k, at, &document.Node{At: at, Kind: document.Word, Text: value})
 }
 
 // readFile finds, reads and decodes the configuration file.
@@ -98,14 +120,14 @@ func (d *decoder) readFile(opts LoadOptions) {
 			return
 		}
 		if len(found) > 1 {
-			d.fail(position{source: found[1]}, fmt.Sprintf("is a second configuration beside %s", found[0]), "remove one, or name one with `-f`")
+			d.fail(document.Place{Source: found[1]}, fmt.Sprintf("is a second configuration beside %s", found[0]), "remove one, or name one with `-f`")
 			return
 		}
 		name, source = found[0], found[0]
 	}
 	data, err := readSource(name, opts)
 	if err != nil {
-		d.fail(position{source: source}, "cannot be read: "+err.Error(), "")
+		d.fail(document.Place{Source: source}, "cannot be read: "+err.Error(), "")
 		return
 	}
 	if name == "-" {
@@ -116,16 +138,16 @@ func (d *decoder) readFile(opts LoadOptions) {
 
 // document decodes the text of a configuration file.
 func (d *decoder) document(name string, data []byte) {
-	root, fault := parse(name, data)
+	root, fault := document.Parse(name, data)
 	if fault != nil {
 		d.faults = append(d.faults, *fault)
 		return
 	}
-	if root == nil || root.kind == null {
+	if root == nil || root.Kind == document.Null {
 		return
 	}
-	if root.kind != object {
-		d.fail(root.at, fmt.Sprintf("a configuration is an object, not %v", root.kind), "")
+	if root.Kind != document.Object {
+		d.fail(root.At, fmt.Sprintf("a configuration is an object, not %v", root.Kind), "")
 		return
 	}
 	d.object("", root)
@@ -173,67 +195,16 @@ func readBounded(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// parse chooses the format by the name's end. What has none (a pipe, stdin) is JSON when it begins like an object, else YAML.
-func parse(name string, data []byte) (*node, *Fault) {
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // the mark that some editors begin with
-	if !utf8.Valid(data) {
-		return nil, &Fault{Source: name, Problem: "is not UTF-8 text"}
-	}
-	if f := template(name, string(data)); f != nil {
-		return nil, f
-	}
-	ext := strings.ToLower(filepath.Ext(name))
-	if ext == ".json" || ext == "" && bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		return parseJSON(name, data)
-	}
-	if nestedBeyondReason(string(data)) {
-		return nil, &Fault{Source: name, Problem: tooDeep}
-	}
-	switch ext {
-	case ".toml":
-		return parseTOML(name, data)
-	case ".yaml", ".yml", "":
-		return parseYAML(name, data)
-	}
-	return nil, &Fault{Source: name, Problem: fmt.Sprintf("ends in %q, which is no known format", ext), Hint: "json, yaml, yml and toml are read"}
-}
-
-// nestedBeyondReason keeps from the YAML and TOML libraries what takes them minutes: thousands of "- ", dotted keys or brackets in each
-// other. It counts too much (in strings, say), but nothing real comes near.
-func nestedBeyondReason(data string) bool {
-	open := 0
-	for line := range strings.SplitSeq(data, "\n") {
-		key, _, isPair := strings.Cut(line, "=")
-		if strings.Count(line, "- ") > 1000 || isPair && strings.Count(key, ".") > 1000 {
-			return true
-		}
-		for _, c := range line {
-			switch c {
-			case '[', '{':
-				open++
-			case ']', '}':
-				open = max(0, open-1)
-			}
-			if open > 200 {
-				return true
-			}
+// sorted puts the faults in the order of a reader: source by source as they were met, from top to bottom.
+func sorted(faults []document.Fault) []document.Fault {
+	met := map[string]int{}
+	for _, f := range faults {
+		if _, ok := met[f.Source]; !ok {
+			met[f.Source] = len(met)
 		}
 	}
-	return false
-}
-
-// template finds the braces of the peer's templates, which would otherwise reach the program as text.
-func template(name, data string) *Fault {
-	at := -1
-	for _, brace := range []string{"{{", "{%"} {
-		if i := strings.Index(data, brace); i >= 0 && (at < 0 || i < at) {
-			at = i
-		}
-	}
-	if at < 0 {
-		return nil
-	}
-	f := placeOf(name, []byte(data), at).fault(fmt.Sprintf("templates (%q) are not rendered", data[at:at+2]))
-	f.Hint = "write the value itself, or give it by a flag or a variable"
-	return f
+	slices.SortStableFunc(faults, func(a, b document.Fault) int {
+		return cmp.Or(cmp.Compare(met[a.Source], met[b.Source]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return faults
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+
+	"mirrord/launcher/config/document"
 )
 
 // Schema is the JSON Schema (draft-07, which every editor knows) of a configuration file, indented. It is made from the table of keys and from
@@ -51,7 +53,7 @@ func (k key) schema() schema {
 			s = schema{"type": "string", "enum": words}
 		} else if known {
 			s = valueSchema(field.Type())
-		} else if k.accepts(&node{kind: text, text: "dir:x"}) {
+		} else if k.accepts(&document.Node{Kind: document.Text, Text: "dir:x"}) {
 			s["type"] = "string"
 		}
 		if known {
@@ -71,11 +73,11 @@ func (k key) schema() schema {
 func (k key) withShorthand() schema {
 	s := section(k.path)
 	types := []string{"object"}
-	if k.accepts(&node{kind: boolean, text: "true"}) {
+	if k.accepts(&document.Node{Kind: document.Boolean, Text: "true"}) {
 		types = append(types, "boolean")
 	}
 	words := k.words()
-	if len(words) == 0 && k.accepts(&node{kind: text, text: "dir:x"}) {
+	if len(words) == 0 && k.accepts(&document.Node{Kind: document.Text, Text: "dir:x"}) {
 		types = append(types, "string")
 	}
 	s["type"] = types
@@ -86,7 +88,7 @@ func (k key) withShorthand() schema {
 }
 
 // accepts asks the decoder.
-func (k key) accepts(n *node) bool {
+func (k key) accepts(n *document.Node) bool {
 	d := newDecoder()
 	if k.set != nil {
 		k.set(d, n)
@@ -100,7 +102,7 @@ var modes = []string{"read", "write", "overlay", "local", "localwithoverrides", 
 // words are those that the key takes; nil for one that takes any text or none.
 func (k key) words() (words []string) {
 	for _, mode := range modes {
-		if k.accepts(&node{kind: text, text: mode}) {
+		if k.accepts(&document.Node{Kind: document.Text, Text: mode}) {
 			words = append(words, mode)
 		}
 	}

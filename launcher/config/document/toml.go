@@ -1,4 +1,4 @@
-package config
+package document
 
 import (
 	"cmp"
@@ -10,19 +10,18 @@ import (
 )
 
 // parseTOML reads TOML. Elements of a list have the place of the list.
-func parseTOML(source string, data []byte) (*node, *Fault) {
+func parseTOML(source string, data []byte) (*Node, *Fault) {
 	var values map[string]toml.Primitive
 	meta, err := toml.Decode(string(data), &values)
 	if err != nil {
-		f := &Fault{Source: source, Problem: err.Error()}
 		var syntax toml.ParseError
 		if errors.As(err, &syntax) {
-			f = placeOf(source, data, syntax.Position.Start).fault(syntax.Message)
+			return nil, placeOf(source, data, syntax.Position.Start).fault(syntax.Message)
 		}
-		return nil, f
+		return nil, Place{Source: source}.fault(err.Error())
 	}
 	t := tomlReader{source: source, data: data, meta: meta}
-	return t.object(position{source, 1, 1}, values, 0), t.fault
+	return t.object(Place{source, 1, 1}, values, 0), t.fault
 }
 
 type tomlReader struct {
@@ -37,26 +36,26 @@ type refuse struct{}
 
 func (refuse) UnmarshalTOML(any) error { return errors.New("") }
 
-func (t *tomlReader) value(p toml.Primitive, depth int) *node {
-	at := position{source: t.source} // stays so for the a of `a.b = 1`, which the library gives no place
+func (t *tomlReader) value(p toml.Primitive, depth int) *Node {
+	at := Place{Source: t.source} // stays so for the a of `a.b = 1`, which the library gives no place
 	var located toml.ParseError
 	if errors.As(t.meta.PrimitiveDecode(p, &refuse{}), &located) && located.Position.Line > 0 {
 		at = placeOf(t.source, t.data, located.Position.Start) // its own column is wrong at the start of a line
 	}
 	if depth > maxDepth {
 		t.fault = at.fault(tooDeep)
-		return &node{at: at}
+		return &Node{At: at}
 	}
 	var v any
 	if err := t.meta.PrimitiveDecode(p, &v); err != nil {
 		t.fault = at.fault(err.Error())
-		return &node{at: at}
+		return &Node{At: at}
 	}
 	switch v := v.(type) {
 	case bool:
-		return &node{at: at, kind: boolean, text: fmt.Sprint(v)}
+		return &Node{At: at, Kind: Boolean, Text: fmt.Sprint(v)}
 	case int64, float64:
-		return &node{at: at, kind: number, text: fmt.Sprint(v)}
+		return &Node{At: at, Kind: Number, Text: fmt.Sprint(v)}
 	case map[string]any:
 		var values map[string]toml.Primitive
 		_ = t.meta.PrimitiveDecode(p, &values) // a table always is one
@@ -64,27 +63,27 @@ func (t *tomlReader) value(p toml.Primitive, depth int) *node {
 	case []any, []map[string]any:
 		var items []toml.Primitive
 		_ = t.meta.PrimitiveDecode(p, &items)
-		n := &node{at: at, kind: list}
+		n := &Node{At: at, Kind: List}
 		for _, item := range items {
-			n.items = append(n.items, t.value(item, depth+1))
+			n.Items = append(n.Items, t.value(item, depth+1))
 		}
 		return n
 	default: // string, dates
-		return &node{at: at, kind: text, text: fmt.Sprint(v)}
+		return &Node{At: at, Kind: Text, Text: fmt.Sprint(v)}
 	}
 }
 
-func (t *tomlReader) object(at position, values map[string]toml.Primitive, depth int) *node {
-	n := &node{at: at, kind: object}
+func (t *tomlReader) object(at Place, values map[string]toml.Primitive, depth int) *Node {
+	n := &Node{At: at, Kind: Object}
 	for name, p := range values {
 		v := t.value(p, depth+1)
-		n.members = append(n.members, member{name, v.at, v})
+		n.Members = append(n.Members, Member{name, v.At, v})
 	}
-	slices.SortFunc(n.members, func(a, b member) int {
-		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column), cmp.Compare(a.name, b.name))
+	slices.SortFunc(n.Members, func(a, b Member) int {
+		return cmp.Or(cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column), cmp.Compare(a.Name, b.Name))
 	})
-	if at.line == 0 && len(n.members) > 0 {
-		n.at = n.members[0].at
+	if at.Line == 0 && len(n.Members) > 0 {
+		n.At = n.Members[0].At
 	}
 	return n
 }

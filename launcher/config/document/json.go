@@ -1,4 +1,4 @@
-package config
+package document
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 )
 
 // parseJSON reads JSON, with the place of every key and value. A nil node is an empty file.
-func parseJSON(source string, data []byte) (*node, *Fault) {
+func parseJSON(source string, data []byte) (*Node, *Fault) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, nil
 	}
@@ -32,14 +32,14 @@ type jsonReader struct {
 }
 
 // token returns the next token and where it begins.
-func (j *jsonReader) token() (position, json.Token, error) {
+func (j *jsonReader) token() (Place, json.Token, error) {
 	offset := int(j.tokens.InputOffset())
 	offset += len(j.data[offset:]) - len(bytes.TrimLeft(j.data[offset:], " \t\r\n,:"))
 	t, err := j.tokens.Token()
 	return placeOf(j.source, j.data, offset), t, err
 }
 
-func (j *jsonReader) value(depth int) (*node, *Fault) {
+func (j *jsonReader) value(depth int) (*Node, *Fault) {
 	at, t, err := j.token()
 	if err != nil {
 		return nil, j.fault(at, err)
@@ -49,34 +49,34 @@ func (j *jsonReader) value(depth int) (*node, *Fault) {
 	}
 	switch t := t.(type) {
 	case bool:
-		return &node{at: at, kind: boolean, text: fmt.Sprint(t)}, nil
+		return &Node{At: at, Kind: Boolean, Text: fmt.Sprint(t)}, nil
 	case json.Number:
-		return &node{at: at, kind: number, text: t.String()}, nil
+		return &Node{At: at, Kind: Number, Text: t.String()}, nil
 	case string:
-		return &node{at: at, kind: text, text: t}, nil
+		return &Node{At: at, Kind: Text, Text: t}, nil
 	case json.Delim:
 		if t == '{' {
 			return j.object(at, depth)
 		}
 		return j.list(at, depth)
 	}
-	return &node{at: at}, nil
+	return &Node{At: at}, nil
 }
 
-func (j *jsonReader) list(at position, depth int) (*node, *Fault) {
-	n := &node{at: at, kind: list}
+func (j *jsonReader) list(at Place, depth int) (*Node, *Fault) {
+	n := &Node{At: at, Kind: List}
 	for j.tokens.More() {
 		item, fault := j.value(depth + 1)
 		if fault != nil {
 			return nil, fault
 		}
-		n.items = append(n.items, item)
+		n.Items = append(n.Items, item)
 	}
 	return n, j.end()
 }
 
-func (j *jsonReader) object(at position, depth int) (*node, *Fault) {
-	n := &node{at: at, kind: object}
+func (j *jsonReader) object(at Place, depth int) (*Node, *Fault) {
+	n := &Node{At: at, Kind: Object}
 	seen := map[string]bool{}
 	for j.tokens.More() {
 		at, t, err := j.token()
@@ -92,7 +92,7 @@ func (j *jsonReader) object(at position, depth int) (*node, *Fault) {
 		if fault != nil {
 			return nil, fault
 		}
-		n.members = append(n.members, member{name, at, value})
+		n.Members = append(n.Members, Member{name, at, value})
 	}
 	return n, j.end()
 }
@@ -105,7 +105,7 @@ func (j *jsonReader) end() *Fault {
 	return nil
 }
 
-func (j *jsonReader) fault(at position, err error) *Fault {
+func (j *jsonReader) fault(at Place, err error) *Fault {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return at.fault("the file ends before the configuration does")
 	}

@@ -1,4 +1,4 @@
-package config
+package document
 
 import (
 	"errors"
@@ -10,25 +10,25 @@ import (
 )
 
 // parseYAML reads YAML. A nil node is an empty document.
-func parseYAML(source string, data []byte) (*node, *Fault) {
+func parseYAML(source string, data []byte) (*Node, *Fault) {
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		f := &Fault{Source: source, Problem: err.Error()}
+		f := Place{Source: source}.fault(err.Error())
 		var syntax *yaml.SyntaxError
 		if errors.As(err, &syntax) {
 			f.Line, f.Column, f.Problem = syntax.Token.Position.Line, syntax.Token.Position.Column, syntax.Message
 		}
 		return nil, f
 	}
-	y := yamlReader{source: source, anchors: map[string]*node{}}
-	var root *node
+	y := yamlReader{source: source, anchors: map[string]*Node{}}
+	var root *Node
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
 			continue
 		}
 		n := y.value(doc.Body, 0)
 		if root != nil {
-			y.fail(n.at, "a second document begins here; a configuration is one")
+			y.fail(n.At, "a second document begins here; a configuration is one")
 		}
 		root = n
 	}
@@ -37,45 +37,45 @@ func parseYAML(source string, data []byte) (*node, *Fault) {
 
 type yamlReader struct {
 	source  string
-	anchors map[string]*node // values are shared, not copied, so that aliases of aliases cannot grow
+	anchors map[string]*Node // values are shared, not copied, so that aliases of aliases cannot grow
 	fault   *Fault           // the first
 }
 
-func (y *yamlReader) fail(at position, problem string) *node {
+func (y *yamlReader) fail(at Place, problem string) *Node {
 	if y.fault == nil {
 		y.fault = at.fault(problem)
 	}
-	return &node{at: at}
+	return &Node{At: at}
 }
 
-func (y *yamlReader) position(n ast.Node) position {
+func (y *yamlReader) place(n ast.Node) Place {
 	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
-		return position{source: y.source}
+		return Place{Source: y.source}
 	}
 	p := n.GetToken().Position
-	return position{y.source, p.Line, p.Column}
+	return Place{y.source, p.Line, p.Column}
 }
 
-func (y *yamlReader) value(n ast.Node, depth int) *node {
-	at := y.position(n)
+func (y *yamlReader) value(n ast.Node, depth int) *Node {
+	at := y.place(n)
 	if depth > maxDepth {
 		return y.fail(at, tooDeep)
 	}
 	switch n := n.(type) {
 	case nil, *ast.NullNode:
-		return &node{at: at}
+		return &Node{At: at}
 	case *ast.BoolNode:
-		return &node{at: at, kind: boolean, text: fmt.Sprint(n.Value)}
+		return &Node{At: at, Kind: Boolean, Text: fmt.Sprint(n.Value)}
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return &node{at: at, kind: number, text: n.GetToken().Value}
+		return &Node{At: at, Kind: Number, Text: n.GetToken().Value}
 	case *ast.StringNode:
-		return &node{at: at, kind: text, text: n.Value}
+		return &Node{At: at, Kind: Text, Text: n.Value}
 	case *ast.LiteralNode:
-		return &node{at: at, kind: text, text: n.Value.Value}
+		return &Node{At: at, Kind: Text, Text: n.Value.Value}
 	case *ast.TagNode:
 		v := *y.value(n.Value, depth+1)
 		if n.GetToken().Value == "!!str" {
-			v.kind = text
+			v.Kind = Text
 		}
 		return &v
 	case *ast.AnchorNode:
@@ -88,9 +88,9 @@ func (y *yamlReader) value(n ast.Node, depth int) *node {
 		}
 		return y.fail(at, fmt.Sprintf("no anchor %q comes before this alias", n.Value))
 	case *ast.SequenceNode:
-		v := &node{at: at, kind: list}
+		v := &Node{At: at, Kind: List}
 		for _, item := range n.Values {
-			v.items = append(v.items, y.value(item, depth+1))
+			v.Items = append(v.Items, y.value(item, depth+1))
 		}
 		return v
 	case *ast.MappingNode:
@@ -101,19 +101,19 @@ func (y *yamlReader) value(n ast.Node, depth int) *node {
 	return y.fail(at, fmt.Sprintf("%s is not understood here", n.Type()))
 }
 
-func (y *yamlReader) object(at position, values []*ast.MappingValueNode, depth int) *node {
-	v := &node{at: at, kind: object}
+func (y *yamlReader) object(at Place, values []*ast.MappingValueNode, depth int) *Node {
+	v := &Node{At: at, Kind: Object}
 	for _, pair := range values {
 		key, ok := pair.Key.(ast.ScalarNode)
 		if !ok || pair.Key.IsMergeKey() {
-			y.fail(y.position(pair.Key), "only plain keys are understood")
+			y.fail(y.place(pair.Key), "only plain keys are understood")
 			continue
 		}
 		name := key.GetToken().Value
-		v.members = append(v.members, member{name, y.position(key), y.value(pair.Value, depth+1)})
+		v.Members = append(v.Members, Member{name, y.place(key), y.value(pair.Value, depth+1)})
 	}
-	if len(v.members) > 0 && at.column > v.members[0].at.column {
-		v.at = v.members[0].at // goccy puts a block mapping at its first colon
+	if len(v.Members) > 0 && at.Column > v.Members[0].At.Column {
+		v.At = v.Members[0].At // goccy puts a block mapping at its first colon
 	}
 	return v
 }
