@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mirrord/launcher/config/document"
+	"mirrord/launcher/config/environment"
 )
 
 // check finds what each source alone cannot show, fills in what follows from the rest, and returns what the user should know.
@@ -23,7 +24,7 @@ func (d *decoder) check() []Warning {
 	targetless := d.checkTargetless()
 	d.path = "feature.env.override"
 	for _, name := range slices.Sorted(maps.Keys(f.Env.Override)) {
-		if problem := unusable(name, f.Env.Override[name]); problem != "" {
+		if problem := environment.Unusable(name, f.Env.Override[name]); problem != "" {
 			d.fail(d.origin[d.path], fmt.Sprintf("has the variable %q, whose %s", name, problem), "")
 		}
 	}

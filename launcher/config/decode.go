@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mirrord/launcher/config/document"
+	"mirrord/launcher/config/environment"
 	"mirrord/launcher/rules"
 )
 
@@ -322,7 +323,7 @@ func secondsKey(at func(*Config) *uint16) setter {
 // shortEnv is `env: true` and `env: false`.
 func shortEnv(d *decoder, n *document.Node) {
 	if on, ok := d.boolean(n); ok && !on {
-		d.config.Feature.Env = Env{Exclude: []string{"*"}}
+		d.config.Feature.Env = environment.Choice{Exclude: []string{"*"}}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mirrord/launcher/config/document"
+	"mirrord/launcher/config/environment"
 )
 
 // maxFile bounds a configuration or variables file in bytes; nobody writes that much by hand.
@@ -193,6 +194,23 @@ func readBounded(r io.Reader) ([]byte, error) {
 		err = fmt.Errorf("it is larger than %d KiB", maxFile>>10)
 	}
 	return data, err
+}
+
+// readVariables reads the env file, when there is one, relative to dir.
+func (d *decoder) readVariables(dir string) {
+	name := d.config.Feature.Env.EnvFile
+	if name == "" {
+		return
+	}
+	d.path = "feature.env.env_file"
+	data, err := readPath(name, dir)
+	if err != nil {
+		d.fail(d.origin[d.path], "cannot be read: "+err.Error(), "")
+		return
+	}
+	values, faults := environment.ParseFile(name, string(data))
+	d.config.Feature.Env.File = values
+	d.faults = append(d.faults, faults...)
 }
 
 // sorted puts the faults in the order of a reader: source by source as they were met, from top to bottom.

@@ -297,6 +297,24 @@ func TestDefaultFile(t *testing.T) {
 	}
 }
 
+func TestEnvFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".env"), []byte("A=1\nB='two words'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := Load(LoadOptions{Dir: dir, LookupEnv: lookupIn(map[string]string{"MIRRORD_OVERRIDE_ENV_VARS_FILE": ".env"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"A": "1", "B": "two words"}, c.Feature.Env.File); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	_, _, err = load(t, "m.yaml", "feature: {env: {env_file: m.yaml}}", nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "m.yaml:1: is not NAME=value") {
+		t.Errorf("a file that is none: %v", err)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	_, warnings, err := load(t, "m.yaml", `
 telemetry: false

@@ -4,6 +4,8 @@
 // that says which. All faults of all sources are reported together, with line and column.
 package config
 
+import "mirrord/launcher/config/environment"
+
 // Config is the merged configuration. Its JSON form is a valid configuration file again, that says the same. It can also be decoded over
 // Default() without Load, by a process that trusts it; the fields marked "-" are then missing.
 type Config struct {
@@ -88,22 +90,10 @@ const (
 
 // Feature is what of the pod's context the program gets.
 type Feature struct {
-	Env      Env     `json:"env"`
-	FS       FS      `json:"fs"`
-	Network  Network `json:"network"`
-	Hostname bool    `json:"hostname"` // the pod's host name
-}
-
-// Env chooses and edits the pod's variables; see SelectEnv for the order. Include and Exclude are never both set.
-type Env struct {
-	Include  []string          `json:"include,omitempty"`  // wildcards * and ?; empty means all
-	Exclude  []string          `json:"exclude,omitempty"`  // wildcards; `env: false` is the exclusion of "*"
-	Override map[string]string `json:"override,omitempty"` // wins over everything but Unset
-	Unset    []string          `json:"unset,omitempty"`    // names, compared without case
-	EnvFile  string            `json:"env_file,omitempty"` // as the user wrote it; Load has read it into File
-	Mapping  map[string]string `json:"mapping,omitempty"`  // RE2 on the name → new value
-
-	File map[string]string `json:"-"` // what EnvFile held
+	Env      environment.Choice `json:"env"`
+	FS       FS                 `json:"fs"`
+	Network  Network            `json:"network"`
+	Hostname bool               `json:"hostname"` // the pod's host name
 }
 
 // FSMode says which files are the pod's when no pattern says otherwise.

@@ -292,7 +292,7 @@ func (b *brokerProcess) openPod(open opener) error {
 // foresee decides about the program before the pod's environment is known, so that the copy, where there has to be one, is made by then.
 func (b *brokerProcess) foresee() {
 	_ = newPhases(b.emit)(phaseDecision, func() (string, error) { // it is decided again, and that counts
-		env, _ := config.Compose(os.Environ(), nil, b.plan.Config)
+		env, _ := b.plan.Config.Feature.Env.Compose(os.Environ(), nil)
 		v := b.engine.Decide(firstRequest(&b.plan, env))
 		if v.Kind == sip.Copy {
 			v = b.copier.substitute(v, nil)

@@ -63,11 +63,11 @@ func openPod(ctx context.Context, p *plan, decide func(sip.Request) sip.Verdict,
 				return "", fmt.Errorf("cannot read the pod's environment: %w", err)
 			}
 		}
-		var warnings []config.Warning
+		var warnings []string
 		local := os.Environ()
-		env, warnings = config.Compose(local, reply.Env, p.Config)
+		env, warnings = p.Config.Feature.Env.Compose(local, reply.Env)
 		for _, w := range warnings {
-			emit(events.Event{Type: events.Warning, Message: w.Message, Hint: w.Hint})
+			emit(events.Event{Type: events.Warning, Message: w})
 		}
 		changed := different(local, env)
 		changed.Variables = variables(local, reply.Env, env, p.Values)

@@ -1,8 +1,6 @@
-package config
+package environment
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,32 +12,30 @@ var pod = map[string]string{
 	"PATH": "/pod/bin", "HOME": "/pod", "JAVA_HOME": "/pod/java", "BUNDLE_PATH": "/pod/gems", "LD_PRELOAD": "/pod/jemalloc.so", "MIRRORD_BROKER": "x", "PWD": "/pod",
 }
 
-func TestSelectEnv(t *testing.T) {
+func TestSelected(t *testing.T) {
 	all := map[string]string{"DB_HOST": "db", "DB_PASSWORD": "secret", "READ_TIMEOUT": "30", "FEATURE": "on", "HOSTNAME": "cart-7d9f"}
 	for name, test := range map[string]struct {
-		env  Env
+		env  Choice
 		want map[string]string
 	}{
-		"nothing said":         {Env{}, all},
-		"include":              {Env{Include: []string{"DB_*", "FEATUR?"}}, map[string]string{"DB_HOST": "db", "DB_PASSWORD": "secret", "FEATURE": "on"}},
-		"include cannot force": {Env{Include: []string{"PATH", "LD_PRELOAD", "FEATURE"}}, map[string]string{"FEATURE": "on"}},
-		"exclude":              {Env{Exclude: []string{"DB_*", "*TIME*", "HOSTNAME"}}, map[string]string{"FEATURE": "on"}},
-		"exclude by case":      {Env{Exclude: []string{"feature", "DB_*", "*TIME*", "HOSTNAME"}}, map[string]string{"FEATURE": "on"}},
-		"none":                 {Env{Exclude: []string{"*"}}, map[string]string{}},
-		"override goes on top of nothing": {Env{Exclude: []string{"*"}, Override: map[string]string{"PATH": "/mine", "X": "1"}},
+		"nothing said":         {Choice{}, all},
+		"include":              {Choice{Include: []string{"DB_*", "FEATUR?"}}, map[string]string{"DB_HOST": "db", "DB_PASSWORD": "secret", "FEATURE": "on"}},
+		"include cannot force": {Choice{Include: []string{"PATH", "LD_PRELOAD", "FEATURE"}}, map[string]string{"FEATURE": "on"}},
+		"exclude":              {Choice{Exclude: []string{"DB_*", "*TIME*", "HOSTNAME"}}, map[string]string{"FEATURE": "on"}},
+		"exclude by case":      {Choice{Exclude: []string{"feature", "DB_*", "*TIME*", "HOSTNAME"}}, map[string]string{"FEATURE": "on"}},
+		"none":                 {Choice{Exclude: []string{"*"}}, map[string]string{}},
+		"override goes on top of nothing": {Choice{Exclude: []string{"*"}, Override: map[string]string{"PATH": "/mine", "X": "1"}},
 			map[string]string{"PATH": "/mine", "X": "1"}},
-		"order": {Env{Include: []string{"READ_TIMEOUT"}, File: map[string]string{"READ_TIMEOUT": "file", "WRITE_TIMEOUT": "file", "A": "file", "B": "file"},
+		"order": {Choice{Include: []string{"READ_TIMEOUT"}, File: map[string]string{"READ_TIMEOUT": "file", "WRITE_TIMEOUT": "file", "A": "file", "B": "file"},
 			Mapping: map[string]string{"TIMEOUT$": "mapped", "^B$": "mapped", "^B": "later"}, Override: map[string]string{"WRITE_TIMEOUT": "override"}},
 			map[string]string{"READ_TIMEOUT": "mapped", "WRITE_TIMEOUT": "override", "A": "file", "B": "later"}},
 	} {
-		cfg := Default()
-		cfg.Feature.Env = test.env
 		before := len(pod)
-		got := SelectEnv(pod, cfg)
+		got := test.env.selected(pod)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		if diff := cmp.Diff(got, SelectEnv(got, cfg)); diff != "" {
+		if diff := cmp.Diff(got, test.env.selected(got)); diff != "" {
 			t.Errorf("%s: choosing again changes it:\n%s", name, diff)
 		}
 		if len(pod) != before {
@@ -51,17 +47,15 @@ func TestSelectEnv(t *testing.T) {
 func TestCompose(t *testing.T) {
 	local := []string{"PATH=/bin", "HOME=/home/u", "FEATURE=off", "Aws_Profile=me", "WITHOUT", "DB_HOST=localhost", "DB_HOST=again"}
 	remote := map[string]string{"FEATURE": "on", "DB_HOST": "db", "AWS_PROFILE": "pod", "AWS_REGION": "x", "PATH": "/pod", "": "empty", "A=B": "c", "NUL": "a\x00b", "MULTI": "a\nb=c"}
-	cfg := Default()
-	cfg.Feature.Env.Unset = []string{"aws_profile", "aws_region"}
-	cfg.Feature.Env.Override = map[string]string{"HOME": "/elsewhere"}
-	env, warnings := Compose(local, remote, cfg)
+	choice := Choice{Unset: []string{"aws_profile", "aws_region"}, Override: map[string]string{"HOME": "/elsewhere"}}
+	env, warnings := choice.Compose(local, remote)
 	if diff := cmp.Diff([]string{"PATH=/bin", "WITHOUT", "DB_HOST=db", "FEATURE=on", "HOME=/elsewhere", "MULTI=a\nb=c"}, env); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
 	}
-	want := []Warning{
-		{Message: `the pod's variable "" is left out: its name is empty`},
-		{Message: `the pod's variable "A=B" is left out: its name has a '=' or NUL in it`},
-		{Message: `the pod's variable "NUL" is left out: its value has a NUL in it`},
+	want := []string{
+		`the pod's variable "" is left out: its name is empty`,
+		`the pod's variable "A=B" is left out: its name has a '=' or NUL in it`,
+		`the pod's variable "NUL" is left out: its value has a NUL in it`,
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
@@ -82,25 +76,21 @@ func TestWildcards(t *testing.T) {
 	}
 }
 
-func TestEnvFile(t *testing.T) {
-	dir := t.TempDir()
+func TestFile(t *testing.T) {
 	content := "# comment\nA=1\n export B = two words # not this\nC=\"a\\nb \\\"q\\\" \\x $C # this\" # not this\nD='lit\\n\neral'\nE=\nF=a#b\nG=\"x \r\ny\"\r\n \t\nA=2\r\n"
-	if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, _, err := Load(LoadOptions{Dir: dir, LookupEnv: lookupIn(map[string]string{"MIRRORD_OVERRIDE_ENV_VARS_FILE": ".env"})})
-	if err != nil {
-		t.Fatal(err)
+	got, faults := ParseFile(".env", content)
+	if len(faults) > 0 {
+		t.Fatal(faults)
 	}
 	want := map[string]string{"A": "2", "B": "two words", "C": "a\nb \"q\" \\x $C # this", "D": "lit\\n\neral", "E": "", "F": "a#b", "G": "x \ny"}
-	if diff := cmp.Diff(want, c.Feature.Env.File); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestEnvFileFaults(t *testing.T) {
+func TestFileFaults(t *testing.T) {
 	content := "A=1\nno assignment\n=x\nB=\"\n\nx\" y\nE=\x00\nC='open\n"
-	_, faults := parseVariables(".env", content)
+	_, faults := ParseFile(".env", content)
 	var got []string
 	for _, f := range faults {
 		got = append(got, f.String())
@@ -115,18 +105,14 @@ func TestEnvFileFaults(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, _, err := load(t, "m.yaml", "feature: {env: {env_file: m.yaml}}", nil)
-	if err == nil || !strings.HasPrefix(err.Error(), "m.yaml:1: is not NAME=value") {
-		t.Errorf("through Load: %v", err)
-	}
 }
 
-func FuzzVariables(f *testing.F) {
+func FuzzFile(f *testing.F) {
 	f.Add("A=1\nexport B=\"x\\\ny\" # z\nC='\n'\n")
 	f.Fuzz(func(t *testing.T, data string) {
-		values, faults := parseVariables("f", data)
+		values, faults := ParseFile("f", data)
 		for name, value := range values {
-			if len(faults) == 0 && unusable(name, value) != "" {
+			if len(faults) == 0 && Unusable(name, value) != "" {
 				t.Fatalf("%q=%q is accepted", name, value)
 			}
 		}

@@ -1,4 +1,4 @@
-package config
+package environment
 
 import (
 	"fmt"
@@ -7,26 +7,9 @@ import (
 	"mirrord/launcher/config/document"
 )
 
-// readVariables reads the env file, when there is one, relative to dir.
-func (d *decoder) readVariables(dir string) {
-	name := d.config.Feature.Env.EnvFile
-	if name == "" {
-		return
-	}
-	d.path = "feature.env.env_file"
-	data, err := readPath(name, dir)
-	if err != nil {
-		d.fail(d.origin[d.path], "cannot be read: "+err.Error(), "")
-		return
-	}
-	values, faults := parseVariables(name, string(data))
-	d.config.Feature.Env.File = values
-	d.faults = append(d.faults, faults...)
-}
-
-// parseVariables reads lines of `[export ]NAME=value`. A value is bare (a ` #` begins a comment), 'literal', or "with \n, \t, \", \\, \$"; quoted
-// ones may span lines. Nothing is expanded.
-func parseVariables(source, data string) (map[string]string, []document.Fault) {
+// ParseFile reads an env file, source in faults: lines of `[export ]NAME=value`. A value is bare (a ` #` begins a comment), 'literal', or "with \n, \t, \", \\, \$"; quoted
+// ones may span lines. Nothing is expanded. Of a name that is there twice the last value counts. With faults the variables are those that could be read.
+func ParseFile(source, data string) (map[string]string, []document.Fault) {
 	values := map[string]string{}
 	var faults []document.Fault
 	line := 0
@@ -49,8 +32,8 @@ func parseVariables(source, data string) (map[string]string, []document.Fault) {
 		}
 		if value == "" || value[0] != '"' && value[0] != '\'' {
 			bare, _, _ := strings.Cut(" "+value, " #")
-			if value = strings.TrimSpace(bare); unusable(name, value) != "" {
-				fail(fmt.Sprintf("the %s", unusable(name, value)), "")
+			if value = strings.TrimSpace(bare); Unusable(name, value) != "" {
+				fail(fmt.Sprintf("the %s", Unusable(name, value)), "")
 			}
 			values[name] = value
 			continue
@@ -64,8 +47,8 @@ func parseVariables(source, data string) (map[string]string, []document.Fault) {
 			fail(fmt.Sprintf("the quote of %s is not closed", name), "")
 			continue
 		}
-		if unusable(name, unquoted) != "" {
-			fail(fmt.Sprintf("the %s", unusable(name, unquoted)), "")
+		if Unusable(name, unquoted) != "" {
+			fail(fmt.Sprintf("the %s", Unusable(name, unquoted)), "")
 		}
 		values[name] = unquoted
 		// What is left of the last line of the value may only be a comment.
