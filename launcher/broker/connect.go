@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
-	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
@@ -101,7 +101,7 @@ func (b *Broker) carries(proto string, addr netip.AddrPort) bool {
 	case addr.Port() == 0:
 		return false
 	case addr.Port() == namePort:
-		return b.network.DNS.Enabled && !slices.ContainsFunc(out.Filter.Local, func(r config.Rule) bool {
+		return b.network.DNS.Enabled && !slices.ContainsFunc(out.Filter.Local, func(r traffic.Rule) bool {
 			return r.Port == namePort && r.Match(proto, addr, names)
 		})
 	case proto == "tcp" && !out.TCP || proto == "udp" && !out.UDP:

@@ -19,6 +19,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
 	"mirrord/sip"
@@ -200,7 +201,7 @@ func startOn(t testing.TB, requests, bulk net.Conn, change func(*Options)) *sess
 	s := new(session)
 	s.t, _ = t.(*testing.T)
 	c := config.Default()
-	c.Feature.Network.Incoming.Mode = config.IncomingSteal
+	c.Feature.Network.Incoming.Mode = traffic.Steal
 	o := Options{
 		Link: link, Rules: rulesPage(), Emit: s.emit, Config: c, TempDir: t.TempDir(),
 		Decide: func(r sip.Request) sip.Verdict { return sip.Verdict{Kind: sip.Inject, Path: r.Path} },
@@ -389,10 +390,10 @@ func descriptors(t testing.TB) int {
 func word(p []byte, offset int) uint32 { return binary.LittleEndian.Uint32(p[offset:]) }
 
 // rules parses entries of a filter.
-func rules(t testing.TB, entries ...string) (out []config.Rule) {
+func rules(t testing.TB, entries ...string) (out []traffic.Rule) {
 	t.Helper()
 	for _, e := range entries {
-		r, err := config.ParseRule(e)
+		r, err := traffic.ParseRule(e)
 		if err != nil {
 			t.Fatal(err)
 		}

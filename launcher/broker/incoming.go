@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
-	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
@@ -168,7 +168,7 @@ func (b *Broker) listen(from asker, m *frame.ListenRequest) answer {
 // subscribe asks the agent for the connections to a port of the pod; nil, and a warning, if they do not come.
 func (b *Broker) subscribe(pod uint16) io.Closer {
 	subscription, err := b.Link.Subscribe(b.ctx, pod, b.steals(), func(e *wire.Error) { b.noticed(pod, e) })
-	switch unset := b.network.Incoming.Mode == config.IncomingUnset; {
+	switch unset := b.network.Incoming.Mode == traffic.Unset; {
 	case err == nil:
 		return subscription
 	case unset && errnoOf(err, 0) == unix.ESRCH:
@@ -199,7 +199,7 @@ func (b *Broker) noticed(pod uint16, e *wire.Error) {
 }
 
 // steals: the program gets connections, not copies.
-func (b *Broker) steals() bool { return b.network.Incoming.Mode == config.IncomingSteal }
+func (b *Broker) steals() bool { return b.network.Incoming.Mode == traffic.Steal }
 
 // forgetClosed removes the sockets that listen no more. l.mu is held.
 func (b *Broker) forgetClosed(l *listener, port uint16) {

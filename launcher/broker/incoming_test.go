@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/agent/wire"
-	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
 	"mirrord/layer/frame"
@@ -189,12 +189,12 @@ func TestBind(t *testing.T) {
 }
 
 func TestListenLocally(t *testing.T) {
-	for name, change := range map[string]func(*config.Incoming){
-		"off":       func(in *config.Incoming) { in.Mode = config.IncomingOff },
-		"ignored":   func(in *config.Incoming) { in.IgnorePorts = []uint16{8080} },
-		"others":    func(in *config.Incoming) { in.Ports = []uint16{9000} },
-		"localhost": func(in *config.Incoming) { in.IgnoreLocalhost = true },
-		"mapped":    func(in *config.Incoming) { in.PortMapping = [][2]uint16{{3000, 8080}} },
+	for name, change := range map[string]func(*traffic.Incoming){
+		"off":       func(in *traffic.Incoming) { in.Mode = traffic.Off },
+		"ignored":   func(in *traffic.Incoming) { in.IgnorePorts = []uint16{8080} },
+		"others":    func(in *traffic.Incoming) { in.Ports = []uint16{9000} },
+		"localhost": func(in *traffic.Incoming) { in.IgnoreLocalhost = true },
+		"mapped":    func(in *traffic.Incoming) { in.PortMapping = [][2]uint16{{3000, 8080}} },
 	} {
 		s := start(t, &fakeAgent{}, func(o *Options) { change(&o.Config.Feature.Network.Incoming) })
 		l := s.program(t, "127.0.0.1:0", 8080)
@@ -243,7 +243,7 @@ func TestPortMapping(t *testing.T) {
 
 // TestMirror: the program reads a copy; what it answers goes nowhere, and nobody waits for it at the end.
 func TestMirror(t *testing.T) {
-	for _, mode := range []config.IncomingMode{config.IncomingMirror, config.IncomingUnset} {
+	for _, mode := range []traffic.Mode{traffic.Mirror, traffic.Unset} {
 		s := start(t, &fakeAgent{}, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = mode })
 		l := s.program(t, "127.0.0.1:0", 8080)
 		if !s.agent.isSubscribed(8080) || s.agent.stolen(8080) {
@@ -305,7 +305,7 @@ func TestFamilies(t *testing.T) {
 // TestNothingToMirror: a mode that nobody asked for is no error, but said.
 func TestNothingToMirror(t *testing.T) {
 	agent := &fakeAgent{refuse: &wire.Reply{Errno: "ESRCH"}}
-	s := start(t, agent, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = config.IncomingUnset })
+	s := start(t, agent, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = traffic.Unset })
 	s.program(t, "127.0.0.1:0", 8080)
 	if w := s.emitted(events.Warning); len(w) != 1 || !strings.Contains(w[0].Message, "port 8080") || !strings.Contains(w[0].Hint, "--steal") {
 		t.Errorf("warnings %+v", w)

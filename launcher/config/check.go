@@ -8,6 +8,7 @@ import (
 
 	"mirrord/launcher/config/document"
 	"mirrord/launcher/config/environment"
+	"mirrord/launcher/config/traffic"
 )
 
 // check finds what each source alone cannot show, fills in what follows from the rest, and returns what the user should know.
@@ -34,7 +35,7 @@ func (d *decoder) check() []Warning {
 		slices.Sort(d.ignored)
 		warnings = append(warnings, Warning{Message: "without effect here: " + strings.Join(slices.Compact(d.ignored), ", ")})
 	}
-	if !f.Network.DNS.Enabled && slices.ContainsFunc(out.Remote, func(r Rule) bool { return r.Host != "" }) {
+	if !f.Network.DNS.Enabled && slices.ContainsFunc(out.Remote, func(r traffic.Rule) bool { return r.Host != "" }) {
 		warnings = append(warnings, Warning{
 			Message: "`feature.network.outgoing.filter.remote` names hosts, but names are resolved on this machine",
 			Hint:    "set `feature.network.dns.enabled`, or give addresses",
@@ -77,15 +78,15 @@ func (d *decoder) checkTargetless() (warnings []Warning) {
 	}
 	d.path = "feature.network.incoming.mode"
 	switch f.Network.Incoming.Mode {
-	case IncomingSteal:
+	case traffic.Steal:
 		d.fail(d.place(d.path), "is \"steal\", but without a target there are no connections to steal", "name a target with -t")
-	case IncomingMirror:
+	case traffic.Mirror:
 		warnings = append(warnings, Warning{Message: "without a target there are no incoming connections to mirror"})
 	}
 	if len(f.FS.ReadOnly)+len(f.FS.ReadWrite)+len(f.FS.Mapping) > 0 || f.FS.Mode == FSWrite || f.FS.Mode == FSOverlay {
 		warnings = append(warnings, Warning{Message: "without a target there are no files to read: all are this machine's"})
 	}
-	f.Network.Incoming.Mode, f.FS = IncomingOff, FS{Mode: FSLocal, Local: f.FS.Local, NotFound: f.FS.NotFound}
+	f.Network.Incoming.Mode, f.FS = traffic.Off, FS{Mode: FSLocal, Local: f.FS.Local, NotFound: f.FS.NotFound}
 	d.path = "agent.rights"
 	if d.config.Agent.Rights != "" {
 		d.fail(d.place(d.path), "is about a target, and there is none", "leave it out, as agent.ephemeral")
@@ -127,15 +128,25 @@ func (d *decoder) place(path string) document.Place {
 	return document.Place{}
 }
 
+// identities are the pairs of a list that say nothing.
+func identities(pairs [][2]uint16) (ports []uint16) {
+	for _, p := range pairs {
+		if p[0] == p[1] {
+			ports = append(ports, p[0])
+		}
+	}
+	return ports
+}
+
 // copyHosts makes the names of the outgoing filter be resolved on the side where they are connected to, as the peer does. A DNS filter of
 // the other kind stays as the user wrote it.
-func copyHosts(out, dns *Filter) {
-	copySide := func(from []Rule, to *[]Rule, other []Rule) {
+func copyHosts(out, dns *traffic.Filter) {
+	copySide := func(from []traffic.Rule, to *[]traffic.Rule, other []traffic.Rule) {
 		if len(other) > 0 {
 			return
 		}
 		for _, r := range from {
-			if rule := (Rule{Host: r.Host, Port: r.Port}); r.Host != "" && !slices.Contains(*to, rule) {
+			if rule := (traffic.Rule{Host: r.Host, Port: r.Port}); r.Host != "" && !slices.Contains(*to, rule) {
 				*to = append(*to, rule)
 			}
 		}

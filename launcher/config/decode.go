@@ -12,6 +12,7 @@ import (
 
 	"mirrord/launcher/config/document"
 	"mirrord/launcher/config/environment"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/rules"
 )
 
@@ -236,15 +237,61 @@ func portsKey(at func(*Config) *[]uint16) setter {
 	}
 }
 
-func rulesKey(at func(*Config) *[]Rule) setter {
+// pairsKey reads a list of pairs of ports, [[a, b], …]. what names the sides in errors.
+func pairsKey(what [2]string, at func(*Config) *[][2]uint16) setter {
 	return func(d *decoder, n *document.Node) {
-		var all []Rule
+		if n.Kind != document.List {
+			d.wrong(n, fmt.Sprintf("a list of pairs of ports, [[%s, %s], ...]", what[0], what[1]))
+			return
+		}
+		items := n.Items
+		if len(items) > 0 && !slices.ContainsFunc(items, func(item *document.Node) bool { return item.Kind == document.List }) {
+			items = []*document.Node{n} // one pair in place of a list
+		}
+		var pairs [][2]uint16
+		for _, item := range items {
+			pair, ok := d.pair(item, what)
+			if !ok {
+				continue
+			}
+			for side := range pair {
+				for _, other := range pairs {
+					if other[side] == pair[side] {
+						d.fail(item.At, fmt.Sprintf("has the %s port %d twice", what[side], pair[side]), "")
+					}
+				}
+			}
+			pairs = append(pairs, pair)
+		}
+		*at(d.config) = pairs
+	}
+}
+
+func (d *decoder) pair(n *document.Node, what [2]string) (pair [2]uint16, ok bool) {
+	if n.Kind != document.List || len(n.Items) != 2 {
+		d.wrong(n, fmt.Sprintf("pairs of ports, [%s, %s]", what[0], what[1]))
+		return pair, false
+	}
+	for side, item := range n.Items {
+		port, err := strconv.ParseUint(item.Text, 10, 16)
+		if err != nil || port == 0 {
+			d.wrong(item, "pairs of ports, whole numbers from 1 to 65535")
+			return pair, false
+		}
+		pair[side] = uint16(port)
+	}
+	return pair, true
+}
+
+func rulesKey(at func(*Config) *[]traffic.Rule) setter {
+	return func(d *decoder, n *document.Node) {
+		var all []traffic.Rule
 		for _, item := range d.elements(n) {
 			if !isText(item) {
 				d.wrong(item, "a string or a list of strings")
 				continue
 			}
-			rule, err := ParseRule(item.Text)
+			rule, err := traffic.ParseRule(item.Text)
 			if err == nil && rule.Proto != "" && strings.HasPrefix(d.path, "feature.network.dns") {
 				err = errors.New("a name has no protocol")
 			}
@@ -348,7 +395,7 @@ func setFSMode(d *decoder, n *document.Node) {
 // shortNetwork is `network: true` and `network: false`.
 func shortNetwork(d *decoder, n *document.Node) {
 	if on, ok := d.boolean(n); ok && !on {
-		d.config.Feature.Network = Network{Incoming: Incoming{Mode: IncomingOff}}
+		d.config.Feature.Network = Network{Incoming: traffic.Incoming{Mode: traffic.Off}}
 	}
 }
 
@@ -356,6 +403,27 @@ func shortNetwork(d *decoder, n *document.Node) {
 func shortOutgoing(d *decoder, n *document.Node) {
 	if on, ok := d.boolean(n); ok {
 		d.config.Feature.Network.Outgoing.TCP, d.config.Feature.Network.Outgoing.UDP = on, on
+	}
+}
+
+// setIncoming is `incoming: true`, `false` and `"steal"`. In a file true asks for the default mode, in the variable for stealing.
+func setIncoming(d *decoder, n *document.Node) {
+	on, err := strconv.ParseBool(n.Text)
+	switch {
+	case err != nil || n.Kind != document.Boolean && n.Kind != document.Word:
+		setIncomingMode(d, n)
+	case !on:
+		d.config.Feature.Network.Incoming.Mode = traffic.Off
+	case n.Kind == document.Word:
+		d.config.Feature.Network.Incoming.Mode = traffic.Steal
+	default:
+		d.config.Feature.Network.Incoming.Mode = traffic.Unset
+	}
+}
+
+func setIncomingMode(d *decoder, n *document.Node) {
+	if mode, ok := d.choice(n, string(traffic.Mirror), string(traffic.Steal), string(traffic.Off)); ok {
+		d.config.Feature.Network.Incoming.Mode = traffic.Mode(mode)
 	}
 }
 

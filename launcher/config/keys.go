@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mirrord/launcher/config/document"
+	"mirrord/launcher/config/traffic"
 )
 
 // class says what becomes of a key that users of the leading peer know.
@@ -75,14 +76,14 @@ var keys = slices.Concat([]key{
 	{path: "feature.network.outgoing.udp", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.Outgoing.UDP }), variable: "MIRRORD_UDP_OUTGOING"},
 	{path: "feature.network.outgoing.ignore_localhost", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.Outgoing.IgnoreLocalhost }), variable: "MIRRORD_OUTGOING_IGNORE_LOCALHOST"},
 	{path: "feature.network.outgoing.filter"},
-	{path: "feature.network.outgoing.filter.remote", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.Outgoing.Filter.Remote })},
-	{path: "feature.network.outgoing.filter.local", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.Outgoing.Filter.Local })},
+	{path: "feature.network.outgoing.filter.remote", set: rulesKey(func(c *Config) *[]traffic.Rule { return &c.Feature.Network.Outgoing.Filter.Remote })},
+	{path: "feature.network.outgoing.filter.local", set: rulesKey(func(c *Config) *[]traffic.Rule { return &c.Feature.Network.Outgoing.Filter.Local })},
 	{path: "feature.network.outgoing.unix_streams", set: patternsKey(func(c *Config) *[]string { return &c.Feature.Network.Outgoing.UnixStreams })},
 	{path: "feature.network.dns", set: boolKey(dnsEnabled)},
 	{path: "feature.network.dns.enabled", set: boolKey(dnsEnabled), variable: "MIRRORD_REMOTE_DNS"},
 	{path: "feature.network.dns.filter"},
-	{path: "feature.network.dns.filter.remote", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.DNS.Filter.Remote })},
-	{path: "feature.network.dns.filter.local", set: rulesKey(func(c *Config) *[]Rule { return &c.Feature.Network.DNS.Filter.Local })},
+	{path: "feature.network.dns.filter.remote", set: rulesKey(func(c *Config) *[]traffic.Rule { return &c.Feature.Network.DNS.Filter.Remote })},
+	{path: "feature.network.dns.filter.local", set: rulesKey(func(c *Config) *[]traffic.Rule { return &c.Feature.Network.DNS.Filter.Local })},
 	{path: "feature.network.ipv6", set: boolKey(func(c *Config) *bool { return &c.Feature.Network.IPv6 })},
 
 	{path: "feature.hostname", set: boolKey(func(c *Config) *bool { return &c.Feature.Hostname })},

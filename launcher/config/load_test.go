@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mirrord/launcher/config/traffic"
 )
 
 // load loads a file of that name and content, with these variables only.
@@ -36,7 +38,7 @@ func mustLoad(t testing.TB, name, content string, env map[string]string, flags .
 	return c
 }
 
-var ignoreRule = cmpopts.EquateComparable(Rule{})
+var ignoreRule = cmpopts.EquateComparable(traffic.Rule{})
 
 const everythingYAML = `
 # every key that works
@@ -111,7 +113,7 @@ const everythingJSON = `{
 
 func TestFormatsSayTheSame(t *testing.T) {
 	want := mustLoad(t, "m.yaml", everythingYAML, nil)
-	if got := want.Feature.Network.DNS.Filter.Local; !cmp.Equal(got, []Rule{{Host: "db.internal", Port: 5432}}, ignoreRule) {
+	if got := want.Feature.Network.DNS.Filter.Local; !cmp.Equal(got, []traffic.Rule{{Host: "db.internal", Port: 5432}}, ignoreRule) {
 		t.Errorf("the host of the outgoing filter is not in the DNS filter: %v", got)
 	}
 	if got, want := want.Feature.Env.Override, (map[string]string{"PORT": "8080", "DEBUG": "true", "EMPTY": "", "TEXT": "hello", "SAME": "hello"}); !cmp.Equal(got, want) {
@@ -181,13 +183,13 @@ func TestShorthands(t *testing.T) {
 		`{"feature": {"fs": false}}`:                                           func(c *Config) { c.Feature.FS.Mode = FSLocal },
 		`{"feature": {"fs": "local"}}`:                                         func(c *Config) { c.Feature.FS.Mode = FSLocal },
 		`{"feature": {"fs": "Read"}}`:                                          func(c *Config) {},
-		`{"feature": {"network": {"incoming": "steal"}}}`:                      func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal },
+		`{"feature": {"network": {"incoming": "steal"}}}`:                      func(c *Config) { c.Feature.Network.Incoming.Mode = traffic.Steal },
 		`{"feature": {"network": {"incoming": {"port_mapping": [3000, 80]}}}}`: func(c *Config) { c.Feature.Network.Incoming.PortMapping = [][2]uint16{{3000, 80}} },
-		`{"feature": {"network": {"incoming": "Mirror"}}}`:                     func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingMirror },
-		`{"feature": {"network": {"incoming": false}}}`:                        func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff },
+		`{"feature": {"network": {"incoming": "Mirror"}}}`:                     func(c *Config) { c.Feature.Network.Incoming.Mode = traffic.Mirror },
+		`{"feature": {"network": {"incoming": false}}}`:                        func(c *Config) { c.Feature.Network.Incoming.Mode = traffic.Off },
 		`{"feature": {"network": {"outgoing": false}}}`:                        func(c *Config) { c.Feature.Network.Outgoing = Outgoing{} },
 		`{"feature": {"network": {"dns": false}}}`:                             func(c *Config) { c.Feature.Network.DNS.Enabled = false },
-		`{"feature": {"network": false}}`:                                      func(c *Config) { c.Feature.Network = Network{Incoming: Incoming{Mode: IncomingOff}} },
+		`{"feature": {"network": false}}`:                                      func(c *Config) { c.Feature.Network = Network{Incoming: traffic.Incoming{Mode: traffic.Off}} },
 		`{"feature": {"network": {"incoming": {"ports":9}}}}`:                  func(c *Config) { c.Feature.Network.Incoming.Ports = []uint16{9} },
 	} {
 		c := Default()
@@ -199,12 +201,12 @@ func TestShorthands(t *testing.T) {
 }
 
 func TestHostsOfOutgoingFilter(t *testing.T) {
-	db, x := Rule{Host: "db", Port: 80}, Rule{Host: "x"}
-	for filters, want := range map[string]Filter{
-		`"outgoing": {"filter": {"remote": ["tcp://db:80", "udp://db:80", "10.0.0.1"]}}`:             {Remote: []Rule{db}},
-		`"outgoing": {"filter": {"local": ["db:80"]}}, "dns": {"filter": {"local": ["x", "db:80"]}}`: {Local: []Rule{x, db}},
-		`"outgoing": {"filter": {"local": ["db:80"]}}, "dns": {"filter": {"remote": "x"}}`:           {Remote: []Rule{x}},
-		`"outgoing": {"filter": {"remote": ["db:80"]}}, "dns": {"filter": {"local": "x"}}`:           {Local: []Rule{x}},
+	db, x := traffic.Rule{Host: "db", Port: 80}, traffic.Rule{Host: "x"}
+	for filters, want := range map[string]traffic.Filter{
+		`"outgoing": {"filter": {"remote": ["tcp://db:80", "udp://db:80", "10.0.0.1"]}}`:             {Remote: []traffic.Rule{db}},
+		`"outgoing": {"filter": {"local": ["db:80"]}}, "dns": {"filter": {"local": ["x", "db:80"]}}`: {Local: []traffic.Rule{x, db}},
+		`"outgoing": {"filter": {"local": ["db:80"]}}, "dns": {"filter": {"remote": "x"}}`:           {Remote: []traffic.Rule{x}},
+		`"outgoing": {"filter": {"remote": ["db:80"]}}, "dns": {"filter": {"local": "x"}}`:           {Local: []traffic.Rule{x}},
 		`"outgoing": {"filter": {"remote": ["10.0.0.1"]}}`:                                           {},
 	} {
 		got := mustLoad(t, "m.json", `{"feature": {"network": {`+filters+`}}}`, nil).Feature.Network.DNS.Filter
@@ -223,7 +225,7 @@ func TestPrecedence(t *testing.T) {
 	want.Target = Target{Path: "dir:variable", Namespace: "shop", Kind: "dir", Name: "variable"}
 	want.Feature.Env.Include = []string{"A", "B"}
 	want.Feature.FS.Mode = FSRead
-	want.Feature.Network.Incoming.Mode = IncomingSteal
+	want.Feature.Network.Incoming.Mode = traffic.Steal
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -235,9 +237,9 @@ func TestVariables(t *testing.T) {
 		want        func(*Config)
 	}{
 		{"MIRRORD_FILE_MODE", "", func(*Config) {}},
-		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true", func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal }},
-		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "false", func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingOff }},
-		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal", func(c *Config) { c.Feature.Network.Incoming.Mode = IncomingSteal }},
+		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true", func(c *Config) { c.Feature.Network.Incoming.Mode = traffic.Steal }},
+		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "false", func(c *Config) { c.Feature.Network.Incoming.Mode = traffic.Off }},
+		{"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal", func(c *Config) { c.Feature.Network.Incoming.Mode = traffic.Steal }},
 		{"MIRRORD_REMOTE_DNS", "false", func(c *Config) { c.Feature.Network.DNS.Enabled = false }},
 		{"MIRRORD_TCP_OUTGOING", "false", func(c *Config) { c.Feature.Network.Outgoing.TCP = false }},
 		{"MIRRORD_UDP_OUTGOING", "0", func(c *Config) { c.Feature.Network.Outgoing.UDP = false }},
@@ -429,7 +431,7 @@ feature: {fs: {read_only: x}, network: {incoming: mirror}}
 	if diff := cmp.Diff(want, c.Agent); diff != "" {
 		t.Error(diff)
 	}
-	if f := c.Feature; f.FS.Mode != FSLocal || f.FS.ReadOnly != nil || f.Network.Incoming.Mode != IncomingOff || !f.Network.DNS.Enabled {
+	if f := c.Feature; f.FS.Mode != FSLocal || f.FS.ReadOnly != nil || f.Network.Incoming.Mode != traffic.Off || !f.Network.DNS.Enabled {
 		t.Errorf("without a target: %+v", f)
 	}
 	raw, err := json.Marshal(c)
@@ -439,5 +441,12 @@ feature: {fs: {read_only: x}, network: {incoming: mirror}}
 	again, _, err := load(t, "m.json", string(raw), nil)
 	if diff := cmp.Diff(c, again); diff != "" || err != nil {
 		t.Error(err, diff)
+	}
+}
+
+func TestIdentityMapping(t *testing.T) {
+	_, warnings, err := Load(LoadOptions{File: "-", Stdin: strings.NewReader(`{"feature": {"network": {"incoming": {"port_mapping": [[80, 80]]}}}}`), LookupEnv: lookupIn(nil)})
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Message, "maps port 80 to itself") {
+		t.Errorf("%v, %v", warnings, err)
 	}
 }

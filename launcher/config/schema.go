@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mirrord/launcher/config/document"
+	"mirrord/launcher/config/traffic"
 )
 
 // Schema is the JSON Schema (draft-07, which every editor knows) of a configuration file, indented. It is made from the table of keys and from
@@ -141,7 +142,7 @@ func valueSchema(t reflect.Type) schema {
 	switch {
 	case t.Kind() == reflect.Bool:
 		return schema{"type": "boolean"}
-	case t == reflect.TypeFor[Rule](), t.Kind() == reflect.String:
+	case t == reflect.TypeFor[traffic.Rule](), t.Kind() == reflect.String:
 		return schema{"type": "string"}
 	case t.Kind() == reflect.Uint16:
 		return schema{"type": "integer", "minimum": 1, "maximum": 65535}
@@ -164,7 +165,7 @@ func defaultOf(field reflect.Value) any {
 	switch {
 	case field.Kind() == reflect.Bool:
 		return field.Bool()
-	case field.Kind() == reflect.String && field.Interface() != any(IncomingUnset) && !field.IsZero():
+	case field.Kind() == reflect.String && field.Interface() != any(traffic.Unset) && !field.IsZero():
 		return field.String()
 	}
 	return nil

@@ -4,7 +4,10 @@
 // that says which. All faults of all sources are reported together, with line and column.
 package config
 
-import "mirrord/launcher/config/environment"
+import (
+	"mirrord/launcher/config/environment"
+	"mirrord/launcher/config/traffic"
+)
 
 // Config is the merged configuration. Its JSON form is a valid configuration file again, that says the same. It can also be decoded over
 // Default() without Load, by a process that trusts it; the fields marked "-" are then missing.
@@ -127,18 +130,18 @@ type FS struct {
 
 // Network is traffic and names.
 type Network struct {
-	Incoming Incoming `json:"incoming"`
-	Outgoing Outgoing `json:"outgoing"`
-	DNS      DNS      `json:"dns"`
-	IPv6     bool     `json:"ipv6"` // false: the program finds no IPv6 on this machine
+	Incoming traffic.Incoming `json:"incoming"`
+	Outgoing Outgoing         `json:"outgoing"`
+	DNS      DNS              `json:"dns"`
+	IPv6     bool             `json:"ipv6"` // false: the program finds no IPv6 on this machine
 }
 
 // Outgoing is connections that the program makes.
 type Outgoing struct {
-	TCP             bool   `json:"tcp"`
-	UDP             bool   `json:"udp"` // connected sockets; name servers belong to DNS
-	IgnoreLocalhost bool   `json:"ignore_localhost"`
-	Filter          Filter `json:"filter,omitzero"`
+	TCP             bool           `json:"tcp"`
+	UDP             bool           `json:"udp"` // connected sockets; name servers belong to DNS
+	IgnoreLocalhost bool           `json:"ignore_localhost"`
+	Filter          traffic.Filter `json:"filter,omitzero"`
 
 	// Patterns as those of FS, on absolute paths and on "@" and abstract names: stream sockets that are connected to in the pod. All others are this machine's.
 	UnixStreams []string `json:"unix_streams,omitempty"`
@@ -146,8 +149,8 @@ type Outgoing struct {
 
 // DNS is name resolution.
 type DNS struct {
-	Enabled bool   `json:"enabled"`
-	Filter  Filter `json:"filter,omitzero"` // rules without protocol
+	Enabled bool           `json:"enabled"`
+	Filter  traffic.Filter `json:"filter,omitzero"` // rules without protocol
 }
 
 // Default returns what holds when nothing is said.
@@ -157,7 +160,7 @@ func Default() *Config {
 		Feature: Feature{
 			FS: FS{Mode: FSRead},
 			Network: Network{
-				Incoming: Incoming{Mode: IncomingUnset},
+				Incoming: traffic.Incoming{Mode: traffic.Unset},
 				Outgoing: Outgoing{TCP: true, UDP: true},
 				DNS:      DNS{Enabled: true},
 				IPv6:     true,

@@ -11,6 +11,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/kube"
 )
 
@@ -22,7 +23,7 @@ func agentOptions(p *plan) (o kube.AgentOptions, err error) {
 		Lease: time.Duration(settings.Communication) * time.Second, Startup: time.Duration(settings.Startup) * time.Second,
 		Rights: wire.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
 		Env:      !slices.Contains(feature.Env.Exclude, "*"),
-		Incoming: feature.Network.Incoming.Mode != config.IncomingOff,
+		Incoming: feature.Network.Incoming.Mode != traffic.Off,
 		Pod: kube.Pod{
 			Namespace: settings.Namespace, Labels: settings.Labels, Annotations: settings.Annotations, NodeSelector: settings.NodeSelector,
 			ServiceAccount: settings.ServiceAccount, PriorityClass: settings.PriorityClass, PullSecrets: settings.PullSecrets,
@@ -31,7 +32,7 @@ func agentOptions(p *plan) (o kube.AgentOptions, err error) {
 	if feature.FS.Mode != config.FSLocal {
 		o.Needs = append(o.Needs, "files")
 	}
-	if mode := feature.Network.Incoming.Mode; mode == config.IncomingSteal || mode == config.IncomingMirror {
+	if mode := feature.Network.Incoming.Mode; mode == traffic.Steal || mode == traffic.Mirror {
 		o.Needs = append(o.Needs, "incoming")
 	}
 	for _, t := range settings.Tolerations {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 )
 
@@ -17,9 +18,9 @@ func TestAgentOptions(t *testing.T) {
 		session, snapshot string // what it needs; whether the environment and incoming connections are wanted; whether it stays beside the target
 	}{
 		{"nothing said", func(*config.Config) {}, "[files] true true false", "[files] true false false"},
-		{"steal", func(c *config.Config) { c.Feature.Network.Incoming.Mode = config.IncomingSteal }, "[files incoming] true true false", "[files] true false false"},
-		{"mirror", func(c *config.Config) { c.Feature.Network.Incoming.Mode = config.IncomingMirror }, "[files incoming] true true false", "[files] true false false"},
-		{"no incoming connections", func(c *config.Config) { c.Feature.Network.Incoming.Mode = config.IncomingOff }, "[files] true false false", "[files] true false false"},
+		{"steal", func(c *config.Config) { c.Feature.Network.Incoming.Mode = traffic.Steal }, "[files incoming] true true false", "[files] true false false"},
+		{"mirror", func(c *config.Config) { c.Feature.Network.Incoming.Mode = traffic.Mirror }, "[files incoming] true true false", "[files] true false false"},
+		{"no incoming connections", func(c *config.Config) { c.Feature.Network.Incoming.Mode = traffic.Off }, "[files] true false false", "[files] true false false"},
 		{"files of this machine", func(c *config.Config) { c.Feature.FS.Mode = config.FSLocal }, "[] true true false", "[files] true false false"},
 		{"variables of this machine", func(c *config.Config) { c.Feature.Env.Exclude = []string{"*"} }, "[files] false true false", "[files] true false false"},
 		{"a container", func(c *config.Config) { c.Agent.Ephemeral = &yes }, "[files] true true true", "[files] true false true"},
@@ -54,13 +55,13 @@ func TestQuantities(t *testing.T) {
 // Who steals a port is told of the probes that are to be answered now: those of this port, and of no other.
 func TestProbesOfStolenPorts(t *testing.T) {
 	for _, c := range []struct {
-		in   config.Incoming
+		in   traffic.Incoming
 		want string
 	}{
-		{config.Incoming{Mode: config.IncomingMirror}, "[]"},
-		{config.Incoming{Mode: config.IncomingSteal}, "[the program has to answer the kubelet's probes of a stolen port: 8080 9000]"},
-		{config.Incoming{Mode: config.IncomingSteal, IgnorePorts: []uint16{8080}}, "[the program has to answer the kubelet's probes of a stolen port: 9000]"},
-		{config.Incoming{Mode: config.IncomingSteal, IgnorePorts: []uint16{8080, 9000}}, "[]"},
+		{traffic.Incoming{Mode: traffic.Mirror}, "[]"},
+		{traffic.Incoming{Mode: traffic.Steal}, "[the program has to answer the kubelet's probes of a stolen port: 8080 9000]"},
+		{traffic.Incoming{Mode: traffic.Steal, IgnorePorts: []uint16{8080}}, "[the program has to answer the kubelet's probes of a stolen port: 9000]"},
+		{traffic.Incoming{Mode: traffic.Steal, IgnorePorts: []uint16{8080, 9000}}, "[]"},
 	} {
 		said := []string{}
 		warnOfProbes(c.in, []uint16{8080, 9000}, func(ev events.Event) { said = append(said, ev.Message) })

@@ -5,6 +5,7 @@ import (
 
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
 )
@@ -43,7 +44,7 @@ func Attach(ctx context.Context, c *config.Config, emit func(events.Event)) (*At
 func reading(c *config.Config) *config.Config {
 	all := *c
 	all.Feature = config.Default().Feature
-	all.Feature.Network.Incoming = config.Incoming{Mode: config.IncomingOff}
+	all.Feature.Network.Incoming = traffic.Incoming{Mode: traffic.Off}
 	return &all
 }
 

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"mirrord/agent/wire"
-	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
 )
@@ -104,8 +104,8 @@ func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube
 }
 
 // warnOfProbes tells of those of the kubelet's probes, by their ports, that a program which steals the port has to answer.
-func warnOfProbes(in config.Incoming, probed []uint16, emit func(events.Event)) {
-	if in.Mode != config.IncomingSteal {
+func warnOfProbes(in traffic.Incoming, probed []uint16, emit func(events.Event)) {
+	if in.Mode != traffic.Steal {
 		return
 	}
 	ports := slices.DeleteFunc(probed, func(pod uint16) bool {

@@ -17,6 +17,7 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/broker"
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/rules"
 	"mirrord/layer"
@@ -159,7 +160,7 @@ func openDir(ctx context.Context, p *plan, opened *closers) (*wire.Link, error) 
 		return nil, err
 	}
 	*opened = append(*opened, d.Close)
-	if in := p.Config.Feature.Network.Incoming; in.Mode == config.IncomingMirror {
+	if in := p.Config.Feature.Network.Incoming; in.Mode == traffic.Mirror {
 		if err := d.CheckMirror(func(pod uint16) bool { _, ok := in.PodPort(in.LocalPort(pod)); return ok }); err != nil {
 			return nil, err
 		}
@@ -238,7 +239,7 @@ func compileRules(p *plan, agent wire.Hello, env []string, library string, progr
 		Home: home, TempDir: os.TempDir(), Cwd: cwd, ProjectRoot: rules.ProjectRoot(cwd, home),
 		LocalDirs: append(programDirs(lookup(env, "PATH")), filepath.Dir(library)),
 		Names:     f.Network.DNS.Enabled, Outgoing: f.Network.Outgoing.TCP,
-		Incoming:        f.Network.Incoming.Mode != config.IncomingOff,
+		Incoming:        f.Network.Incoming.Mode != traffic.Off,
 		LocalCerts:      !slices.Contains(agent.Capabilities, "certs"),
 		AskBind:         len(f.Network.Incoming.ListenPorts) > 0,
 		IgnoreLocalhost: f.Network.Outgoing.IgnoreLocalhost,
@@ -297,7 +298,7 @@ func different(local, env []string) events.Event {
 // summary is what the program gets, in one line.
 func summary(p *plan, agent wire.Hello, fromPod int) string {
 	f := p.Config.Feature
-	mirrors := f.Network.Incoming.Mode == config.IncomingMirror || f.Network.Incoming.Mode == config.IncomingUnset
+	mirrors := f.Network.Incoming.Mode == traffic.Mirror || f.Network.Incoming.Mode == traffic.Unset
 	parts := []string{someVariables(fromPod)}
 	for _, part := range []struct {
 		name string
@@ -306,7 +307,7 @@ func summary(p *plan, agent wire.Hello, fromPod int) string {
 		{"files (" + string(f.FS.Mode) + ")", f.FS.Mode != config.FSLocal && slices.Contains(agent.Capabilities, "files")},
 		{"names", f.Network.DNS.Enabled},
 		{"outgoing connections", f.Network.Outgoing.TCP || f.Network.Outgoing.UDP},
-		{"incoming connections (steal)", f.Network.Incoming.Mode == config.IncomingSteal && slices.Contains(agent.Capabilities, "steal")},
+		{"incoming connections (steal)", f.Network.Incoming.Mode == traffic.Steal && slices.Contains(agent.Capabilities, "steal")},
 		{"incoming connections (mirror)", mirrors && slices.Contains(agent.Capabilities, "mirror")},
 	} {
 		if part.on {

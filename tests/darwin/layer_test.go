@@ -20,6 +20,7 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/broker"
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/rules"
 	"mirrord/sip"
@@ -139,7 +140,7 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 		t.Fatal(err)
 	}
 	c := config.Default()
-	c.Feature.Network.Incoming.Mode = config.IncomingSteal
+	c.Feature.Network.Incoming.Mode = traffic.Steal
 	var listening sync.Once
 	s.Broker, err = broker.Start(broker.Options{Link: link, Rules: table, Config: c, Decide: decide, TempDir: temp, Paths: true, Emit: func(e events.Event) {
 		s.mu.Lock()

@@ -1,4 +1,4 @@
-package config
+package traffic
 
 import (
 	"net/netip"

@@ -1,4 +1,5 @@
-package config
+// Package traffic is which connections and names are the pod's: the user's rules about those that a program makes, and about those that come to the pod's ports.
+package traffic
 
 import (
 	"errors"
