@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/reference"
 )
 
 func newMan() *cobra.Command {
@@ -83,7 +84,7 @@ func manual(root *cobra.Command) string {
 	p.text("Flags win over variables, variables over the file, the file over the defaults.")
 	for _, k := range config.Keys() {
 		if k.Class == "works" && (!k.Section || len(k.Words) > 0) {
-			meaning := k.Description
+			meaning := reference.Describe(k.Path)
 			if k.Variable != "" {
 				meaning += " (" + k.Variable + ")"
 			}

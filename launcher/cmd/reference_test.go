@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/reference"
 )
 
 var update = flag.Bool("update", false, "write the files that are made from tables")
@@ -18,7 +19,7 @@ var update = flag.Bool("update", false, "write the files that are made from tabl
 const keysFile = "../config/keys.md"
 
 func TestReferenceIsFresh(t *testing.T) {
-	want := reference(t)
+	want := keysPage(t)
 	if *update {
 		if err := os.WriteFile(keysFile, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -90,8 +91,8 @@ func readmeTable() string {
 	return b.String()
 }
 
-// reference is the page about all keys, their variables and flags.
-func reference(t *testing.T) string {
+// keysPage is the page about all keys, their variables and flags.
+func keysPage(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString(`# Keys of the configuration
 
@@ -128,7 +129,7 @@ variable or flag its elements have ` + "`;`" + ` between them.
 		if k.Variable != "" {
 			ways = append(ways, k.Variable)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", k.Path, value, def, strings.Join(ways, "<br>"), cell(k.Description))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", k.Path, value, def, strings.Join(ways, "<br>"), cell(reference.Describe(k.Path)))
 	}
 	b.WriteString("\n## One warning\n\nThese make no difference here; one line names those that were given.\n\n")
 	var names []string
@@ -141,7 +142,7 @@ variable or flag its elements have ` + "`;`" + ` between them.
 		if k.Fine != "" {
 			fine = "`" + k.Fine + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Path, fine, cell(k.Hint), cell(k.Description))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Path, fine, cell(k.Hint), cell(reference.Describe(k.Path)))
 	}
 	return b.String()
 }
@@ -158,7 +159,7 @@ func valueOf(t *testing.T, path string) (value, def string) {
 		Default    any
 	}
 	var s schema
-	if err := json.Unmarshal(config.Schema(), &s); err != nil {
+	if err := json.Unmarshal(reference.Schema(), &s); err != nil {
 		t.Fatal(err)
 	}
 	for name := range strings.SplitSeq(path, ".") {

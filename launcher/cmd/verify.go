@@ -10,6 +10,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/document"
+	"mirrord/launcher/config/reference"
 	"mirrord/launcher/run"
 )
 
@@ -144,7 +145,7 @@ marks faults: save it and name it in the file as "$schema", or in the editor's s
 		DisableFlagsInUseLine: true,
 		Args:                  alone,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := c.OutOrStdout().Write(config.Schema())
+			_, err := c.OutOrStdout().Write(reference.Schema())
 			return err
 		},
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mirrord/launcher/config"
+	"mirrord/launcher/config/reference"
 	"mirrord/launcher/run"
 )
 
@@ -106,7 +107,7 @@ func TestVersionForPrograms(t *testing.T) {
 }
 
 func TestSchemaIsPrinted(t *testing.T) {
-	if got, _ := output(t, "schema"); got != string(config.Schema()) {
+	if got, _ := output(t, "schema"); got != string(reference.Schema()) {
 		t.Error(got)
 	}
 }

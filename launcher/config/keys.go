@@ -179,6 +179,57 @@ func rows(section, names string, k key) []key {
 	return all
 }
 
+// Key is a row of the table as others see it.
+type Key struct {
+	Path     string   // "feature.fs.mode"
+	Class    string   // "works", "ignored" (one warning) or "unbuilt" (an error)
+	Section  bool     // others are below it
+	Variable string   // the environment variable that sets it; "" when there is none
+	Words    []string // those that it takes, for one that is one of a few words
+	Boolean  bool     // true can be its value; of a section: in place of its object
+	Text     bool     // text that is not one of Words can be its value; likewise
+	Fine     string   // of an unbuilt one: the value that is no error; may be ""
+	Hint     string   // of an unbuilt one: what to do instead; may be ""
+}
+
+// Keys are all keys, those that work and those that users of the leading peer know, in the order in which people meet them. The section of a key is before it.
+func Keys() []Key {
+	all := make([]Key, len(keys))
+	for i, k := range keys {
+		all[i] = Key{
+			Path: k.path, Class: [...]string{works: "works", ignored: "ignored", unbuilt: "unbuilt"}[k.class], Section: len(children(k.path)) > 0,
+			Variable: k.variable, Words: k.words(), Fine: k.fine, Hint: k.hint,
+			Boolean: k.accepts(&document.Node{Kind: document.Boolean, Text: "true"}), Text: k.accepts(&document.Node{Kind: document.Text, Text: "dir:x"}),
+		}
+	}
+	return all
+}
+
+// accepts asks the decoder.
+func (k key) accepts(n *document.Node) bool {
+	d := newDecoder()
+	if k.set != nil {
+		k.set(d, n)
+	}
+	return k.set != nil && len(d.faults) == 0
+}
+
+// modes are all words that some mode of the peer has.
+var modes = []string{"read", "write", "overlay", "local", "localwithoverrides", "mirror", "steal", "off"}
+
+// words are those that the key takes; nil for one that takes any text or none.
+func (k key) words() (words []string) {
+	for _, mode := range modes {
+		if k.accepts(&document.Node{Kind: document.Text, Text: mode}) {
+			words = append(words, mode)
+		}
+	}
+	if len(words) == len(modes) {
+		return nil
+	}
+	return words
+}
+
 // lookup finds a key by its path.
 func lookup(path string) (key, bool) {
 	for _, k := range keys {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -40,76 +41,14 @@ func mustLoad(t testing.TB, name, content string, env map[string]string, flags .
 
 var ignoreRule = cmpopts.EquateComparable(traffic.Rule{})
 
-const everythingYAML = `
-# every key that works
-target: {path: "dir:pods/cart", namespace: shop}
-feature:
-  env:
-    include: "DB_*;X"      # one value stands for a list
-    override: {PORT: 8080, DEBUG: true, EMPTY: "", TEXT: &text hello, SAME: *text}
-    unset: [AWS_PROFILE]
-    mapping:
-      ".+_TIMEOUT": "1000"
-  fs:
-    mode: localwithoverrides
-    read_only: ^/app/
-    local: ["\\.log$", "^/srv"]
-    not_found: []
-    mapping: {"^/home/(\\w+)/conf": /etc/app/$1}
-  network:
-    incoming: {mode: steal, ports: [80, 8080], port_mapping: [[3000, 80]], listen_ports: [[80, 8000], [81, 8001]], ignore_localhost: true}
-    outgoing:
-      tcp: true
-      udp: false
-      ignore_localhost: true
-      filter: {local: ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}
-      unix_streams: ^/run/
-    dns: {enabled: true}
-  hostname: false
-`
+//go:embed testdata/everything.yaml
+var everythingYAML string
 
-const everythingTOML = `
-target = { path = "dir:pods/cart", namespace = "shop" }
-[feature]
-hostname = false
-fs.mode = "localwithoverrides"
-fs.read_only = "^/app/"
-fs.local = ['\.log$', "^/srv"]
-fs.not_found = []
-fs.mapping = { "^/home/(\\w+)/conf" = "/etc/app/$1" }
-[feature.env]
-include = ["DB_*;X"]
-unset = "AWS_PROFILE"
-override = { PORT = 8080, DEBUG = true, EMPTY = "", TEXT = "hello", SAME = "hello" }
-mapping = { ".+_TIMEOUT" = "1000" }
-[feature.network.incoming]
-mode = "steal"
-ports = [80, 8080]
-port_mapping = [[3000, 80]]
-listen_ports = [[80, 8000], [81, 8001]]
-ignore_localhost = true
-[feature.network.outgoing]
-udp = false
-ignore_localhost = true
-filter.local = ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]
-unix_streams = ["^/run/"]
-`
+//go:embed testdata/everything.toml
+var everythingTOML string
 
-const everythingJSON = `{
-	"$schema": "https://example.org/schema.json",
-	"target": {"path": "dir:pods/cart", "namespace": "shop"},
-	"feature": {
-		"env": {"include": ["DB_*;X"], "unset": ["AWS_PROFILE"],
-			"override": {"PORT": "8080", "DEBUG": "true", "EMPTY": "", "TEXT": "h\u0065llo", "SAME": "hello"}, "mapping":{".+_TIMEOUT":"1000"}},
-		"fs": {"mode": "localwithoverrides", "read_only": ["^\/app/"], "local": ["\\.log$", "^/srv"], "not_found": [], "mapping": {"^/home/(\\w+)/conf": "/etc/app/$1"}},
-		"network": {
-			"incoming": {"mode": "steal", "ports": [80, 8080], "port_mapping": [[3000, 80]], "listen_ports": [[80, 8000], [81, 8001]], "ignore_localhost": true},
-			"outgoing": {"udp": false, "ignore_localhost": true, "filter": {"local": ["tcp://10.0.0.0/8:5432", "[::1]:80", "db.internal:5432", ":53"]}, "unix_streams": ["^/run/"]},
-			"dns": null
-		},
-		"hostname": false
-	}
-}`
+//go:embed testdata/everything.json
+var everythingJSON string
 
 func TestFormatsSayTheSame(t *testing.T) {
 	want := mustLoad(t, "m.yaml", everythingYAML, nil)

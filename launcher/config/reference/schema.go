@@ -1,18 +1,19 @@
-package config
+// Package reference is the table of the configuration's keys for people and editors: a sentence about each, and the JSON Schema of a configuration file.
+package reference
 
 import (
 	"encoding/json"
 	"reflect"
 	"strings"
 
-	"mirrord/launcher/config/document"
+	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
 )
 
 // Schema is the JSON Schema (draft-07, which every editor knows) of a configuration file, indented. It is made from the table of keys and from
-// Config, so it says what Load accepts. Load takes a little more: null for a key that is not given, and words without regard to case.
+// config.Config, so it says what config.Load accepts. Load takes a little more: null for a key that is not given, and words without regard to case.
 func Schema() []byte {
-	root := section("")
+	root := table(config.Keys()).section("")
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
 	root["title"] = "mirrord configuration"
 	root["type"] = "object"
@@ -25,36 +26,41 @@ func Schema() []byte {
 
 type schema = map[string]any
 
+// table is all keys.
+type table []config.Key
+
 // section is the schema of an object with the keys below path.
-func section(path string) schema {
+func (t table) section(path string) schema {
+	prefix := strings.TrimPrefix(path+".", ".") // the root's is empty
 	properties := schema{}
-	for _, name := range children(path) {
-		k, _ := lookup(strings.TrimPrefix(path+"."+name, "."))
-		properties[name] = k.schema()
+	for _, k := range t {
+		if name, ok := strings.CutPrefix(k.Path, prefix); ok && !strings.Contains(name, ".") {
+			properties[name] = t.schema(k)
+		}
 	}
 	return schema{"properties": properties, "additionalProperties": false}
 }
 
-func (k key) schema() schema {
+func (t table) schema(k config.Key) schema {
 	s := schema{}
 	switch {
-	case k.class == unbuilt:
-		s = onlyFine(k.fine)
-		if len(children(k.path)) > 0 {
-			below := section(k.path)
+	case k.Class == "unbuilt":
+		s = onlyFine(k.Fine)
+		if k.Section {
+			below := t.section(k.Path)
 			below["type"] = "object"
 			s = schema{"anyOf": []schema{s, below}}
 		}
-	case k.class == ignored:
-	case len(children(k.path)) > 0:
-		s = k.withShorthand()
+	case k.Class == "ignored":
+	case k.Section:
+		s = t.withShorthand(k)
 	default:
-		field, known := fieldOf(k.path)
-		if words := k.words(); words != nil {
-			s = schema{"type": "string", "enum": words}
+		field, known := fieldOf(k.Path)
+		if k.Words != nil {
+			s = schema{"type": "string", "enum": k.Words}
 		} else if known {
 			s = valueSchema(field.Type())
-		} else if k.accepts(&document.Node{Kind: document.Text, Text: "dir:x"}) {
+		} else if k.Text {
 			s["type"] = "string"
 		}
 		if known {
@@ -63,62 +69,33 @@ func (k key) schema() schema {
 			}
 		}
 	}
-	s["description"] = k.description()
-	if k.class != works {
+	s["description"] = description(k)
+	if k.Class != "works" {
 		s["deprecated"] = true
 	}
 	return s
 }
 
-// withShorthand is a section, and the values that may stand in place of its object: what its setter takes.
-func (k key) withShorthand() schema {
-	s := section(k.path)
+// withShorthand is a section, and the values that may stand in place of its object.
+func (t table) withShorthand(k config.Key) schema {
+	s := t.section(k.Path)
 	types := []string{"object"}
-	if k.accepts(&document.Node{Kind: document.Boolean, Text: "true"}) {
+	if k.Boolean {
 		types = append(types, "boolean")
 	}
-	words := k.words()
-	if len(words) == 0 && k.accepts(&document.Node{Kind: document.Text, Text: "dir:x"}) {
+	if len(k.Words) == 0 && k.Text {
 		types = append(types, "string")
 	}
 	s["type"] = types
-	if len(words) == 0 {
+	if len(k.Words) == 0 {
 		return s
 	}
-	return schema{"anyOf": []schema{s, {"type": "string", "enum": words}}}
+	return schema{"anyOf": []schema{s, {"type": "string", "enum": k.Words}}}
 }
-
-// accepts asks the decoder.
-func (k key) accepts(n *document.Node) bool {
-	d := newDecoder()
-	if k.set != nil {
-		k.set(d, n)
-	}
-	return k.set != nil && len(d.faults) == 0
-}
-
-// modes are all words that some mode of the peer has.
-var modes = []string{"read", "write", "overlay", "local", "localwithoverrides", "mirror", "steal", "off"}
-
-// words are those that the key takes; nil for one that takes any text or none.
-func (k key) words() (words []string) {
-	for _, mode := range modes {
-		if k.accepts(&document.Node{Kind: document.Text, Text: mode}) {
-			words = append(words, mode)
-		}
-	}
-	if len(words) == len(modes) {
-		return nil
-	}
-	return words
-}
-
-// parent is the section of a key, "" for one of the root.
-func parent(path string) string { return path[:max(0, strings.LastIndexByte(path, '.'))] }
 
 // fieldOf finds what a key sets in the default configuration, by the names in its JSON form.
 func fieldOf(path string) (reflect.Value, bool) {
-	v := reflect.ValueOf(Default()).Elem()
+	v := reflect.ValueOf(config.Default()).Elem()
 	for name := range strings.SplitSeq(path, ".") {
 		if v.Kind() != reflect.Struct {
 			return reflect.Value{}, false
@@ -187,15 +164,15 @@ func onlyFine(fine string) schema {
 }
 
 // description is the sentence about a key and, if it does not work, what becomes of it.
-func (k key) description() string {
-	text := describe(k.path)
-	switch {
-	case k.class == ignored:
+func description(k config.Key) string {
+	text := Describe(k.Path)
+	switch k.Class {
+	case "ignored":
 		text += ". Without effect here: one warning"
-	case k.class == unbuilt:
+	case "unbuilt":
 		text += ". Not built yet"
-		if k.hint != "" {
-			text += ": " + k.hint
+		if k.Hint != "" {
+			text += ": " + k.Hint
 		}
 	}
 	return text

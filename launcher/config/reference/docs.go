@@ -1,4 +1,6 @@
-package config
+package reference
+
+import "strings"
 
 // docs says what each key is for, in a sentence without a full stop. It is apart from the table of keys because it is for people: the schema, the
 // reference and editors show it. A key that is ignored or not built says what it would do.
@@ -141,13 +143,13 @@ var docs = map[string]string{
 	"experimental.hide_ipv6_interfaces":  "do not show the program addresses of IPv6",
 }
 
-// describe gives the sentence about a key. The ignored ones of a section that has one share it.
-func describe(path string) string {
+// Describe gives the sentence about a key ("feature.fs.mode"), without a full stop. The ignored ones of a section that has one share it; "" when it is no key.
+func Describe(path string) string {
 	for path != "" {
 		if text := docs[path]; text != "" {
 			return text
 		}
-		path = parent(path)
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package config
+package reference
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"mirrord/launcher/config"
 )
 
 var update = flag.Bool("update", false, "write the files that are made from the table of keys")
@@ -29,26 +31,33 @@ func fresh(t *testing.T, name string, want []byte) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s is stale, `go test ./launcher/config -update` writes it (-want +got):\n%s", name, diff)
+		t.Errorf("%s is stale, `go test ./launcher/config/reference -update` writes it (-want +got):\n%s", name, diff)
 	}
 }
 
 func TestSchemaIsFresh(t *testing.T) { fresh(t, "schema.json", Schema()) }
 
 func TestEveryKeyIsDescribed(t *testing.T) {
+	keys := config.Keys()
 	for _, k := range keys {
-		if text := describe(k.path); text == "" || strings.HasSuffix(text, ".") || strings.Contains(text, "\n") {
-			t.Errorf("docs.go: %s: %q", k.path, text)
+		if text := Describe(k.Path); text == "" || strings.HasSuffix(text, ".") || strings.Contains(text, "\n") {
+			t.Errorf("docs.go: %s: %q", k.Path, text)
 		}
-		if k.class != ignored && docs[k.path] == "" {
-			t.Errorf("docs.go does not describe %s", k.path)
+		if k.Class != "ignored" && docs[k.Path] == "" {
+			t.Errorf("docs.go does not describe %s", k.Path)
 		}
 	}
 	for path := range docs {
-		if !slices.ContainsFunc(keys, func(k key) bool { return k.path == path }) {
+		if !slices.ContainsFunc(keys, func(k config.Key) bool { return k.Path == path }) {
 			t.Errorf("docs.go describes %s, which is no key", path)
 		}
 	}
+}
+
+// load reads a file of that text and nothing else.
+func load(text string) (*config.Config, error) {
+	c, _, err := config.Load(config.LoadOptions{File: "-", Stdin: strings.NewReader(text), LookupEnv: func(string) (string, bool) { return "", false }})
+	return c, err
 }
 
 // compiled is the schema as an independent program understands it.
@@ -104,7 +113,7 @@ func TestSchemaSaysWhatLoadAccepts(t *testing.T) {
 		if err := s.Validate(value); (err == nil) != valid {
 			t.Errorf("%s: by the schema: %v", content, err)
 		}
-		if _, _, err := load(t, "m.json", content, nil); (err == nil) != valid {
+		if _, err := load(content); (err == nil) != valid {
 			t.Errorf("%s: by Load: %v", content, err)
 		}
 	}
@@ -113,11 +122,19 @@ func TestSchemaSaysWhatLoadAccepts(t *testing.T) {
 // What Load gives back, and what uses every key, is valid by the schema too.
 func TestSchemaOfEverything(t *testing.T) {
 	s := compiled(t)
-	var anything any
-	if err := yaml.Unmarshal([]byte(everythingYAML), &anything); err != nil {
+	everything, err := os.ReadFile("../testdata/everything.yaml")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for what, value := range map[string]any{"the defaults": Default(), "what is loaded": mustLoad(t, "m.yaml", everythingYAML, nil), "the file": anything} {
+	loaded, err := load(string(everything))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var anything any
+	if err := yaml.Unmarshal(everything, &anything); err != nil {
+		t.Fatal(err)
+	}
+	for what, value := range map[string]any{"the defaults": config.Default(), "what is loaded": loaded, "the file": anything} {
 		text, err := json.Marshal(value)
 		if err != nil {
 			t.Fatal(err)
