@@ -314,7 +314,7 @@ func TestNothingToMirror(t *testing.T) {
 
 // TestUnserved: that no program of the pod listens is said in the agent's words, once, and what that means.
 func TestUnserved(t *testing.T) {
-	for mode, hint := range map[config.IncomingMode]string{config.IncomingSteal: "reaches the program all the same", config.IncomingMirror: "nothing to mirror"} {
+	for mode, hint := range map[traffic.Mode]string{traffic.Steal: "reaches the program all the same", traffic.Mirror: "nothing to mirror"} {
 		s := start(t, &fakeAgent{doubt: "nothing in the pod listens on port 8080"}, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = mode })
 		for range 2 {
 			s.program(t, "127.0.0.1:0", 8080)

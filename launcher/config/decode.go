@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"mirrord/launcher/config/document"
-	"mirrord/launcher/config/environment"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/rules"
 )
@@ -196,14 +193,6 @@ func (d *decoder) pattern(at document.Place, text string) {
 	}
 }
 
-// setPathMapping checks the patterns, which are matched on paths.
-func setPathMapping(d *decoder, n *document.Node) {
-	mapKey(func(c *Config) *map[string]string { return &c.Feature.FS.Mapping })(d, n)
-	for _, m := range n.Members {
-		d.pattern(m.At, m.Name)
-	}
-}
-
 // mapKey takes scalars of every kind as text, so that `PORT: 8080` needs no quotes.
 func mapKey(at func(*Config) *map[string]string) setter {
 	return func(d *decoder, n *document.Node) {
@@ -305,56 +294,6 @@ func rulesKey(at func(*Config) *[]traffic.Rule) setter {
 	}
 }
 
-func setTarget(d *decoder, n *document.Node) {
-	if n.Kind == document.Object { // the long form, below target.path
-		for _, m := range n.Members {
-			if kind, ok := targetParts[m.Name]; ok {
-				setTargetPart(kind)(d, m.Value)
-			} else {
-				d.fail(m.At, fmt.Sprintf("has the unknown kind %q", m.Name), "kinds are "+strings.Join(slices.Sorted(maps.Keys(targetParts)), ", "))
-			}
-		}
-		return
-	}
-	if !isText(n) {
-		d.wrong(n, "a string like \"dir:PATH\" or \"deployment/NAME\"")
-		return
-	}
-	t, hint, err := parseTarget(n.Text)
-	if err != nil {
-		d.fail(n.At, err.Error(), hint)
-	}
-	t.Namespace = d.config.Target.Namespace
-	d.config.Target = t
-}
-
-// setTargetPart sets the kind and name of a target, or its container.
-func setTargetPart(kind string) setter {
-	return func(d *decoder, n *document.Node) {
-		value := n.Text
-		if kind == "label" && n.Kind == document.Object { // {"app": "cart"}
-			var pairs []string
-			for _, m := range n.Members {
-				pairs = append(pairs, m.Name+"="+m.Value.Text)
-			}
-			value = strings.Join(pairs, ",")
-		} else if !isText(n) {
-			d.wrong(n, "a string")
-			return
-		}
-		t := &d.config.Target
-		switch {
-		case kind == "container":
-			t.Container = value
-		case t.Kind != "":
-			d.fail(n.At, fmt.Sprintf("is a second target beside %s/%s", t.Kind, t.Name), "keep one of the two")
-		default:
-			t.Kind, t.Name = kind, value
-		}
-		t.Path = t.compose()
-	}
-}
-
 // secondsKey takes a whole number of seconds.
 func secondsKey(at func(*Config) *uint16) setter {
 	return func(d *decoder, n *document.Node) {
@@ -364,75 +303,5 @@ func secondsKey(at func(*Config) *uint16) setter {
 			return
 		}
 		*at(d.config) = uint16(v)
-	}
-}
-
-// shortEnv is `env: true` and `env: false`.
-func shortEnv(d *decoder, n *document.Node) {
-	if on, ok := d.boolean(n); ok && !on {
-		d.config.Feature.Env = environment.Choice{Exclude: []string{"*"}}
-	}
-}
-
-// shortFS is `fs: true`, `fs: false` and `fs: "local"`.
-func shortFS(d *decoder, n *document.Node) {
-	switch {
-	case n.Kind != document.Boolean:
-		setFSMode(d, n)
-	case n.Text == "true":
-		d.config.Feature.FS.Mode = FSRead
-	default:
-		d.config.Feature.FS.Mode = FSLocal
-	}
-}
-
-func setFSMode(d *decoder, n *document.Node) {
-	if mode, ok := d.choice(n, string(FSRead), string(FSWrite), string(FSOverlay), string(FSLocal), string(FSLocalWithOverrides)); ok {
-		d.config.Feature.FS.Mode = FSMode(mode)
-	}
-}
-
-// shortNetwork is `network: true` and `network: false`.
-func shortNetwork(d *decoder, n *document.Node) {
-	if on, ok := d.boolean(n); ok && !on {
-		d.config.Feature.Network = Network{Incoming: traffic.Incoming{Mode: traffic.Off}}
-	}
-}
-
-// shortOutgoing is `outgoing: true` and `outgoing: false`.
-func shortOutgoing(d *decoder, n *document.Node) {
-	if on, ok := d.boolean(n); ok {
-		d.config.Feature.Network.Outgoing.TCP, d.config.Feature.Network.Outgoing.UDP = on, on
-	}
-}
-
-// setIncoming is `incoming: true`, `false` and `"steal"`. In a file true asks for the default mode, in the variable for stealing.
-func setIncoming(d *decoder, n *document.Node) {
-	on, err := strconv.ParseBool(n.Text)
-	switch {
-	case err != nil || n.Kind != document.Boolean && n.Kind != document.Word:
-		setIncomingMode(d, n)
-	case !on:
-		d.config.Feature.Network.Incoming.Mode = traffic.Off
-	case n.Kind == document.Word:
-		d.config.Feature.Network.Incoming.Mode = traffic.Steal
-	default:
-		d.config.Feature.Network.Incoming.Mode = traffic.Unset
-	}
-}
-
-func setIncomingMode(d *decoder, n *document.Node) {
-	if mode, ok := d.choice(n, string(traffic.Mirror), string(traffic.Steal), string(traffic.Off)); ok {
-		d.config.Feature.Network.Incoming.Mode = traffic.Mode(mode)
-	}
-}
-
-// setMapping checks the patterns, which are matched on names of variables.
-func setMapping(d *decoder, n *document.Node) {
-	mapKey(func(c *Config) *map[string]string { return &c.Feature.Env.Mapping })(d, n)
-	for _, m := range n.Members {
-		if _, err := regexp.Compile(m.Name); err != nil {
-			d.fail(m.At, fmt.Sprintf("has the pattern %q: %s", m.Name, strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "")
-		}
 	}
 }
