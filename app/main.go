@@ -19,8 +19,9 @@ import (
 	"mirrord/app/loginenv"
 	"mirrord/app/look"
 	"mirrord/app/proposals"
-	"mirrord/app/session"
+	"mirrord/app/runner"
 	"mirrord/app/shell"
+	"mirrord/app/terminal"
 	"mirrord/app/ui"
 )
 
@@ -65,8 +66,8 @@ func services(a fyne.App) ui.Services {
 		c.find()
 	}()
 	s.Tool, s.Check = c, c.check
-	launch := func(l launches.Launch) session.Launch {
-		one := session.Launch{Command: l.Command, Folder: l.Folder, Plain: l.Plain, Values: true}
+	launch := func(l launches.Launch) runner.Launch {
+		one := runner.Launch{Command: l.Command, Folder: l.Folder, Plain: l.Plain, Values: true}
 		if l.ID != "" {
 			one.Config = store.File(l.ID)
 		} else if !l.Plain {
@@ -79,18 +80,19 @@ func services(a fyne.App) ui.Services {
 		return one
 	}
 	s.Start = func(l launches.Launch) (*ui.Run, error) {
-		started, err := session.Start(c.get(), launch(l), session.Options{})
+		started, err := runner.Start(c.get(), launch(l), runner.Options{})
 		if err != nil {
 			return nil, err
 		}
 		return &ui.Run{Launch: l, Model: started.Model, Output: started.Console, Changed: started.Changed(), Stop: started.Stop, Input: started.Input, Resize: started.Resize}, nil
 	}
 	s.Terminal = func(l launches.Launch) error {
-		script, err := session.TerminalScript(c.get(), launch(l), os.TempDir())
+		one := launch(l)
+		script, err := one.Script(c.get(), os.TempDir())
 		if err != nil {
 			return err
 		}
-		words, err := session.TerminalCommand(script)
+		words, err := terminal.Command(script)
 		if err != nil {
 			return err
 		}

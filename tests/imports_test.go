@@ -29,8 +29,10 @@ var rules = []struct {
 	{folder: "app/launches", never: []string{"fyne.io/fyne"}},
 	{folder: "app/loginenv", never: []string{"fyne.io/fyne"}},
 	{folder: "app/proposals", never: []string{"fyne.io/fyne"}},
+	{folder: "app/runner", never: []string{"fyne.io/fyne"}},
 	{folder: "app/session", never: []string{"fyne.io/fyne"}},
 	{folder: "app/shell", never: []string{"fyne.io/fyne"}},
+	{folder: "app/terminal", never: []string{"fyne.io/fyne"}},
 }
 
 // forTests are folders that no program may have in it.

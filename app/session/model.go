@@ -252,15 +252,22 @@ func (m *Model) Timeline() []Mark {
 	return slices.Clone(m.marks)
 }
 
-// update changes the summary.
-func (m *Model) update(change func(*Summary)) {
+// Update changes the summary by what the events do not tell. Its lists may be replaced, not changed.
+func (m *Model) Update(change func(*Summary)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.summary)
 }
 
-// sweep notes which processes are gone.
-func (m *Model) sweep(alive func(pid int) bool) bool {
+// Notice notes a sentence that is none of the command's. Its Count is set here.
+func (m *Model) Notice(n Notice) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.notice(n)
+}
+
+// Sweep notes which processes are gone, and says whether any is that was there.
+func (m *Model) Sweep(alive func(pid int) bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.tree.sweep(alive)

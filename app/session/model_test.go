@@ -211,7 +211,7 @@ func TestProcessTree(t *testing.T) {
 	if diff := cmp.Diff(want, show()); diff != "" {
 		t.Error(diff)
 	}
-	if !m.sweep(func(pid int) bool { return pid != 13 }) || m.sweep(func(pid int) bool { return pid != 13 }) {
+	if !m.Sweep(func(pid int) bool { return pid != 13 }) || m.Sweep(func(pid int) bool { return pid != 13 }) {
 		t.Error("one is gone, once")
 	}
 	if got := show(); !strings.Contains(got, "13 /app supervise  inside=true ended=true") {
@@ -357,7 +357,7 @@ func TestReadEvents(t *testing.T) {
 	for name, r := range map[string]io.Reader{"at once": strings.NewReader(input), "piecewise": io.MultiReader(strings.NewReader(input[:40]), strings.NewReader(input[40:]))} {
 		var got []events.Event
 		garbage := 0
-		readEvents(r, func(batch []events.Event, n int) {
+		ReadEvents(r, func(batch []events.Event, n int) {
 			got = append(got, batch...)
 			garbage += n
 		})
@@ -373,7 +373,7 @@ func FuzzReadEvents(f *testing.F) {
 	f.Add([]byte(`{"event":"link","state":"lost"}` + "\n" + `{"event":"phase","phase":"program","state":"started","milliseconds":1e300}`))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		m := NewModel(10)
-		readEvents(bytes.NewReader(input), func(batch []events.Event, n int) {
+		ReadEvents(bytes.NewReader(input), func(batch []events.Event, n int) {
 			if len(batch) > maxBatch {
 				t.Fatalf("%d events in a batch", len(batch))
 			}
@@ -414,7 +414,7 @@ func BenchmarkEvents(b *testing.B) {
 	m := NewModel(0)
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += 5000 {
-		readEvents(bytes.NewReader(lines.Bytes()), func(batch []events.Event, _ int) {
+		ReadEvents(bytes.NewReader(lines.Bytes()), func(batch []events.Event, _ int) {
 			m.Add(batch)
 			m.Summary()
 			m.Rows(Filter{Kinds: 1 << Files, Text: "chunk-1"}, 200)

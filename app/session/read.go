@@ -17,9 +17,9 @@ const (
 	maxBatch = 512
 )
 
-// readEvents reads lines until r ends, and hands on what they say in batches, each as soon as no more is there to be read. What is no event is counted, and so
-// is a line that is too long, of which nothing is kept.
-func readEvents(r io.Reader, add func(batch []events.Event, garbage int)) {
+// ReadEvents reads lines, as events.md has them, until r ends, and hands on what they say in batches of at most 512, each as soon as no more is there to be read. What is no event is counted, and so
+// is a line that is too long, of which nothing is kept. A batch may be used until add returns.
+func ReadEvents(r io.Reader, add func(batch []events.Event, garbage int)) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	batch := make([]events.Event, 0, maxBatch)
 	garbage := 0

@@ -1,3 +1,5 @@
+// Package session is the bounded picture of one session of the mirrord command, made of the events that the command writes: rows, counts, the process tree, the environment, the
+// link. Nothing is drawn or run here.
 package session
 
 import (
@@ -127,7 +129,7 @@ type Process struct {
 // Inside says whether the process is in the pod's context.
 func (p Process) Inside() bool { return p.Verdict != "outside" && p.Verdict != "lost" }
 
-// Variable is one of the environment, on this machine, in the pod, and as the program has it. The values are there with Launch.Values only.
+// Variable is one of the environment, on this machine, in the pod, and as the program has it. The values are there only if the command was asked for them.
 type Variable struct {
 	Name              string
 	Local, Pod, Final bool   // where it is

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mirrord/app/cli"
+	"mirrord/app/runner"
 	"mirrord/app/session"
 	"mirrord/launcher/events"
 )
@@ -37,7 +38,7 @@ func appModel(ctx context.Context, s *stage, r *report, _ options) error {
 		runtime.ReadMemStats(&before)
 		cpu, began := cpuTime(), time.Now()
 		tool := &cli.Tool{Path: self, Env: append(os.Environ(), fmt.Sprintf("%s=%d,%d", appEvents, plan.count, plan.rate))}
-		one, err := session.Start(tool, session.Launch{Command: []string{"program"}, Folder: s.dir}, session.Options{})
+		one, err := runner.Start(tool, runner.Launch{Command: []string{"program"}, Folder: s.dir}, runner.Options{})
 		if err != nil {
 			return err
 		}
@@ -62,7 +63,7 @@ func appModel(ctx context.Context, s *stage, r *report, _ options) error {
 }
 
 // look asks the model as a view does, until the session has ended, and returns how long that took at most.
-func look(s *session.Session) (longest time.Duration) {
+func look(s *runner.Session) (longest time.Duration) {
 	for range s.Changed() {
 		began := time.Now()
 		s.Model.Summary()

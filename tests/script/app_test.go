@@ -15,6 +15,7 @@ import (
 
 	"mirrord/app/cli"
 	"mirrord/app/launches"
+	"mirrord/app/runner"
 	"mirrord/app/session"
 )
 
@@ -43,7 +44,7 @@ func appTool(t *testing.T) (tool *cli.Tool, work string) {
 		"KUBECONFIG="+filepath.Join(work, "kubeconfig"), "MIRRORD_PROGRESS_MODE=")}, work
 }
 
-func output(s *session.Session) string {
+func output(s *runner.Session) string {
 	first, next := s.Console.Range()
 	return s.Console.Text(first, next)
 }
@@ -62,7 +63,7 @@ func TestAppSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := session.Start(tool, session.Launch{Command: saved.Command, Folder: saved.Folder, Config: store.File(saved.ID)}, session.Options{Interval: time.Millisecond})
+	s, err := runner.Start(tool, runner.Launch{Command: saved.Command, Folder: saved.Folder, Config: store.File(saved.ID)}, runner.Options{Interval: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,9 +118,9 @@ func TestAppSession(t *testing.T) {
 }
 
 // startApp starts a program in the pod's context and waits until the session is in a state.
-func startApp(t *testing.T, tool *cli.Tool, work, program string, state session.State) *session.Session {
+func startApp(t *testing.T, tool *cli.Tool, work, program string, state session.State) *runner.Session {
 	t.Helper()
-	s, err := session.Start(tool, session.Launch{Command: []string{"sh", "-c", program}, Folder: work, Target: "dir:pod"}, session.Options{Interval: time.Millisecond})
+	s, err := runner.Start(tool, runner.Launch{Command: []string{"sh", "-c", program}, Folder: work, Target: "dir:pod"}, runner.Options{Interval: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func TestAppLeftovers(t *testing.T) {
 // What cannot begin is told in mirrord's own words.
 func TestAppSessionThatFails(t *testing.T) {
 	tool, work := appTool(t)
-	s, err := session.Start(tool, session.Launch{Command: []string{"true"}, Folder: work, Target: "dir:nowhere"}, session.Options{})
+	s, err := runner.Start(tool, runner.Launch{Command: []string{"true"}, Folder: work, Target: "dir:nowhere"}, runner.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package session
+// Package terminal is the terminals of programs: one that the app holds the other end of, and the user's own, which a script opens.
+package terminal
 
 import (
 	"os"
@@ -7,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a terminal: our end, and the program's. A Read of ours ends when it is closed, though the program's may be open elsewhere; the library's own
+// Open makes a terminal: our end, and the program's; the caller closes both. A Read of ours ends when it is closed, though the program's may be open elsewhere; the library's own
 // file would wait on.
-func openTerminal() (ours, theirs *os.File, err error) {
+func Open() (ours, theirs *os.File, err error) {
 	blocking, theirs, err := pty.Open()
 	if err != nil {
 		return nil, nil, err
@@ -26,8 +27,8 @@ func openTerminal() (ours, theirs *os.File, err error) {
 	return nil, nil, err
 }
 
-// resize tells the program how large its terminal is. One that is closed is left alone.
-func resize(terminal *os.File, columns, rows int) {
+// Resize tells the program of a terminal, of which this is our end, how large it is, in characters. One that is closed is left alone.
+func Resize(terminal *os.File, columns, rows int) {
 	raw, err := terminal.SyscallConn()
 	if err != nil {
 		return

@@ -1,6 +1,6 @@
-// Package session runs one launch by the mirrord command, reads its events and keeps a bounded picture of what goes on. It draws nothing: a view asks for what it
-// shows when Changed tells it to.
-package session
+// Package runner runs one launch by the mirrord command, follows it to its end, and has the picture of it and what it prints kept. It draws nothing: a view asks
+// for what it shows when Changed tells it to.
+package runner
 
 import (
 	"fmt"
@@ -11,6 +11,9 @@ import (
 
 	"mirrord/app/cli"
 	"mirrord/app/console"
+	"mirrord/app/session"
+	"mirrord/app/shell"
+	"mirrord/app/terminal"
 	"mirrord/launcher/events"
 )
 
@@ -34,7 +37,7 @@ type Options struct {
 
 // Session is a launch that was started. Its methods may be called concurrently, and none waits for anything.
 type Session struct {
-	Model   *Model
+	Model   *session.Model
 	Console *console.Buffer // what the program prints, and the command's own errors
 
 	launch   Launch
@@ -55,7 +58,7 @@ type Session struct {
 	stops   chan int    // receives that
 }
 
-// Start starts a launch. The error is an *cli.Error: the folder is gone, the command is missing. What goes wrong later is in Summary.
+// Start starts a launch. The error is an *cli.Error: the folder is gone, the command is missing. What goes wrong later is in the model's Summary.
 func Start(tool *cli.Tool, launch Launch, o Options) (*Session, error) {
 	if o.Interval <= 0 {
 		o.Interval = 100 * time.Millisecond
@@ -66,12 +69,12 @@ func Start(tool *cli.Tool, launch Launch, o Options) (*Session, error) {
 	if err := launch.check(); err != nil {
 		return nil, err
 	}
-	ours, theirs, err := openTerminal()
+	ours, theirs, err := terminal.Open()
 	if err != nil {
 		return nil, &cli.Error{Message: "cannot open a terminal for the program: " + err.Error()}
 	}
 	defer theirs.Close()
-	resize(ours, 120, 40)
+	terminal.Resize(ours, 120, 40)
 	told, tell, err := os.Pipe()
 	if err != nil {
 		ours.Close()
@@ -79,7 +82,7 @@ func Start(tool *cli.Tool, launch Launch, o Options) (*Session, error) {
 	}
 	defer tell.Close()
 	s := &Session{
-		Model: NewModel(o.Events), Console: console.New(o.Console),
+		Model: session.NewModel(o.Events), Console: console.New(o.Console),
 		launch: launch, tool: tool, options: o, command: launch.command(tool), terminal: ours,
 		done: make(chan struct{}), changed: make(chan struct{}, 1), stops: make(chan int, 1),
 	}
@@ -100,7 +103,7 @@ func Start(tool *cli.Tool, launch Launch, o Options) (*Session, error) {
 	}
 	tell.Close()
 	if launch.Plain {
-		s.Model.update(func(m *Summary) { m.State, m.Began = Running, time.Now() })
+		s.Model.Update(func(m *session.Summary) { m.State, m.Began = session.Running, time.Now() })
 	}
 	go s.watch(told)
 	return s, nil
@@ -132,6 +135,15 @@ func (l *Launch) words(tool *cli.Tool) []string {
 		words = append(words, "--target="+l.Target)
 	}
 	return append(append(words, "--"), l.Command...)
+}
+
+// Script writes a script into folder that runs the launch in a terminal of the user's, for programs that ask questions, and returns its path; see terminal.Script.
+// The error is an *cli.Error.
+func (l *Launch) Script(tool *cli.Tool, folder string) (string, error) {
+	if err := l.check(); err != nil {
+		return "", err
+	}
+	return terminal.Script(folder, l.words(tool), l.Folder, shell.Lookup(tool.Env, "PATH"))
 }
 
 // command is what starts the launch, with descriptor 3 for the events.
@@ -192,7 +204,7 @@ func (s *Session) Input(text string) error {
 }
 
 // Resize tells the program how large its terminal is, in characters.
-func (s *Session) Resize(columns, rows int) { resize(s.terminal, columns, rows) }
+func (s *Session) Resize(columns, rows int) { terminal.Resize(s.terminal, columns, rows) }
 
 // poke has Changed receive, now or when the interval is over.
 func (s *Session) poke() {
@@ -229,7 +241,7 @@ func (s *Session) finish() {
 func (s *Session) take(batch []events.Event, garbage int) {
 	s.Model.Add(batch)
 	if garbage > 0 {
-		s.Model.update(func(m *Summary) { m.Garbage += int64(garbage) })
+		s.Model.Update(func(m *session.Summary) { m.Garbage += int64(garbage) })
 	}
 	s.poke()
 }

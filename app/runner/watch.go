@@ -1,4 +1,4 @@
-package session
+package runner
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mirrord/app/cli"
+	"mirrord/app/session"
 	"mirrord/app/shell"
 )
 
@@ -47,7 +48,7 @@ func (s *Session) watch(told *os.File) {
 	go func() {
 		defer close(heard)
 		defer told.Close()
-		readEvents(told, s.take)
+		session.ReadEvents(told, s.take)
 	}()
 	go func() {
 		defer close(printed)
@@ -69,7 +70,7 @@ func (s *Session) watch(told *os.File) {
 		case <-heard:
 			heard = nil
 		case <-sweep.C:
-			if s.Model.sweep(alive) {
+			if s.Model.Sweep(alive) {
 				s.poke()
 			}
 		case n := <-s.stops:
@@ -89,7 +90,7 @@ func (s *Session) watch(told *os.File) {
 	s.terminal.Close()
 	<-printed
 	s.beside.Wait()
-	s.Model.sweep(func(int) bool { return false })
+	s.Model.Sweep(func(int) bool { return false })
 	s.conclude(status)
 	s.finish()
 }
@@ -131,9 +132,9 @@ func (s *Session) leave() {
 
 // end ends the session, by force if the program had its chance.
 func (s *Session) end(force bool) {
-	s.Model.update(func(m *Summary) {
-		if m.State != Ended {
-			m.State = Stopping
+	s.Model.Update(func(m *session.Summary) {
+		if m.State != session.Ended {
+			m.State = session.Stopping
 		}
 	})
 	defer s.poke()
@@ -179,9 +180,7 @@ func (s *Session) stopLeft() {
 
 // tell adds an error of the app's.
 func (s *Session) tell(e cli.Error) {
-	s.Model.mu.Lock()
-	s.Model.notice(Notice{Time: time.Now(), Error: true, Message: e.Message, Hint: e.Hint})
-	s.Model.mu.Unlock()
+	s.Model.Notice(session.Notice{Time: time.Now(), Error: true, Message: e.Message, Hint: e.Hint})
 	s.poke()
 }
 
@@ -197,8 +196,8 @@ func (s *Session) conclude(err error) {
 	}
 	before := s.Model.Summary()
 	ended := !before.Ended.IsZero() || before.Remain > 0 || before.Status != nil || before.Signal != "" // session.ended was there
-	s.Model.update(func(m *Summary) {
-		m.State, m.Remain, m.Linked = Ended, 0, false
+	s.Model.Update(func(m *session.Summary) {
+		m.State, m.Remain, m.Linked = session.Ended, 0, false
 		if m.Ended.IsZero() || before.Remain > 0 {
 			m.Ended = time.Now()
 		}
@@ -214,7 +213,7 @@ func (s *Session) conclude(err error) {
 	first, next := s.Console.Range()
 	said := cli.Spoken(s.Console.Text(max(first, next-20), next))
 	switch {
-	case signal != "" && before.State == Stopping:
+	case signal != "" && before.State == session.Stopping:
 		s.tell(cli.Error{Message: "the session was ended by force"})
 	case signal != "":
 		s.tell(cli.Error{Message: "the mirrord command was killed by " + signal + ", and the program with it", Hint: "see the system's log for the reason; out of memory is a frequent one"})

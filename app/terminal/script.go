@@ -1,4 +1,4 @@
-package session
+package terminal
 
 import (
 	"fmt"
@@ -9,22 +9,19 @@ import (
 	"mirrord/app/shell"
 )
 
-// TerminalScript writes a script into folder that runs the launch in a terminal, for programs that ask questions, and returns its path. Its name ends in `.command`, which
-// macOS opens in Terminal. It removes itself when it starts, and sets the PATH of tool, which the terminal may not have.
-func TerminalScript(tool *cli.Tool, launch Launch, folder string) (string, error) {
-	if err := launch.check(); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(folder, "mirrord-*.command")
+// Script writes a script into a folder that runs a program in another, both absolute, and returns the script's path. Its name ends in `.command`, which macOS
+// opens in Terminal. It removes itself when it starts, and sets search as the PATH, which the terminal may not have; empty: it has. The error is an *cli.Error.
+func Script(into string, words []string, folder, search string) (string, error) {
+	f, err := os.CreateTemp(into, "mirrord-*.command")
 	if err != nil {
 		return "", &cli.Error{Message: "cannot write a script for the terminal: " + err.Error()}
 	}
 	var text strings.Builder
 	text.WriteString("#!/bin/sh\nrm -f -- " + shell.Quote(f.Name()) + "\n")
-	if path := shell.Lookup(tool.Env, "PATH"); path != "" {
-		text.WriteString("PATH=" + shell.Quote(path) + "; export PATH\n")
+	if search != "" {
+		text.WriteString("PATH=" + shell.Quote(search) + "; export PATH\n")
 	}
-	text.WriteString("cd " + shell.Quote(launch.Folder) + " || exit\nexec " + shell.Command(launch.words(tool)) + "\n")
+	text.WriteString("cd " + shell.Quote(folder) + " || exit\nexec " + shell.Command(words) + "\n")
 	_, err = f.WriteString(text.String())
 	if err == nil {
 		err = f.Chmod(0o700)
@@ -39,8 +36,8 @@ func TerminalScript(tool *cli.Tool, launch Launch, folder string) (string, error
 	return f.Name(), nil
 }
 
-// TerminalCommand is what opens such a script in a terminal of this system. The error says that there is none.
-func TerminalCommand(script string) ([]string, error) {
+// Command is what opens such a script in a terminal of this system. The error, an *cli.Error, says that there is none.
+func Command(script string) ([]string, error) {
 	for _, words := range terminals {
 		if path := shell.Find(words[0], os.Getenv("PATH")); path != "" {
 			return append(append([]string{path}, words[1:]...), script), nil

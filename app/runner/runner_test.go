@@ -1,4 +1,4 @@
-package session
+package runner
 
 import (
 	"errors"
@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mirrord/app/cli"
+	"mirrord/app/session"
 )
 
 // TestMain is the mirrord command too, when a test starts it so: what it does, it is told by FAKE.
@@ -113,7 +114,7 @@ func start(t *testing.T, what string, env ...string) *Session {
 }
 
 // until waits for the session to be in a state.
-func until(t *testing.T, s *Session, what func(Summary) bool) {
+func until(t *testing.T, s *Session, what func(session.Summary) bool) {
 	t.Helper()
 	for !what(s.Model.Summary()) {
 		if _, ok := <-s.Changed(); !ok {
@@ -122,7 +123,7 @@ func until(t *testing.T, s *Session, what func(Summary) bool) {
 	}
 }
 
-func running(s Summary) bool { return s.State == Running }
+func running(s session.Summary) bool { return s.State == session.Running }
 
 func printed(s *Session) string {
 	first, next := s.Console.Range()
@@ -130,7 +131,7 @@ func printed(s *Session) string {
 }
 
 // ends waits for the end, with Changed being closed.
-func ends(t *testing.T, s *Session) Summary {
+func ends(t *testing.T, s *Session) session.Summary {
 	t.Helper()
 	for range s.Changed() {
 	}
@@ -141,7 +142,7 @@ func ends(t *testing.T, s *Session) Summary {
 func TestSessionToItsEnd(t *testing.T) {
 	s := start(t, "good")
 	sum := ends(t, s)
-	if sum.State != Ended || sum.Status == nil || *sum.Status != 3 || sum.ID != "abc" || sum.Ended.IsZero() || len(sum.Notices) != 0 {
+	if sum.State != session.Ended || sum.Status == nil || *sum.Status != 3 || sum.ID != "abc" || sum.Ended.IsZero() || len(sum.Notices) != 0 {
 		t.Errorf("%+v", sum)
 	}
 	if got := printed(s); got != "exec --progress=off --events=fd:3 --target=dir:pod -- npm start\nhello\n" {
@@ -177,11 +178,11 @@ func TestBadCommands(t *testing.T) {
 		"silent": "the mirrord command ended with status 7 and did not say how the program did",
 	} {
 		sum := ends(t, start(t, what))
-		if sum.State != Ended || len(sum.Notices) != 1 || sum.Notices[0].Message != want || sum.Notices[0].Hint == "" || sum.Status != nil {
+		if sum.State != session.Ended || len(sum.Notices) != 1 || sum.Notices[0].Message != want || sum.Notices[0].Hint == "" || sum.Status != nil {
 			t.Errorf("%s: %+v", what, sum)
 		}
 	}
-	if sum := ends(t, start(t, "garbage")); sum.Garbage != 3 || sum.Tallies[Files].Count != 1 || sum.Status == nil {
+	if sum := ends(t, start(t, "garbage")); sum.Garbage != 3 || sum.Tallies[session.Files].Count != 1 || sum.Status == nil {
 		t.Errorf("garbage: %+v", sum)
 	}
 }
@@ -233,9 +234,9 @@ func TestStopOfWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, "survivors", "FAKE_FIFO="+fifo)
-	until(t, s, func(sum Summary) bool { return sum.State == Leftover })
+	until(t, s, func(sum session.Summary) bool { return sum.State == session.Leftover })
 	s.Stop()
-	if sum := ends(t, s); sum.State != Ended || sum.Remain != 0 || sum.Tallies[Files].Count != 1 || len(sum.Notices) != 0 {
+	if sum := ends(t, s); sum.State != session.Ended || sum.Remain != 0 || sum.Tallies[session.Files].Count != 1 || len(sum.Notices) != 0 {
 		t.Errorf("%+v", sum)
 	}
 }
@@ -274,7 +275,7 @@ func TestFlood(t *testing.T) {
 	for range s.Changed() {
 		changes++
 	}
-	if sum := s.Model.Summary(); sum.Tallies[Files].Count != 20000 || sum.Garbage != 0 {
+	if sum := s.Model.Summary(); sum.Tallies[session.Files].Count != 20000 || sum.Garbage != 0 {
 		t.Errorf("%+v", sum)
 	}
 	if changes > 20000/10 {
@@ -336,12 +337,12 @@ func zombie(pid int) bool {
 	return err != nil || strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
 }
 
-func TestTerminalScript(t *testing.T) {
+func TestScript(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "it's here")
 	os.Mkdir(folder, 0o700)
 	scripts := t.TempDir()
 	launch := Launch{Command: []string{"echo", "a b", "$HOME"}, Folder: folder, Config: "/c 1", Target: "dir:pod"}
-	path, err := TerminalScript(tool(t, "good", "PATH=/o'dd:"+os.Getenv("PATH")), launch, scripts)
+	path, err := launch.Script(tool(t, "good", "PATH=/o'dd:"+os.Getenv("PATH")), scripts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,17 +358,7 @@ func TestTerminalScript(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the script is still there: %v", err)
 	}
-	if _, err := TerminalScript(tool(t, "good"), Launch{}, scripts); err == nil {
+	if _, err := new(Launch).Script(tool(t, "good"), scripts); err == nil {
 		t.Error("a script for nothing")
-	}
-
-	bin := t.TempDir()
-	t.Setenv("PATH", bin)
-	if words, err := TerminalCommand(path); err == nil {
-		t.Errorf("%q", words)
-	}
-	os.WriteFile(filepath.Join(bin, terminals[0][0]), nil, 0o700)
-	if words, err := TerminalCommand(path); err != nil || words[0] != filepath.Join(bin, terminals[0][0]) || words[len(words)-1] != path {
-		t.Errorf("%q, %v", words, err)
 	}
 }
