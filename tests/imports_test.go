@@ -36,7 +36,7 @@ var rules = []struct {
 }
 
 // forTests are folders that no program may have in it.
-var forTests = []string{"mirrord/codesign/machotest", "mirrord/sip/siptest", "mirrord/agent/redirect/nettest"}
+var forTests = []string{"mirrord/codesign/machotest", "mirrord/sip/siptest", "mirrord/agent/redirect/nettest", "mirrord/launcher/kube/kubetest"}
 
 // pkg is what go list says of a package.
 type pkg struct {

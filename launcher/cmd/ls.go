@@ -15,6 +15,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/workload"
 )
 
 // targetLine is a target as ls -o json prints it. Names are stable, new ones may come.
@@ -68,7 +69,7 @@ With -o json it is an object: "namespace", "targets", each with "target", "conta
 			return err
 		}
 		for _, kind := range kinds {
-			if err := kube.CheckKind(kind); err != nil {
+			if err := workload.CheckKind(kind); err != nil {
 				return err
 			}
 		}
@@ -78,7 +79,7 @@ With -o json it is an object: "namespace", "targets", each with "target", "conta
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), lsTime)
 		defer cancel()
-		targets, hidden, err := cluster.List(ctx, kinds)
+		targets, hidden, err := workload.List(ctx, cluster, kinds)
 		if err != nil {
 			return err
 		}
@@ -94,9 +95,9 @@ With -o json it is an object: "namespace", "targets", each with "target", "conta
 				Namespace string       `json:"namespace"`
 				Targets   []targetLine `json:"targets"`
 				Hidden    []string     `json:"hidden"` // kinds that the user may not list; never null
-			}{cluster.Namespace(), lines, append([]string{}, hidden...)})
+			}{cluster.Namespace, lines, append([]string{}, hidden...)})
 		}
-		return printTargets(c.OutOrStdout(), lines, cluster.Namespace())
+		return printTargets(c.OutOrStdout(), lines, cluster.Namespace)
 	}
 	return c
 }

@@ -105,7 +105,7 @@ With -o json it is an object: "namespace", the one that is used when none is nam
 			return printJSON(c.OutOrStdout(), struct {
 				Namespace  string   `json:"namespace"`
 				Namespaces []string `json:"namespaces"`
-			}{cluster.Namespace(), append([]string{}, names...)})
+			}{cluster.Namespace, append([]string{}, names...)})
 		}
 		for _, name := range names {
 			fmt.Fprintln(c.OutOrStdout(), name)

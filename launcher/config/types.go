@@ -60,7 +60,7 @@ type Agent struct {
 	Rights        Rights `json:"rights,omitempty"`
 	Ephemeral     *bool  `json:"ephemeral,omitempty"` // true: never RightsNode; false: nothing else, and Rights is that
 
-	// Of the agent's own pod, which it has with RightsNode and without a target; see package kube.
+	// Of the agent's own pod, which it has with RightsNode and without a target; see agents.Pod.
 	Namespace      string            `json:"namespace,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	Annotations    map[string]string `json:"annotations,omitempty"`

@@ -1,4 +1,4 @@
-// Package kube is the way to a pod in a Kubernetes cluster: it finds the target, starts an agent beside it, and connects the two ends of the link.
+// Package kube is access to a Kubernetes cluster: which one and as whom the kubeconfig says, what its errors mean to people, and forwards to ports of its pods.
 package kube
 
 import (
@@ -24,13 +24,14 @@ type Access struct {
 	Insecure   bool // take any certificate of the API server
 }
 
-// Cluster is access to one. Its methods are safe for concurrent use; they return errors for people.
+// Cluster is access to one, with the namespace that is meant in it. Nothing of it changes after Connect; a copy may have another namespace. Its methods are safe for
+// concurrent use; they return errors for people.
 type Cluster struct {
-	config    *rest.Config
-	client    kubernetes.Interface
-	context   string // the kubeconfig's; empty inside a cluster
-	server    string
-	namespace string
+	Client    kubernetes.Interface
+	Config    *rest.Config // for what Client cannot ask; nil in tests alone
+	Context   string       // the kubeconfig's; empty inside a cluster
+	Server    string       // the API server's URL, for people
+	Namespace string       // that targets are looked for in
 }
 
 // What may be asked of the API server in a second, and at once: starting a session is some ten requests, and nobody else's programs go through here.
@@ -64,27 +65,27 @@ func Connect(access Access) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the kubeconfig: %w\nhint: `kubectl config view` should show it", err)
 	}
-	c := &Cluster{context: raw.CurrentContext}
+	c := &Cluster{Context: raw.CurrentContext}
 	if access.Context != "" {
-		c.context = access.Context
+		c.Context = access.Context
 	}
-	if c.context != "" && raw.Contexts[c.context] == nil {
-		return nil, fmt.Errorf("the kubeconfig has no context %q\nhint: %s", c.context, contextsHint(raw.Contexts))
+	if c.Context != "" && raw.Contexts[c.Context] == nil {
+		return nil, fmt.Errorf("the kubeconfig has no context %q\nhint: %s", c.Context, contextsHint(raw.Contexts))
 	}
-	if c.config, err = loader.ClientConfig(); err != nil {
+	if c.Config, err = loader.ClientConfig(); err != nil {
 		if clientcmd.IsEmptyConfig(err) {
 			return nil, errors.New("there is no kubeconfig, so no cluster is known\n" +
 				"hint: set KUBECONFIG, or make ~/.kube/config as your cluster's provider says; `kubectl get pods` must work. Without a cluster, -t dir:PATH takes a pod directory")
 		}
 		return nil, fmt.Errorf("the kubeconfig cannot be used: %w\nhint: `kubectl get pods` must work", err)
 	}
-	if c.namespace, _, err = loader.Namespace(); err != nil {
+	if c.Namespace, _, err = loader.Namespace(); err != nil {
 		return nil, fmt.Errorf("the kubeconfig cannot be used: %w", err)
 	}
-	c.config.QPS, c.config.Burst = requestsPerSecond, requestsAtOnce
-	c.config.WarningHandler = rest.NoWarnings{}
-	c.server = c.config.Host
-	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {
+	c.Config.QPS, c.Config.Burst = requestsPerSecond, requestsAtOnce
+	c.Config.WarningHandler = rest.NoWarnings{}
+	c.Server = c.Config.Host
+	if c.Client, err = kubernetes.NewForConfig(c.Config); err != nil {
 		return nil, fmt.Errorf("the kubeconfig cannot be used: %w\nhint: `kubectl get pods` must work", err)
 	}
 	return c, nil
@@ -101,13 +102,10 @@ func expand(path string) string {
 	return path
 }
 
-// Namespace is the one that targets are looked for in.
-func (c *Cluster) Namespace() string { return c.namespace }
-
 // String names the cluster for people.
 func (c *Cluster) String() string {
-	if c.context == "" {
-		return c.server
+	if c.Context == "" {
+		return c.Server
 	}
-	return "context " + c.context
+	return "context " + c.Context
 }

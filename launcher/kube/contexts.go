@@ -44,12 +44,12 @@ func Contexts(access Access) ([]Context, error) {
 
 // Namespaces returns the names of the cluster's namespaces, in order, without those that are being deleted.
 func (c *Cluster) Namespaces(ctx context.Context) ([]string, error) {
-	list, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	list, err := c.Client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("cannot list namespaces: your user may not list namespaces of %s\nhint: ask for a ClusterRole with the verb \"list\" on \"namespaces\"; without it, -n names one", c)
 	case err != nil:
-		return nil, c.explain(err, "list namespaces", "list", "namespaces")
+		return nil, c.Explain(err, "list namespaces", "list", "namespaces")
 	}
 	var names []string
 	for _, n := range list.Items {

@@ -18,9 +18,9 @@ import (
 // noPlugin is client-go's error for a login plugin that is not installed.
 var noPlugin = regexp.MustCompile(`getting credentials: exec: executable (\S+) not found`)
 
-// explain says what a failed request to the API server means. verb and resource are those of a Role, such as "patch" and "pods/ephemeralcontainers";
-// what completes "cannot …".
-func (c *Cluster) explain(err error, what, verb, resource string) error {
+// Explain says what a failed request to the API server means. verb and resource are those of a Role, such as "patch" and "pods/ephemeralcontainers";
+// what completes "cannot …". The result wraps err, except for a missing permission or login plugin, and is nil for nil.
+func (c *Cluster) Explain(err error, what, verb, resource string) error {
 	var unknownAuthority x509.UnknownAuthorityError
 	var otherName x509.HostnameError
 	var invalid x509.CertificateInvalidError
@@ -31,7 +31,7 @@ func (c *Cluster) explain(err error, what, verb, resource string) error {
 		return nil
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("cannot %s: your user may not %s %s in the namespace %s of %s\nhint: ask for a Role with the verb %q on %q; `kubectl auth can-i %s %s -n %s` shows whether you have it",
-			what, verb, resource, c.namespace, c, verb, resource, verb, resource, c.namespace)
+			what, verb, resource, c.Namespace, c, verb, resource, verb, resource, c.Namespace)
 	case apierrors.IsUnauthorized(err):
 		hint = "your login has expired, or is another cluster's: log in again as your provider says; `kubectl get pods` must work"
 	case noPlugin.MatchString(err.Error()): // its other lines are client-go's advice
@@ -46,36 +46,16 @@ func (c *Cluster) explain(err error, what, verb, resource string) error {
 	case errors.As(err, &invalid):
 		hint = "the cluster's certificate may not be used, or this machine's clock is wrong; accept_invalid_certificates takes it as it is"
 	case apierrors.IsUnexpectedServerError(err):
-		hint = "what answers at " + c.server + " is no API server of Kubernetes; `kubectl config get-contexts` lists others"
+		hint = "what answers at " + c.Server + " is no API server of Kubernetes; `kubectl config get-contexts` lists others"
 	case errors.Is(err, context.DeadlineExceeded):
-		hint = "the API server of " + c.String() + " (" + c.server + ") does not answer in time"
+		hint = "the API server of " + c.String() + " (" + c.Server + ") does not answer in time"
 	case errors.As(err, &network):
-		hint = "is " + c.server + ", of " + c.String() + ", the cluster you mean, and can it be reached from here? `kubectl config get-contexts` lists others"
+		hint = "is " + c.Server + ", of " + c.String() + ", the cluster you mean, and can it be reached from here? `kubectl config get-contexts` lists others"
 	}
 	if hint != "" {
 		return fmt.Errorf("cannot %s: %w\nhint: %s", what, err, hint)
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)
-}
-
-// policyOf is what an admission (Pod Security, a quota, a webhook) says when it refuses; "": the error is another, or none. A missing permission, which has the
-// same status, is worded with the user's name.
-func policyOf(err error) string {
-	if !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "User \"") {
-		return ""
-	}
-	return policyText(err.Error())
-}
-
-// policyText is the reason in an admission's words. Pod Security lists everything that is not as it should be; its level says enough.
-func policyText(text string) string {
-	if _, reason, found := strings.Cut(text, " is forbidden: "); found {
-		text = reason
-	}
-	if level, _, found := strings.Cut(text, `": `); found && strings.HasPrefix(level, "violates PodSecurity") {
-		text = level + `"`
-	}
-	return text
 }
 
 func contextsHint(contexts map[string]*api.Context) string {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	constants "k8s.io/apimachinery/pkg/util/portforward"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -24,50 +23,18 @@ import (
 	"k8s.io/client-go/transport/websocket"
 	"k8s.io/streaming/pkg/httpstream"
 	spdystream "k8s.io/streaming/pkg/httpstream/spdy"
-
-	"mirrord/agent/wire"
 )
 
-// Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost; an error that wraps wire.ErrGone says
-// that this is in vain.
-func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
-	id, ahead := wire.NewLinkID(), a.ahead
-	a.ahead = nil
-	var conns [2]net.Conn
-	var errs [2]error
-	var dialling sync.WaitGroup
-	for i := range conns {
-		dialling.Go(func() {
-			conns[i], errs[i] = a.cluster.forward(ctx, ahead.take(i), a.pod, a.port)
-			if errs[i] == nil {
-				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(ctx, conns[i])
-			}
-		})
-	}
-	dialling.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
-		for _, c := range conns {
-			if c != nil {
-				c.Close()
-			}
-		}
-		if gone := a.cluster.gone(ctx, a.pod, a.container()); gone != nil {
-			return nil, nil, gone
-		}
-		return nil, nil, err
-	}
-	return conns[0], conns[1], nil
-}
-
-// forward connects to a port of a pod's loopback through the API server, over a connection that was made for that, or a new one for nil.
-func (c *Cluster) forward(ctx context.Context, conn httpstream.Connection, pod string, port uint16) (net.Conn, error) {
+// Forward connects to a port of a pod's loopback through the API server, over a connection that Dial has made to the same pod, which is the forward's from then on, or a
+// new one for nil. What it returns knows no deadlines. That nobody listens at the port is told by its first Read.
+func (c *Cluster) Forward(ctx context.Context, conn httpstream.Connection, pod string, port uint16) (net.Conn, error) {
 	if conn != nil {
 		if stream, err := newForwarded(conn, port); err == nil {
 			return stream, nil
 		}
 		conn.Close() // it was lost meanwhile
 	}
-	conn, err := c.dial(ctx, pod)
+	conn, err := c.Dial(ctx, pod)
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +46,8 @@ func (c *Cluster) forward(ctx context.Context, conn httpstream.Connection, pod s
 	return stream, nil
 }
 
-// dial connects to the API server for forwards to a pod; which port that will be is said later.
-func (c *Cluster) dial(ctx context.Context, pod string) (httpstream.Connection, error) {
+// Dial connects to the API server for a forward to a pod; which port that will be is said to Forward.
+func (c *Cluster) Dial(ctx context.Context, pod string) (httpstream.Connection, error) {
 	dialer, err := c.forwarder(ctx, pod)
 	if err != nil {
 		return nil, fmt.Errorf("cannot forward a port of the pod %s: %w", pod, err)
@@ -101,11 +68,7 @@ func (c *Cluster) dial(ctx context.Context, pod string) (httpstream.Connection, 
 			r.err = refused.Cause // which it does not unwrap to
 		}
 		if r.err != nil {
-			err := c.explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
-			if apierrors.IsNotFound(r.err) {
-				err = fmt.Errorf("%w: %w", wire.ErrGone, err)
-			}
-			return nil, err
+			return nil, c.Explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
 		}
 		return r.conn, nil
 	case <-ctx.Done():
@@ -114,55 +77,19 @@ func (c *Cluster) dial(ctx context.Context, pod string) (httpstream.Connection, 
 				r.conn.Close()
 			}
 		}()
-		return nil, c.explain(slow(ctx, ctx.Err()), "forward a port of the pod "+pod, "create", "pods/portforward")
-	}
-}
-
-// ahead are the connections for a link's two forwards, dialled while the agent's port is not known yet. Each is taken once, or all are closed.
-type ahead [2]<-chan httpstream.Connection
-
-func (c *Cluster) dialAhead(ctx context.Context, pod string) *ahead {
-	all := new(ahead)
-	for i := range all {
-		dialled := make(chan httpstream.Connection, 1)
-		all[i] = dialled
-		go func() { // ends with ctx
-			defer close(dialled)
-			if conn, err := c.dial(ctx, pod); err == nil { // whoever needs it meets the error again
-				dialled <- conn
-			}
-		}()
-	}
-	return all
-}
-
-// take waits for one; nil: there is none.
-func (a *ahead) take(i int) httpstream.Connection {
-	if a == nil {
-		return nil
-	}
-	return <-a[i]
-}
-
-func (a *ahead) close() {
-	for i := range a {
-		go func() {
-			if conn := a.take(i); conn != nil {
-				conn.Close()
-			}
-		}()
+		return nil, c.Explain(ctx.Err(), "forward a port of the pod "+pod, "create", "pods/portforward")
 	}
 }
 
 // forwarder dials by WebSocket, which passes more proxies, and by SPDY where the API server (before 1.31), or a proxy, knows only that.
 func (c *Cluster) forwarder(ctx context.Context, pod string) (httpstream.Dialer, error) {
-	target := requestURL(c.client, c.namespace, pod)
-	transport, upgrader, err := spdy.RoundTripperFor(c.config)
+	target := requestURL(c.Client, c.Namespace, pod)
+	transport, upgrader, err := spdy.RoundTripperFor(c.Config)
 	if err != nil {
 		return nil, err
 	}
 	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	return portforward.NewFallbackDialerForStreaming(webSocket{ctx, c.config, target}, old, func(err error) bool {
+	return portforward.NewFallbackDialerForStreaming(webSocket{ctx, c.Config, target}, old, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }

@@ -12,19 +12,19 @@ import (
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
-	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/agents"
 )
 
 // agentOptions are what the configuration says about the agent.
-func agentOptions(p *plan) (o kube.AgentOptions, err error) {
+func agentOptions(p *plan) (o agents.Options, err error) {
 	settings, feature := p.Config.Agent, p.Config.Feature
-	o = kube.AgentOptions{
+	o = agents.Options{
 		Session: p.Session, Image: settings.Image, Pull: corev1.PullPolicy(settings.PullPolicy),
 		Lease: time.Duration(settings.Communication) * time.Second, Startup: time.Duration(settings.Startup) * time.Second,
 		Rights: wire.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
 		Env:      !slices.Contains(feature.Env.Exclude, "*"),
 		Incoming: feature.Network.Incoming.Mode != traffic.Off,
-		Pod: kube.Pod{
+		Pod: agents.Pod{
 			Namespace: settings.Namespace, Labels: settings.Labels, Annotations: settings.Annotations, NodeSelector: settings.NodeSelector,
 			ServiceAccount: settings.ServiceAccount, PriorityClass: settings.PriorityClass, PullSecrets: settings.PullSecrets,
 		},

@@ -7,13 +7,13 @@ import (
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
-	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/origins"
 )
 
 // Attached is a target that is looked at without a program running in its context.
 type Attached struct {
 	Link    *wire.Link
-	Origins *kube.Origins // what a pod's specification tells; nil for a pod directory, of which nothing is known
+	Origins *origins.Origins // what a pod's specification tells; nil for a pod directory, of which nothing is known
 
 	// Phase runs a step and tells of it by events.
 	Phase func(name string, step func() (message string, err error)) error

@@ -15,6 +15,9 @@ import (
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/agents"
+	"mirrord/launcher/kube/origins"
+	"mirrord/launcher/kube/workload"
 )
 
 // crowd is how many further containers that were added to a pod are worth a word: Kubernetes lists them for as long as the pod lives.
@@ -26,7 +29,7 @@ const targetless = "targetless"
 // openCluster finds the target in the cluster, starts an agent beside it and links to that.
 func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *wire.Link, leave func() error, err error) {
 	var cluster *kube.Cluster
-	var place *kube.Place
+	var place *workload.Place
 	err = phase(phaseTarget, func() (_ string, err error) {
 		access := kube.Access{Kubeconfig: p.Config.Kubeconfig, Context: p.Config.KubeContext, Namespace: p.Target.Namespace, Insecure: p.Config.AcceptInvalid}
 		if cluster, err = kube.Connect(access); err != nil || p.Target.Kind == targetless {
@@ -34,10 +37,10 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 		}
 		limited, cancel := context.WithTimeout(ctx, time.Duration(p.Config.Agent.Startup)*time.Second)
 		defer cancel()
-		if place, err = cluster.Resolve(limited, kube.Target{Kind: p.Target.Kind, Name: p.Target.Name, Container: p.Target.Container}); err != nil {
+		if place, err = workload.Resolve(limited, cluster, workload.Target{Kind: p.Target.Kind, Name: p.Target.Name, Container: p.Target.Container}); err != nil {
 			return "", err
 		}
-		p.origins = func() *kube.Origins { return cluster.Origins(ctx, place) }
+		p.origins = func() *origins.Origins { return origins.Of(ctx, cluster, place) }
 		return place.Name(), nil
 	})
 	if err != nil {
@@ -47,7 +50,7 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 		emit(events.Event{Type: events.Warning, Message: "the container is " + place.Container + "; passed over as a sidecar: " + strings.Join(place.Passed, ", "),
 			Hint: "/container/NAME behind the target names another"})
 	}
-	var agent *kube.Agent
+	var agent *agents.Agent
 	err = phase(phaseAgent, func() (message string, err error) {
 		agent, message, err = startAgent(ctx, p, cluster, place, emit)
 		return message, err
@@ -68,20 +71,20 @@ func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Ev
 
 // startAgent starts one with the rights that the session needs, or the most that can be had. message says which, and why it has no more where that is normal.
 // place is nil without a target.
-func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube.Place, emit func(events.Event)) (agent *kube.Agent, message string, err error) {
+func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *workload.Place, emit func(events.Event)) (agent *agents.Agent, message string, err error) {
 	o, err := agentOptions(p)
 	if err != nil {
 		return nil, "", err
 	}
 	if place == nil {
-		if agent, err = cluster.StartTargetless(ctx, o); err != nil {
+		if agent, err = agents.StartTargetless(ctx, cluster, o); err != nil {
 			return nil, "", err
 		}
 		return agent, agent.Name, nil
 	}
 	var said []string
 	o.Say = func(message string) { said = append(said, message) }
-	if agent, err = cluster.StartAgent(ctx, place, o); err != nil {
+	if agent, err = agents.Start(ctx, cluster, place, o); err != nil {
 		return nil, "", err
 	}
 	if agent.Rights == wire.RightsTarget && len(said) == 1 { // many clusters allow no more, and who did not ask for incoming connections may not need them
@@ -96,10 +99,11 @@ func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *kube
 		}
 	}
 	if agent.Crowd > 0 && agent.Crowd%crowd == 0 { // not each time from then on
-		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod()),
+		emit(events.Event{Type: events.Warning, Message: fmt.Sprintf("%d containers were added to the pod %s, by sessions of mirrord or by kubectl debug", agent.Crowd, place.Pod.Name),
 			Hint: "those that have ended cost nothing, but Kubernetes lists them until the pod is deleted"})
 	}
-	warnOfProbes(p.Config.Feature.Network.Incoming, place.OtherProbes(), emit)
+	_, probed := place.Probes()
+	warnOfProbes(p.Config.Feature.Network.Incoming, probed, emit)
 	return agent, agent.Name + message, nil
 }
 
@@ -119,7 +123,7 @@ func warnOfProbes(in traffic.Incoming, probed []uint16, emit func(events.Event))
 }
 
 // connect makes the link to a started agent, which is made anew when it is lost, for as long as the agent waits.
-func connect(ctx context.Context, p *plan, agent *kube.Agent, emit func(events.Event)) (*wire.Link, error) {
+func connect(ctx context.Context, p *plan, agent *agents.Agent, emit func(events.Event)) (*wire.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	requests, bulk, err := agent.Dial(ctx)

@@ -12,7 +12,7 @@ import (
 
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
-	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/origins"
 )
 
 // plan is the first thing that outer tells the broker.
@@ -28,7 +28,7 @@ type plan struct {
 	Values   bool              `json:"values"`   // events carry values
 	Warnings []events.Event    `json:"warnings"` // to be emitted first
 
-	origins func() *kube.Origins // asks about a cluster's target, when that has been found; outer does not know it
+	origins func() *origins.Origins // asks about a cluster's target, when that has been found; outer does not know it
 }
 
 // targetPlan is config.Target as it was parsed.

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"mirrord/agent/wire"
-	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/origins"
 )
 
 // kind is what a path of the pod is.
@@ -40,7 +40,7 @@ type files struct {
 	link Link
 	root *os.Root
 
-	hidden  []kube.Mount // what lies there is left out
+	hidden  []origins.Mount // what lies there is left out
 	nodes   map[string]*node
 	devices map[uint64]string // file systems that hold no files → what they hold
 	globbed map[string]bool
@@ -71,15 +71,15 @@ const tokens = "/var/run/secrets/kubernetes.io"
 // kernels are folders that hold no files wherever they are.
 var kernels = []string{"/proc", "/sys", "/dev"}
 
-// start learns what is hidden. origins may be nil.
-func (f *files) start(origins *kube.Origins, secrets bool) error {
+// start learns what is hidden. known may be nil.
+func (f *files) start(known *origins.Origins, secrets bool) error {
 	for _, p := range kernels {
-		f.hidden = append(f.hidden, kube.Mount{Path: p, From: "the kernel's, no files"})
+		f.hidden = append(f.hidden, origins.Mount{Path: p, From: "the kernel's, no files"})
 	}
-	f.hidden = append(f.hidden, kube.Mount{Path: tokens, Kind: kube.TokenMount, From: "credentials of the pod's service account"})
-	if origins != nil {
-		for _, m := range origins.Mounts {
-			if m.Kind == kube.TokenMount || m.Kind == kube.SecretMount && !secrets {
+	f.hidden = append(f.hidden, origins.Mount{Path: tokens, Kind: origins.TokenMount, From: "credentials of the pod's service account"})
+	if known != nil {
+		for _, m := range known.Mounts {
+			if m.Kind == origins.TokenMount || m.Kind == origins.SecretMount && !secrets {
 				f.hidden = append(f.hidden, m)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
-	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/origins"
 )
 
 // Bounds of one snapshot: folders above one, and names that are looked up.
@@ -39,8 +39,8 @@ type Link interface {
 // Options say what is recorded, and where to.
 type Options struct {
 	Link    Link
-	Origins *kube.Origins // what is known to be secret; nil: nothing
-	Target  string        // as the user named it
+	Origins *origins.Origins // what is known to be secret; nil: nothing
+	Target  string           // as the user named it
 
 	Dir   string // see Check
 	Force bool   // an earlier snapshot may be there; it is replaced
@@ -170,7 +170,7 @@ func (s *shot) readFiles(ctx context.Context) (string, error) {
 	steps := []func() error{func() error { return f.present(always) }}
 	if s.Origins != nil {
 		for _, m := range s.Origins.Mounts {
-			if m.Kind == kube.ConfigMount {
+			if m.Kind == origins.ConfigMount {
 				steps = append(steps, func() error { return f.glob(literal(m.Path)) })
 			}
 		}

@@ -18,7 +18,7 @@ import (
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
-	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/origins"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -274,15 +274,15 @@ func TestSecrets(t *testing.T) {
 		"/srv/config/c": "C", "/srv/secrets": "S",
 		"/node/pods/1/volumes/kubernetes.io~secret/x/PASSWORD": "hunter2", "/node/run/secrets/kubernetes.io/serviceaccount/token": "TOKEN", "/proc/1/environ": "PASSWORD=hunter2",
 	}))
-	origins := &kube.Origins{Mounts: []kube.Mount{
-		{Path: "/srv/secret", Kind: kube.SecretMount, From: "the Secret web"},
-		{Path: "/srv/file", Kind: kube.SecretMount, From: "the Secret file"},
-		{Path: "/srv/config", Kind: kube.ConfigMount, From: "the ConfigMap web"},
-		{Path: "/var/run/credentials", Kind: kube.TokenMount, From: "the volume own"},
+	known := &origins.Origins{Mounts: []origins.Mount{
+		{Path: "/srv/secret", Kind: origins.SecretMount, From: "the Secret web"},
+		{Path: "/srv/file", Kind: origins.SecretMount, From: "the Secret file"},
+		{Path: "/srv/config", Kind: origins.ConfigMount, From: "the ConfigMap web"},
+		{Path: "/var/run/credentials", Kind: origins.TokenMount, From: "the volume own"},
 	}}
 	for _, secrets := range []bool{false, true} {
 		o := options(t, link)
-		o.Origins, o.Secrets = origins, secrets
+		o.Origins, o.Secrets = known, secrets
 		o.Used = &Used{Paths: []string{"/srv/secret/PASSWORD", "/srv/way", "/var/run/secrets/kubernetes.io/serviceaccount/token"}}
 		result := take(t, o)
 		got := tree(t, o.Dir)
@@ -290,7 +290,7 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("what every snapshot has: %q", got)
 		}
 		o = options(t, link)
-		o.Origins, o.Secrets, o.Globs = origins, secrets, globs(t, "/", "/srv/secret/PASSWORD", "/srv/way", "/proc/1/environ", "/var/run/**/token", "/run/credentials/*")
+		o.Origins, o.Secrets, o.Globs = known, secrets, globs(t, "/", "/srv/secret/PASSWORD", "/srv/way", "/proc/1/environ", "/var/run/**/token", "/run/credentials/*")
 		result = take(t, o)
 		got = tree(t, o.Dir)
 		all := fmt.Sprint(got)

@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"fmt"
@@ -44,7 +44,7 @@ func TestProbes(t *testing.T) {
 		},
 		InitContainers: []corev1.Container{{RestartPolicy: &always, ReadinessProbe: get(number(15021), "", nil)}},
 	}}
-	known, others := probes(pod)
+	known, others := (&Place{Pod: pod}).Probes()
 	want := []wire.Probe{{Port: 8080, URI: "/ready?deep=yes"}, {Port: 8081, URI: "/a%20b", UserAgent: "our probe"}, {Port: 15021, URI: "/"}}
 	if diff := cmp.Diff(want, known); diff != "" {
 		t.Error(diff)
@@ -61,7 +61,7 @@ func TestManyProbes(t *testing.T) {
 		get := &corev1.HTTPGetAction{Port: intstr.FromInt32(8080 + int32(i)), Path: "/"}
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}}})
 	}
-	known, others := probes(pod)
+	known, others := (&Place{Pod: pod}).Probes()
 	start := wire.Start{Lease: 1, Rights: wire.RightsNetwork, Probes: known}
 	if _, err := wire.ParseStart(start.Args()); err != nil || len(known) != wire.MaxProbes || fmt.Sprint(others) != "[8144 8145]" {
 		t.Error(len(known), others, err)

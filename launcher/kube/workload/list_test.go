@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"errors"
@@ -18,9 +18,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
+
+	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/kubetest"
 )
 
 func TestList(t *testing.T) {
@@ -31,15 +33,15 @@ func TestList(t *testing.T) {
 	scheduled, ofSchedule, yes := meta("night"), meta("night-1"), true
 	scheduled.UID = "u"
 	ofSchedule.OwnerReferences = []metav1.OwnerReference{{UID: "u", Controller: &yes}}
-	c := clusterWith(
-		change(runningPod("a", 0, "istio-proxy", "app", "db"), func(p *corev1.Pod) {
+	c, client := kubetest.Cluster(
+		kubetest.Change(kubetest.Pod("a", 0, "istio-proxy", "app", "db"), func(p *corev1.Pod) {
 			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 15001}}
 			p.Spec.Containers[1].Ports = []corev1.ContainerPort{{ContainerPort: 8080}, {ContainerPort: 80}}
 			p.Spec.Containers[2].Ports = []corev1.ContainerPort{{ContainerPort: 8080}}
 		}),
-		change(runningPod("b", 0, "app"), func(p *corev1.Pod) { p.Status.ContainerStatuses[0].Ready = false }),
-		change(runningPod("ended", 0, "app"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }),
-		change(runningPod("job-pod", time.Hour, "work"), func(p *corev1.Pod) { p.Labels = map[string]string{"job-name": "night-1"} }),
+		kubetest.Change(kubetest.Pod("b", 0, "app"), func(p *corev1.Pod) { p.Status.ContainerStatuses[0].Ready = false }),
+		kubetest.Change(kubetest.Pod("ended", 0, "app"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }),
+		kubetest.Change(kubetest.Pod("job-pod", time.Hour, "work"), func(p *corev1.Pod) { p.Labels = map[string]string{"job-name": "night-1"} }),
 		&appsv1.Deployment{ObjectMeta: meta("cart"), Spec: appsv1.DeploymentSpec{Selector: selector}},
 		&appsv1.Deployment{ObjectMeta: meta("aside"), Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "x"}}}},
 		&appsv1.ReplicaSet{ObjectMeta: owned, Spec: appsv1.ReplicaSetSpec{Selector: selector}},
@@ -58,10 +60,10 @@ func TestList(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	c.client.(*fake.Clientset).PrependReactor("list", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
+	client.PrependReactor("list", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, &batchv1.JobList{}, apierrors.NewForbidden(schema.GroupResource{Resource: "jobs"}, "", errors.New("no"))
 	})
-	if _, hidden, err := c.List(t.Context(), []string{"job", "pod"}); fmt.Sprint(hidden) != "[jobs.batch]" || err != nil {
+	if _, hidden, err := List(t.Context(), c, []string{"job", "pod"}); fmt.Sprint(hidden) != "[jobs.batch]" || err != nil {
 		t.Error(hidden, err)
 	}
 	if err := CheckKind("pod"); err != nil {
@@ -72,9 +74,9 @@ func TestList(t *testing.T) {
 	}
 }
 
-func lines(t *testing.T, c *Cluster, kinds []string) (all []string) {
+func lines(t *testing.T, c *kube.Cluster, kinds []string) (all []string) {
 	t.Helper()
-	targets, hidden, err := c.List(t.Context(), kinds)
+	targets, hidden, err := List(t.Context(), c, kinds)
 	if err != nil || len(hidden) > 0 {
 		t.Fatal(hidden, err)
 	}
@@ -111,9 +113,9 @@ func TestRollouts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{config: config, client: client, namespace: "shop"}
+	c := &kube.Cluster{Config: config, Client: client, Namespace: "shop"}
 	for name, want := range map[string]string{"cart": "app=cart", "ref": "app=of-deployment", "odd": "rollout/odd selects no pods", "none": "there is no rollout none"} {
-		selector, err := c.selector(t.Context(), Target{Kind: "rollout", Name: name})
+		selector, err := selectorOf(t.Context(), c, Target{Kind: "rollout", Name: name})
 		got := fmt.Sprint(err)
 		if err == nil {
 			got = selector.String()
@@ -128,19 +130,5 @@ func TestRollouts(t *testing.T) {
 	delete(answers, "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts")
 	if got := lines(t, c, []string{"rollout"}); len(got) != 0 {
 		t.Error(got)
-	}
-}
-
-func TestNamespaces(t *testing.T) {
-	c := clusterWith(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank"}},
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leaving"}, Status: corev1.NamespaceStatus{Phase: corev1.NamespaceTerminating}})
-	if got, err := c.Namespaces(t.Context()); fmt.Sprint(got) != "[bank shop]" || err != nil {
-		t.Error(got, err)
-	}
-	c.client.(*fake.Clientset).PrependReactor("list", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return true, &corev1.NamespaceList{}, apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "", errors.New("no"))
-	})
-	if _, err := c.Namespaces(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot list namespaces: your user may not list namespaces of context test\nhint: ask for a ClusterRole") {
-		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package kube
+package origins
 
 import (
 	"strings"
@@ -8,6 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/workload"
 )
 
 func TestOriginsVariables(t *testing.T) {
@@ -65,7 +68,7 @@ func TestOriginsVariables(t *testing.T) {
 		{"WEB_PORT_80_TCP_ADDR", "fd00::7", bundles(""), ""},
 	} {
 		pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "side"}, {Name: "app", Env: listed, EnvFrom: c.bundles}}}}
-		if got := (&Place{Container: "app", pod: pod}).origins().Secret(c.name, c.value); got != c.want {
+		if got := specified(&workload.Place{Container: "app", Pod: pod}).Secret(c.name, c.value); got != c.want {
 			t.Errorf("%s=%s with %d bundles: %q, not %q", c.name, c.value, len(c.bundles), got, c.want)
 		}
 	}
@@ -83,7 +86,7 @@ func TestOriginsConfigMaps(t *testing.T) {
 		{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref("all")}},
 	}}}}}
 	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "plain", Namespace: "shop"}, Data: map[string]string{"A": "1"}})
-	o := (&Cluster{client: client, namespace: "shop"}).Origins(t.Context(), &Place{Container: "app", pod: pod})
+	o := Of(t.Context(), &kube.Cluster{Client: client, Namespace: "shop"}, &workload.Place{Container: "app", Pod: pod})
 	for _, c := range []struct{ name, value, want string }{
 		{"P_A", "1", ""},
 		{"P_A", "other", "perhaps the Secret all; the ConfigMap gone would tell, but cannot be read (NotFound)"},
@@ -123,7 +126,7 @@ func TestOriginsMounts(t *testing.T) {
 				Ports: []corev1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 80, HostPort: 1}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}}},
 			Volumes: []corev1.Volume{{Name: "other", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}}, {Name: "v", VolumeSource: c.volume}},
 		}}
-		got := (&Place{Container: "app", pod: pod}).origins()
+		got := specified(&workload.Place{Container: "app", Pod: pod})
 		if d := cmp.Diff([]Mount{c.want}, got.Mounts); d != "" {
 			t.Error(d)
 		}

@@ -1,4 +1,4 @@
-package kube
+package agents
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"mirrord/agent/wire"
 )
 
 // What becomes of an agent's container is a reason to go on waiting, to read its log, to try other rights, or to give up.
@@ -41,5 +43,38 @@ func TestBegun(t *testing.T) {
 		if !strings.HasPrefix(got, c.want) || err != nil && c.want == "true" || errors.As(err, &refused) != c.refused {
 			t.Errorf("%+v: %s, %v", c.state, got, errors.As(err, &refused))
 		}
+	}
+}
+
+func TestEar(t *testing.T) {
+	var line strings.Builder
+	if err := wire.WriteReport(&line, wire.Report{Port: 4321}); err != nil {
+		t.Fatal(err)
+	}
+	// Who begins to listen in the middle hears the rest of a line first.
+	said := line.String()[5:] + "something else\n" + line.String() + line.String()
+	for size := 1; size <= len(said); size++ {
+		var heard []wire.Report
+		e := &ear{heard: func(r wire.Report) { heard = append(heard, r) }}
+		for rest := said; rest != ""; rest = rest[min(size, len(rest)):] {
+			piece := rest[:min(size, len(rest))]
+			if n, err := e.Write([]byte(piece)); n != len(piece) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if len(heard) != 1 || heard[0].Port != 4321 {
+			t.Fatalf("in pieces of %d: %v", size, heard)
+		}
+	}
+	e := &ear{heard: func(wire.Report) { t.Error("heard") }}
+	endless := make([]byte, 64<<10)
+	var err error
+	for range 2*maxLog/len(endless) + 1 {
+		if _, err = e.Write(endless); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		t.Error("an endless line is kept")
 	}
 }

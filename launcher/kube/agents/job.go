@@ -1,4 +1,4 @@
-package kube
+package agents
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/workload"
 )
 
 // jobContainer is the name of the agent's container in a pod of its own.
@@ -51,40 +53,40 @@ var unmeshed = map[string]string{"sidecar.istio.io/inject": "false", "linkerd.io
 const elsewhere = "agent.namespace names another namespace for the agent's own pod"
 
 // startJob starts an agent in a pod of its own: on the target's node, or without a target (nil) anywhere.
-func (c *Cluster) startJob(ctx context.Context, place *Place, o AgentOptions) (*Agent, error) {
+func startJob(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options) (*Agent, error) {
 	in := *c
 	if o.Pod.Namespace != "" {
-		in.namespace = o.Pod.Namespace
+		in.Namespace = o.Pod.Namespace
 	}
 	a := &Agent{Name: "mirrord-agent-" + o.Session, Rights: wire.RightsNone, cluster: &in, token: wire.NewToken()}
 	start := wire.Start{TokenHash: a.token.Hash(), Name: "targetless", Lease: o.Lease, Rights: wire.RightsNone}
 	if place != nil {
 		a.Rights = wire.RightsNode
 		start.Container, start.Name, start.HostNetwork, start.Rights = place.ContainerID, place.Name(), place.HostNetwork(), wire.RightsNode
-		start.Probes, _ = probes(place.pod)
+		start.Probes, _ = place.Probes()
 	}
 	job := jobOf(place, o, a.Name, start.Args())
-	created, err := in.client.BatchV1().Jobs(in.namespace).Create(ctx, job, metav1.CreateOptions{})
+	created, err := in.Client.BatchV1().Jobs(in.Namespace).Create(ctx, job, metav1.CreateOptions{})
 	switch {
 	case policyOf(err) != "":
-		return nil, refusal{fmt.Errorf("a policy of the namespace %s forbids a Job for the agent: %s\nhint: %s", in.namespace, policyOf(err), elsewhere)}
+		return nil, refusal{fmt.Errorf("a policy of the namespace %s forbids a Job for the agent: %s\nhint: %s", in.Namespace, policyOf(err), elsewhere)}
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-		return nil, refusal{in.explain(err, "start an agent's Job", "create", "jobs.batch")}
+		return nil, refusal{in.Explain(err, "start an agent's Job", "create", "jobs.batch")}
 	case err != nil:
-		return nil, in.explain(err, "start an agent's Job", "create", "jobs.batch")
+		return nil, in.Explain(err, "start an agent's Job", "create", "jobs.batch")
 	}
-	report, err := in.awaitJob(ctx, a, o)
+	report, err := awaitJob(ctx, &in, a, o)
 	if err == nil {
 		err = a.fit(report)
 	}
 	if err != nil {
-		return nil, in.removeJob(ctx, created.Name, err)
+		return nil, removeJob(ctx, &in, created.Name, err)
 	}
 	return a, nil
 }
 
 // jobOf is the Job. It is gone a second after its agent has ended, and its pod with it.
-func jobOf(place *Place, o AgentOptions, name string, args []string) *batchv1.Job {
+func jobOf(place *workload.Place, o Options, name string, args []string) *batchv1.Job {
 	yes, no, zero, second, grace := true, false, int32(0), int32(1), int64(1)
 	labels := map[string]string{ours: "mirrord", session: o.Session}
 	template := corev1.PodTemplateSpec{
@@ -106,7 +108,7 @@ func jobOf(place *Place, o AgentOptions, name string, args []string) *batchv1.Jo
 	}
 	if place != nil {
 		// Without the scheduler: a node that takes no other pods has the target's.
-		spec.NodeName, spec.NodeSelector, spec.HostPID = place.pod.Spec.NodeName, nil, true
+		spec.NodeName, spec.NodeSelector, spec.HostPID = place.Pod.Spec.NodeName, nil, true
 		if len(spec.Tolerations) == 0 {
 			spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 		}
@@ -134,12 +136,12 @@ func merged(all ...map[string]string) map[string]string {
 }
 
 // awaitJob waits until the Job's agent has told where it listens.
-func (c *Cluster) awaitJob(ctx context.Context, a *Agent, o AgentOptions) (wire.Report, error) {
+func awaitJob(ctx context.Context, c *kube.Cluster, a *Agent, o Options) (wire.Report, error) {
 	watching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go c.watchFailures(watching, a.Name, stop)
+	go watchFailures(watching, c, a.Name, stop)
 	var pod *corev1.Pod
-	err := c.awaitPod(watching, metav1.ListOptions{LabelSelector: session + "=" + o.Session}, func(seen *corev1.Pod) (bool, error) {
+	err := awaitPod(watching, c, metav1.ListOptions{LabelSelector: session + "=" + o.Session}, func(seen *corev1.Pod) (bool, error) {
 		pod = seen
 		return seen.Spec.NodeName != "", rejected(seen)
 	})
@@ -150,8 +152,8 @@ func (c *Cluster) awaitJob(ctx context.Context, a *Agent, o AgentOptions) (wire.
 	if err != nil {
 		return wire.Report{}, err
 	}
-	a.pod, a.ahead = pod.Name, c.dialAhead(ctx, pod.Name)
-	report, err := c.awaitReport(ctx, pod, jobContainer, o.Image)
+	a.pod, a.ahead = pod.Name, dialAhead(ctx, c, pod.Name)
+	report, err := awaitReport(ctx, c, pod, jobContainer, o.Image)
 	if err != nil || report.Error != "" {
 		a.ahead.close()
 	}
@@ -175,7 +177,7 @@ func rejected(pod *corev1.Pod) error {
 const failureInterval = 500 * time.Millisecond
 
 // watchFailures stops the waiting for a Job whose pod the cluster refuses to make, which only events tell. Who may not list them waits for as long as an agent may take.
-func (c *Cluster) watchFailures(ctx context.Context, job string, stop context.CancelCauseFunc) {
+func watchFailures(ctx context.Context, c *kube.Cluster, job string, stop context.CancelCauseFunc) {
 	ticker := time.NewTicker(failureInterval)
 	defer ticker.Stop()
 	for {
@@ -184,7 +186,7 @@ func (c *Cluster) watchFailures(ctx context.Context, job string, stop context.Ca
 			return
 		case <-ticker.C:
 		}
-		list, err := c.client.CoreV1().Events(c.namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Job,involvedObject.name=" + job})
+		list, err := c.Client.CoreV1().Events(c.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Job,involvedObject.name=" + job})
 		if apierrors.IsForbidden(err) {
 			return
 		}
@@ -194,7 +196,7 @@ func (c *Cluster) watchFailures(ctx context.Context, job string, stop context.Ca
 		for _, event := range list.Items {
 			if event.Reason == "FailedCreate" {
 				reason := policyText(strings.TrimPrefix(event.Message, "Error creating: "))
-				stop(refusal{fmt.Errorf("a policy of the namespace %s forbids a pod for the agent: %s\nhint: %s", c.namespace, reason, elsewhere)})
+				stop(refusal{fmt.Errorf("a policy of the namespace %s forbids a pod for the agent: %s\nhint: %s", c.Namespace, reason, elsewhere)})
 				return
 			}
 		}
@@ -202,16 +204,16 @@ func (c *Cluster) watchFailures(ctx context.Context, job string, stop context.Ca
 }
 
 // removeJob takes away a Job whose agent is of no use, and returns why it is not.
-func (c *Cluster) removeJob(ctx context.Context, name string, why error) error {
+func removeJob(ctx context.Context, c *kube.Cluster, name string, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	policy := metav1.DeletePropagationBackground
-	err := c.client.BatchV1().Jobs(c.namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &policy})
+	err := c.Client.BatchV1().Jobs(c.Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &policy})
 	if err == nil || apierrors.IsNotFound(err) {
 		return why
 	}
 	text, hint, _ := strings.Cut(why.Error(), "\nhint: ")
-	left := fmt.Errorf("%s\nhint: %s; and the Job %s is left: `kubectl delete job %s -n %s`", text, hint, name, name, c.namespace)
+	left := fmt.Errorf("%s\nhint: %s; and the Job %s is left: `kubectl delete job %s -n %s`", text, hint, name, name, c.Namespace)
 	var refused refusal
 	if errors.As(why, &refused) {
 		return refusal{left}

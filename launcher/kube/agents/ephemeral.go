@@ -1,4 +1,4 @@
-package kube
+package agents
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/workload"
 )
 
 // beside is a container for an agent in the target's pod.
@@ -23,12 +25,12 @@ type beside struct {
 }
 
 // startBeside adds an agent's container to the target's pod.
-func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights, environ bool) (*Agent, error) {
-	security, sure := securityFor(place.pod, containerOf(place.pod, place.Container))
+func startBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, rights wire.Rights, environ bool) (*Agent, error) {
+	security, sure := securityFor(place.Pod, workload.ContainerOf(place.Pod, place.Container))
 	b := beside{name: "mirrord-" + o.Session, rights: rights, environ: environ}
 	if rights == wire.RightsNetwork {
 		// As root it becomes whatever user the target is.
-		security, sure = networkFor(security, containerOf(place.pod, place.Container)), true
+		security, sure = networkFor(security, workload.ContainerOf(place.Pod, place.Container)), true
 	} else {
 		b.name += "-t" // there may be one of more rights beside it, which has ended
 	}
@@ -36,11 +38,11 @@ func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions,
 		b.name += "-e"
 	}
 	b.security = security
-	agent, report, err := c.tryBeside(ctx, place, o, b)
+	agent, report, err := tryBeside(ctx, c, place, o, b)
 	if err == nil && report.User != nil && !sure {
 		// What the image's user is only a process of the container tells.
 		b.name, b.security = b.name+"-u", asUser(security, *report.User)
-		agent, report, err = c.tryBeside(ctx, place, o, b)
+		agent, report, err = tryBeside(ctx, c, place, o, b)
 	}
 	if err != nil {
 		return nil, err
@@ -49,11 +51,11 @@ func (c *Cluster) startBeside(ctx context.Context, place *Place, o AgentOptions,
 }
 
 // tryBeside starts one agent and returns what it reports.
-func (c *Cluster) tryBeside(ctx context.Context, place *Place, o AgentOptions, b beside) (*Agent, wire.Report, error) {
-	a := &Agent{Name: b.name, Rights: b.rights, cluster: c, pod: place.Pod(), token: wire.NewToken()}
+func tryBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, b beside) (*Agent, wire.Report, error) {
+	a := &Agent{Name: b.name, Rights: b.rights, cluster: c, pod: place.Pod.Name, token: wire.NewToken()}
 	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: b.rights,
 		HostNetwork: place.HostNetwork(), Environ: b.environ}
-	start.Probes, _ = probes(place.pod)
+	start.Probes, _ = place.Probes()
 	container := corev1.EphemeralContainer{
 		TargetContainerName: place.Container,
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
@@ -62,15 +64,15 @@ func (c *Cluster) tryBeside(ctx context.Context, place *Place, o AgentOptions, b
 		},
 	}
 	if b.environ {
-		container.Env, container.EnvFrom = environmentOf(containerOf(place.pod, place.Container))
+		container.Env, container.EnvFrom = environmentOf(workload.ContainerOf(place.Pod, place.Container))
 	}
-	pod, err := c.addContainer(ctx, place, container)
+	pod, err := addContainer(ctx, c, place, container)
 	if err != nil {
 		return nil, wire.Report{}, err
 	}
 	a.Crowd = len(pod.Spec.EphemeralContainers)
-	a.ahead = c.dialAhead(ctx, pod.Name)
-	report, err := c.awaitReport(ctx, pod, b.name, o.Image)
+	a.ahead = dialAhead(ctx, c, pod.Name)
+	report, err := awaitReport(ctx, c, pod, b.name, o.Image)
 	if err != nil || report.Error != "" {
 		a.ahead.close()
 	}
@@ -88,24 +90,24 @@ func environmentOf(container *corev1.Container) ([]corev1.EnvVar, []corev1.EnvFr
 	return own.Env, own.EnvFrom
 }
 
-func (c *Cluster) addContainer(ctx context.Context, place *Place, container corev1.EphemeralContainer) (*corev1.Pod, error) {
+func addContainer(ctx context.Context, c *kube.Cluster, place *workload.Place, container corev1.EphemeralContainer) (*corev1.Pod, error) {
 	const resource = "pods/ephemeralcontainers"
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{container}}})
 	if err != nil {
 		return nil, err
 	}
-	pod, err := c.client.CoreV1().Pods(c.namespace).Patch(ctx, place.Pod(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
+	pod, err := c.Client.CoreV1().Pods(c.Namespace).Patch(ctx, place.Pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
 	switch {
 	case err == nil:
 		return pod, nil
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("the pod %s is gone\nhint: try again; naming its workload, such as deployment/NAME, finds another", place.Pod())
+		return nil, fmt.Errorf("the pod %s is gone\nhint: try again; naming its workload, such as deployment/NAME, finds another", place.Pod.Name)
 	case policyOf(err) != "":
-		return nil, refusal{fmt.Errorf("a policy of the cluster forbids the agent in the pod %s: %s\nhint: ask who sets the policies of the namespace %s", place.Pod(), policyOf(err), c.namespace)}
+		return nil, refusal{fmt.Errorf("a policy of the cluster forbids the agent in the pod %s: %s\nhint: ask who sets the policies of the namespace %s", place.Pod.Name, policyOf(err), c.Namespace)}
 	case apierrors.IsInvalid(err):
 		return nil, refusal{fmt.Errorf("the cluster does not take the agent's container: %w", err)}
 	case apierrors.IsForbidden(err):
-		return nil, refusal{c.explain(err, "start an agent in the pod "+place.Pod(), "patch", resource)}
+		return nil, refusal{c.Explain(err, "start an agent in the pod "+place.Pod.Name, "patch", resource)}
 	}
-	return nil, c.explain(err, "start an agent in the pod "+place.Pod(), "patch", resource)
+	return nil, c.Explain(err, "start an agent in the pod "+place.Pod.Name, "patch", resource)
 }

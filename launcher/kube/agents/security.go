@@ -1,4 +1,4 @@
-package kube
+package agents
 
 import (
 	"slices"
@@ -10,17 +10,6 @@ import (
 
 // stranger is the user of an agent that must not be root and does not know the target's user: it can ask, and no more.
 const stranger = 65532
-
-func containerOf(pod *corev1.Pod, name string) *corev1.Container {
-	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
-		for i := range list {
-			if list[i].Name == name {
-				return &list[i]
-			}
-		}
-	}
-	return new(corev1.Container)
-}
 
 // securityFor is what an agent may do beside a container: what that may itself, and nothing at all if its user is not root. So whatever policy lets the
 // target in lets the agent in, and the agent may look into the target's process, which takes the same user and no fewer rights. sure: the user is known.

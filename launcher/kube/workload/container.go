@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"fmt"
@@ -55,9 +55,9 @@ func placeIn(pod *corev1.Pod, asked string) (*Place, error) {
 	case pod.DeletionTimestamp != nil:
 		return nil, fmt.Errorf("the pod %s is being deleted\nhint: name another, or the workload that it belongs to", pod.Name)
 	case pod.Status.Phase != corev1.PodRunning:
-		return nil, fmt.Errorf("the pod %s does not run, it is %s%s\nhint: %s", pod.Name, pod.Status.Phase, reasonOf(pod), look)
+		return nil, fmt.Errorf("the pod %s does not run, it is %s%s\nhint: %s", pod.Name, pod.Status.Phase, ReasonOf(pod), look)
 	}
-	status := statusOf(pod, name)
+	status := StatusOf(pod, name)
 	if status == nil || status.State.Running == nil {
 		return nil, fmt.Errorf("the container %s of the pod %s does not run%s\nhint: %s", name, pod.Name, stateOf(status), look)
 	}
@@ -68,11 +68,23 @@ func placeIn(pod *corev1.Pod, asked string) (*Place, error) {
 	if !ok {
 		return nil, fmt.Errorf("the container %s of the pod %s has no id yet\nhint: try again", name, pod.Name)
 	}
-	return &Place{Container: name, ContainerID: id, Passed: passed, pod: pod}, nil
+	return &Place{Container: name, ContainerID: id, Passed: passed, Pod: pod}, nil
 }
 
-// statusOf is a container's status; nil if the kubelet has not told of it.
-func statusOf(pod *corev1.Pod, name string) *corev1.ContainerStatus {
+// ContainerOf is what a pod's specification says of a container, an init container too, but none that was added later; an empty one if it does not.
+func ContainerOf(pod *corev1.Pod, name string) *corev1.Container {
+	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i]
+			}
+		}
+	}
+	return new(corev1.Container)
+}
+
+// StatusOf is a container's status, of whatever kind that is; nil if the kubelet has not told of it.
+func StatusOf(pod *corev1.Pod, name string) *corev1.ContainerStatus {
 	for _, list := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
 		for i := range list {
 			if list[i].Name == name {
@@ -98,8 +110,8 @@ func stateOf(s *corev1.ContainerStatus) string {
 	return ""
 }
 
-// reasonOf tells why a pod does not run.
-func reasonOf(pod *corev1.Pod) string {
+// ReasonOf tells why a pod does not run, as the end of a sentence; empty if that cannot be told.
+func ReasonOf(pod *corev1.Pod) string {
 	if pod.Status.Reason != "" { // of one that the kubelet has ended
 		return strings.TrimSuffix(": "+pod.Status.Reason+", "+pod.Status.Message, ", ")
 	}
@@ -109,7 +121,7 @@ func reasonOf(pod *corev1.Pod) string {
 		}
 	}
 	for _, container := range pod.Spec.Containers {
-		if s := statusOf(pod, container.Name); s != nil && s.State.Waiting != nil {
+		if s := StatusOf(pod, container.Name); s != nil && s.State.Waiting != nil {
 			return stateOf(s)
 		}
 	}

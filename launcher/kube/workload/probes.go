@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"net/url"
@@ -11,21 +11,21 @@ import (
 	"mirrord/agent/wire"
 )
 
-// probes are the kubelet's probes of all containers: a port is the pod's, whichever container it belongs to. known are those whose requests can be told from
-// others; others are the ports of the rest that somebody has to answer: those that are not plain HTTP, and what is beyond wire.MaxProbes. A TCP probe only connects,
-// which the agent's own listener is enough for.
-func probes(pod *corev1.Pod) (known []wire.Probe, others []uint16) {
-	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+// Probes are the kubelet's probes of all containers: a port is the pod's, whichever container it belongs to. known are those whose requests can be told from
+// others; others are the ports, in order, of the rest that a program which steals the port has to answer: those that are not plain HTTP, and what is beyond
+// wire.MaxProbes. A TCP probe only connects, which the agent's own listener is enough for.
+func (p *Place) Probes() (known []wire.Probe, others []uint16) {
+	for _, list := range [][]corev1.Container{p.Pod.Spec.Containers, p.Pod.Spec.InitContainers} {
 		for i := range list {
 			for _, probe := range []*corev1.Probe{list[i].ReadinessProbe, list[i].LivenessProbe, list[i].StartupProbe} {
 				if probe == nil {
 					continue
 				}
-				p, port := probeOf(&list[i], probe)
+				request, port := probeOf(&list[i], probe)
 				switch {
-				case p != nil && slices.Contains(known, *p):
-				case p != nil && len(known) < wire.MaxProbes:
-					known = append(known, *p)
+				case request != nil && slices.Contains(known, *request):
+				case request != nil && len(known) < wire.MaxProbes:
+					known = append(known, *request)
 				case port != 0 && !slices.Contains(others, port):
 					others = append(others, port)
 				}
@@ -76,10 +76,4 @@ func portOf(container *corev1.Container, port intstr.IntOrString) uint16 {
 		}
 	}
 	return 0
-}
-
-// OtherProbes are the ports of the pod with probes that a program which steals the port has to answer, in order.
-func (p *Place) OtherProbes() []uint16 {
-	_, others := probes(p.pod)
-	return others
 }

@@ -1,4 +1,5 @@
-package kube
+// Package origins tells where a container's variables and files come from, so far as its pod's specification says: what of them is secret.
+package origins
 
 import (
 	"cmp"
@@ -13,6 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/workload"
 )
 
 // Origins is what a pod's specification tells of where a container's variables and files come from. It holds no values. The zero Origins knows of no secrets.
@@ -25,40 +29,22 @@ type Origins struct {
 	config  map[string]string // variables of whole ConfigMaps, with their values
 }
 
-// Mount is where a container has a volume.
-type Mount struct {
-	Path string // absolute
-	Kind MountKind
-	From string // what it is, for people
-}
-
-// MountKind says what a volume holds.
-type MountKind uint8
-
-// The kinds of mounts.
-const (
-	DataMount   MountKind = iota // whatever a program puts there
-	ConfigMount                  // ConfigMaps, or the pod's own description
-	SecretMount
-	TokenMount // credentials that Kubernetes makes for this one pod
-)
-
 // bundle is a Secret all of whose keys are variables. Their names are not in the specification.
 type bundle struct{ prefix, from string }
 
-// Origins tells of a place's container what its specification does. Where it takes whole Secrets and whole ConfigMaps as variables, the ConfigMaps tell the
+// Of tells of a place's container what its specification does. Where it takes whole Secrets and whole ConfigMaps as variables, the ConfigMaps tell the
 // two apart, if the user may read them.
-func (c *Cluster) Origins(ctx context.Context, p *Place) *Origins {
-	o := p.origins()
+func Of(ctx context.Context, c *kube.Cluster, p *workload.Place) *Origins {
+	o := specified(p)
 	if len(o.bundles) == 0 {
 		return o
 	}
 	unread := ""
-	for _, source := range containerOf(p.pod, p.Container).EnvFrom {
+	for _, source := range workload.ContainerOf(p.Pod, p.Container).EnvFrom {
 		if source.ConfigMapRef == nil {
 			continue
 		}
-		found, err := c.client.CoreV1().ConfigMaps(c.namespace).Get(ctx, source.ConfigMapRef.Name, metav1.GetOptions{})
+		found, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Get(ctx, source.ConfigMapRef.Name, metav1.GetOptions{})
 		if err != nil {
 			unread = fmt.Sprintf("; the ConfigMap %s would tell, but cannot be read (%s)", source.ConfigMapRef.Name, cmp.Or(string(apierrors.ReasonForError(err)), err.Error()))
 			continue
@@ -73,9 +59,10 @@ func (c *Cluster) Origins(ctx context.Context, p *Place) *Origins {
 	return o
 }
 
-func (p *Place) origins() *Origins {
+// specified is what can be told without asking the cluster.
+func specified(p *workload.Place) *Origins {
 	o := &Origins{own: make(map[string]string), config: make(map[string]string)}
-	container := containerOf(p.pod, p.Container)
+	container := workload.ContainerOf(p.Pod, p.Container)
 	for _, source := range container.EnvFrom {
 		if source.SecretRef != nil {
 			o.bundles = append(o.bundles, bundle{source.Prefix, secretName(source.SecretRef.Name)})
@@ -83,8 +70,8 @@ func (p *Place) origins() *Origins {
 	}
 	o.readVariables(container.Env)
 	volumes := make(map[string]*corev1.Volume)
-	for i := range p.pod.Spec.Volumes {
-		volumes[p.pod.Spec.Volumes[i].Name] = &p.pod.Spec.Volumes[i]
+	for i := range p.Pod.Spec.Volumes {
+		volumes[p.Pod.Spec.Volumes[i].Name] = &p.Pod.Spec.Volumes[i]
 	}
 	for _, m := range container.VolumeMounts {
 		kind, from := kindOf(volumes[m.Name])
@@ -186,32 +173,4 @@ func isEndpoint(s string) bool {
 	_, address, _ := strings.Cut(s, "://")
 	_, err := netip.ParseAddrPort(address)
 	return err == nil
-}
-
-// kindOf says what a volume holds. What is a part of it is all of it.
-func kindOf(v *corev1.Volume) (MountKind, string) {
-	switch {
-	case v == nil:
-		return DataMount, "a volume"
-	case v.Secret != nil:
-		return SecretMount, secretName(v.Secret.SecretName)
-	case v.CSI != nil: // a volume in the pod's own specification: how drivers hand out secrets
-		return SecretMount, "a volume of the driver " + v.CSI.Driver
-	case v.ConfigMap != nil:
-		return ConfigMount, "the ConfigMap " + v.ConfigMap.Name
-	case v.DownwardAPI != nil:
-		return ConfigMount, "the pod's own description"
-	case v.Projected == nil:
-		return DataMount, "the volume " + v.Name
-	}
-	kind, from := ConfigMount, "the volume "+v.Name
-	for _, s := range v.Projected.Sources {
-		switch {
-		case s.ServiceAccountToken != nil, s.PodCertificate != nil:
-			return TokenMount, fmt.Sprintf("the volume %s, which has credentials of the pod's service account", v.Name)
-		case s.Secret != nil:
-			kind, from = SecretMount, secretName(s.Secret.Name)
-		}
-	}
-	return kind, from
 }

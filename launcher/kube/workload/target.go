@@ -1,4 +1,5 @@
-package kube
+// Package workload knows what a target is: which of a cluster's objects can be named, and which container of which running pod that means.
+package workload
 
 import (
 	"cmp"
@@ -12,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"mirrord/launcher/kube"
 )
 
 // Target is what a user names.
@@ -30,30 +33,27 @@ func (t Target) String() string { return t.Kind + "/" + t.Name }
 
 // Place is one container of a running pod, beside which an agent can stand.
 type Place struct {
-	Container   string
-	ContainerID string   // the runtime's, without its name
-	Passed      []string // sidecars that were passed over for Container
-	pod         *corev1.Pod
+	Pod         *corev1.Pod // as it was when it was found
+	Container   string      // one of Pod's
+	ContainerID string      // the runtime's, without its name
+	Passed      []string    // sidecars that were passed over for Container
 }
 
-// Pod is the pod's name.
-func (p *Place) Pod() string { return p.pod.Name }
-
 // HostNetwork says that the pod has its node's network instead of one of its own.
-func (p *Place) HostNetwork() bool { return p.pod.Spec.HostNetwork }
+func (p *Place) HostNetwork() bool { return p.Pod.Spec.HostNetwork }
 
 // Name is what the target turned out to be.
-func (p *Place) Name() string { return "pod/" + p.pod.Name + "/container/" + p.Container }
+func (p *Place) Name() string { return "pod/" + p.Pod.Name + "/container/" + p.Container }
 
 // Resolve finds a ready pod of the target, and the container in it.
-func (c *Cluster) Resolve(ctx context.Context, t Target) (*Place, error) {
-	pods, err := c.pods(ctx, t)
+func Resolve(ctx context.Context, c *kube.Cluster, t Target) (*Place, error) {
+	pods, err := podsOf(ctx, c, t)
 	if err != nil {
 		return nil, err
 	}
 	if len(pods) == 0 {
 		return nil, fmt.Errorf("%s has no pod in the namespace %s\nhint: it may be scaled to 0, or its pods cannot be created; `kubectl get %s -n %s` tells more",
-			t, c.namespace, strings.TrimPrefix(t.String(), "label/"), c.namespace)
+			t, c.Namespace, strings.TrimPrefix(t.String(), "label/"), c.Namespace)
 	}
 	// The same choice each time, as long as nothing changes: the oldest that is ready.
 	slices.SortFunc(pods, func(a, b corev1.Pod) int {
@@ -78,61 +78,61 @@ func (c *Cluster) Resolve(ctx context.Context, t Target) (*Place, error) {
 	return nil, first
 }
 
-// pods are all pods of a target; that there are none is not an error, that there is no target is.
-func (c *Cluster) pods(ctx context.Context, t Target) ([]corev1.Pod, error) {
+// podsOf are all pods of a target; that there are none is not an error, that there is no target is.
+func podsOf(ctx context.Context, c *kube.Cluster, t Target) ([]corev1.Pod, error) {
 	if t.Kind == "pod" {
-		pod, err := c.client.CoreV1().Pods(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		pod, err := c.Client.CoreV1().Pods(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		if err != nil {
-			return nil, c.missing(ctx, err, t)
+			return nil, missing(ctx, c, err, t)
 		}
 		return []corev1.Pod{*pod}, nil
 	}
-	selector, err := c.selector(ctx, t)
+	selector, err := selectorOf(ctx, c, t)
 	if err != nil || selector == nil {
 		return nil, err
 	}
-	list, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	list, err := c.Client.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
 	if err != nil {
-		return nil, c.explain(err, "list the pods of "+t.String(), "list", "pods")
+		return nil, c.Explain(err, "list the pods of "+t.String(), "list", "pods")
 	}
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return over(&p) }), nil
 }
 
-// selector is which pods are a workload's; nil: none.
-func (c *Cluster) selector(ctx context.Context, t Target) (labels.Selector, error) {
-	apps, core, batch := c.client.AppsV1(), c.client.CoreV1(), c.client.BatchV1()
+// selectorOf is which pods are a workload's; nil: none.
+func selectorOf(ctx context.Context, c *kube.Cluster, t Target) (labels.Selector, error) {
+	apps, core, batch := c.Client.AppsV1(), c.Client.CoreV1(), c.Client.BatchV1()
 	var chosen *metav1.LabelSelector
 	var err error
 	switch t.Kind {
 	case "deployment":
-		o, e := apps.Deployments(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := apps.Deployments(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		chosen, err = o.Spec.Selector, e
 	case "statefulset":
-		o, e := apps.StatefulSets(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := apps.StatefulSets(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		chosen, err = o.Spec.Selector, e
 	case "daemonset":
-		o, e := apps.DaemonSets(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := apps.DaemonSets(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		chosen, err = o.Spec.Selector, e
 	case "replicaset":
-		o, e := apps.ReplicaSets(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := apps.ReplicaSets(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		chosen, err = o.Spec.Selector, e
 	case "job":
-		o, e := batch.Jobs(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := batch.Jobs(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		chosen, err = o.Spec.Selector, e
 	case "cronjob":
-		o, e := batch.CronJobs(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := batch.CronJobs(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		if e == nil {
-			return c.running(ctx, o)
+			return running(ctx, c, o)
 		}
 		err = e
 	case "service":
-		o, e := core.Services(c.namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		o, e := core.Services(c.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 		if e == nil && len(o.Spec.Selector) == 0 {
 			return nil, fmt.Errorf("the service %s selects no pods\nhint: name the pod or the deployment behind it", t.Name)
 		}
 		chosen, err = &metav1.LabelSelector{MatchLabels: o.Spec.Selector}, e
 	case "rollout":
-		return c.rollout(ctx, t)
+		return rolloutSelector(ctx, c, t)
 	case "label":
 		parsed, e := labels.Parse(t.Name)
 		if e != nil {
@@ -143,22 +143,22 @@ func (c *Cluster) selector(ctx context.Context, t Target) (labels.Selector, erro
 		return nil, fmt.Errorf("a target has no kind %q\nhint: kinds are %s", t.Kind, joined(Kinds))
 	}
 	if err != nil {
-		return nil, c.missing(ctx, err, t)
+		return nil, missing(ctx, c, err, t)
 	}
 	return asSelector(t, chosen)
 }
 
 // running is the selector of the cronjob's newest job that runs, also of one that a person has made of it: the cronjob's own list has only those that its
 // controller made.
-func (c *Cluster) running(ctx context.Context, o *batchv1.CronJob) (labels.Selector, error) {
-	list, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
+func running(ctx context.Context, c *kube.Cluster, o *batchv1.CronJob) (labels.Selector, error) {
+	list, err := c.Client.BatchV1().Jobs(c.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, c.explain(err, "list the jobs of cronjob/"+o.Name, "list", resources["job"])
+		return nil, c.Explain(err, "list the jobs of cronjob/"+o.Name, "list", resources["job"])
 	}
 	jobs := slices.DeleteFunc(list.Items, func(j batchv1.Job) bool { return j.Status.Active == 0 || !metav1.IsControlledBy(&j, o) })
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("the cronjob %s has no job that runs now\nhint: start one: kubectl create job %s-now --from=cronjob/%s -n %s",
-			o.Name, o.Name, o.Name, c.namespace)
+			o.Name, o.Name, o.Name, c.Namespace)
 	}
 	newest := slices.MaxFunc(jobs, func(a, b batchv1.Job) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	return asSelector(Target{Kind: "job", Name: newest.Name}, newest.Spec.Selector)
@@ -177,17 +177,17 @@ var resources = map[string]string{"cronjob": "cronjobs.batch", "daemonset": "dae
 	"replicaset": "replicasets.apps", "rollout": "rollouts.argoproj.io", "service": "services", "statefulset": "statefulsets.apps"}
 
 // missing explains why a target could not be read; the frequent reason is a wrong namespace or context.
-func (c *Cluster) missing(ctx context.Context, err error, t Target) error {
+func missing(ctx context.Context, c *kube.Cluster, err error, t Target) error {
 	if !apierrors.IsNotFound(err) {
-		return c.explain(err, "read "+t.String(), "get", resources[t.Kind])
+		return c.Explain(err, "read "+t.String(), "get", resources[t.Kind])
 	}
-	hint := fmt.Sprintf("`mirrord ls -n %s` lists targets; -n names another namespace, --context another cluster", c.namespace)
-	_, nerr := c.client.CoreV1().Namespaces().Get(ctx, c.namespace, metav1.GetOptions{})
+	hint := fmt.Sprintf("`mirrord ls -n %s` lists targets; -n names another namespace, --context another cluster", c.Namespace)
+	_, nerr := c.Client.CoreV1().Namespaces().Get(ctx, c.Namespace, metav1.GetOptions{})
 	switch {
 	case apierrors.IsUnexpectedServerError(nerr):
-		return c.explain(nerr, "read "+t.String(), "get", resources[t.Kind])
+		return c.Explain(nerr, "read "+t.String(), "get", resources[t.Kind])
 	case apierrors.IsNotFound(nerr):
-		return fmt.Errorf("there is no namespace %s in %s\nhint: -n names another namespace, --context another cluster", c.namespace, c)
+		return fmt.Errorf("there is no namespace %s in %s\nhint: -n names another namespace, --context another cluster", c.Namespace, c)
 	}
-	return fmt.Errorf("there is no %s %s in the namespace %s of %s\nhint: %s", t.Kind, t.Name, c.namespace, c, hint)
+	return fmt.Errorf("there is no %s %s in the namespace %s of %s\nhint: %s", t.Kind, t.Name, c.Namespace, c, hint)
 }

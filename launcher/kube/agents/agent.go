@@ -1,4 +1,5 @@
-package kube
+// Package agents starts an agent for a container of a pod, or for none, with the rights that suffice, and connects the two ends of the link to it.
+package agents
 
 import (
 	"context"
@@ -9,12 +10,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"mirrord/agent/wire"
+	"mirrord/launcher/kube"
+	"mirrord/launcher/kube/workload"
 )
 
-// AgentOptions say what agent is started.
-type AgentOptions struct {
+// Options say what agent is started.
+type Options struct {
 	Session string // tells this session's agent from others; a part of a name in Kubernetes
 	Image   string
 	Pull    corev1.PullPolicy // empty: as Kubernetes has it for the image's tag
@@ -38,7 +42,7 @@ type Agent struct {
 	// Crowd is how many containers were added to the pod while it runs; Kubernetes never removes them, though those that have ended cost nothing.
 	Crowd int
 
-	cluster *Cluster // with the agent's namespace
+	cluster *kube.Cluster // with the agent's namespace
 	pod     string
 	port    uint16
 	token   wire.Token
@@ -50,28 +54,48 @@ type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-// StartAgent starts an agent for the target and waits until it listens. What rights it needs is found by trying: policies are closed, and what a node's kernel
+// policyOf is what an admission (Pod Security, a quota, a webhook) says when it refuses; "": the error is another, or none. A missing permission, which has the
+// same status, is worded with the user's name.
+func policyOf(err error) string {
+	if !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "User \"") {
+		return ""
+	}
+	return policyText(err.Error())
+}
+
+// policyText is the reason in an admission's words. Pod Security lists everything that is not as it should be; its level says enough.
+func policyText(text string) string {
+	if _, reason, found := strings.Cut(text, " is forbidden: "); found {
+		text = reason
+	}
+	if level, _, found := strings.Cut(text, `": `); found && strings.HasPrefix(level, "violates PodSecurity") {
+		text = level + `"`
+	}
+	return text
+}
+
+// Start starts an agent for the target and waits until it listens. What rights it needs is found by trying: policies are closed, and what a node's kernel
 // allows shows only there.
-func (c *Cluster) StartAgent(ctx context.Context, place *Place, o AgentOptions) (*Agent, error) {
+func Start(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options) (*Agent, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Startup, errSlow)
 	defer cancel()
 	if place.HostNetwork() && slices.Contains(o.Needs, "incoming") {
 		return nil, fmt.Errorf("the pod %s has the network of its node, so the connections to its ports are not its own: none is stolen or mirrored\nhint: "+
-			"leave --steal and incoming.mode out, or name a pod without hostNetwork", place.Pod())
+			"leave --steal and incoming.mode out, or name a pod without hostNetwork", place.Pod.Name)
 	}
-	agent, err := o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return c.startWith(ctx, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
+	agent, err := o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return startWith(ctx, c, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
 	if err != nil || !o.Env || agent.Lacks["env"] == "" || agent.Rights == wire.RightsNode {
 		return agent, err
 	}
-	return c.withSpecified(ctx, place, o, agent), nil
+	return withSpecified(ctx, c, place, o, agent), nil
 }
 
 // withSpecified replaces an agent that cannot read the environment of the target's process by one that has what the specification of the target's container
 // says. The kubelet resolves that, so the user needs no permission for Secrets, but only when a container starts. It is done when a first agent has said that it
 // must be, which is rare, and not always: all the target's variables would stand in the pod once more for each session, and a Secret that has been deleted
 // since the target's start would keep every agent from starting.
-func (c *Cluster) withSpecified(ctx context.Context, place *Place, o AgentOptions, agent *Agent) *Agent {
-	better, err := c.startBeside(ctx, place, o, agent.Rights, true)
+func withSpecified(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, agent *Agent) *Agent {
+	better, err := startBeside(ctx, c, place, o, agent.Rights, true)
 	if err != nil {
 		o.Say("no agent with the variables of the specification: " + firstLine(err))
 		return agent
@@ -87,14 +111,14 @@ func firstLine(err error) string {
 }
 
 // StartTargetless starts an agent without a target, in a pod of its own, and waits until it listens.
-func (c *Cluster) StartTargetless(ctx context.Context, o AgentOptions) (*Agent, error) {
+func StartTargetless(ctx context.Context, c *kube.Cluster, o Options) (*Agent, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Startup, errSlow)
 	defer cancel()
-	return c.startJob(ctx, nil, o)
+	return startJob(ctx, c, nil, o)
 }
 
 // climb tries rights until they suffice; what is started in vain is dismissed.
-func (o *AgentOptions) climb(rungs []wire.Rights, start func(wire.Rights) (*Agent, error), dismiss func(*Agent)) (*Agent, error) {
+func (o *Options) climb(rungs []wire.Rights, start func(wire.Rights) (*Agent, error), dismiss func(*Agent)) (*Agent, error) {
 	var refusals []error
 	var best *Agent // the one that lacks least of those that started
 	note := func(rights wire.Rights, why error) {
@@ -139,7 +163,7 @@ func (o *AgentOptions) climb(rungs []wire.Rights, start func(wire.Rights) (*Agen
 }
 
 // ladder is which rights are tried, in order. Rights of the node come last: they are much more than a pod's.
-func ladder(place *Place, o AgentOptions) (all []wire.Rights) {
+func ladder(place *workload.Place, o Options) (all []wire.Rights) {
 	if o.Rights != "" {
 		return []wire.Rights{o.Rights}
 	}
@@ -188,11 +212,11 @@ func together(refusals []error) error {
 var errSlow = errors.New("the agent took too long")
 
 // startWith starts an agent with certain rights.
-func (c *Cluster) startWith(ctx context.Context, place *Place, o AgentOptions, rights wire.Rights) (*Agent, error) {
+func startWith(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, rights wire.Rights) (*Agent, error) {
 	if rights == wire.RightsNode {
-		return c.startJob(ctx, place, o)
+		return startJob(ctx, c, place, o)
 	}
-	return c.startBeside(ctx, place, o, rights, false)
+	return startBeside(ctx, c, place, o, rights, false)
 }
 
 // fit checks what a started agent says.

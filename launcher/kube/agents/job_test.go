@@ -1,4 +1,4 @@
-package kube
+package agents
 
 import (
 	"errors"
@@ -12,8 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"mirrord/launcher/kube/kubetest"
+	"mirrord/launcher/kube/workload"
 )
 
 // A Job that leads to no agent is a reason to try other rights, and is taken away again.
@@ -46,8 +48,7 @@ func TestJobInVain(t *testing.T) {
 			"no node takes the agent's pod: Insufficient cpu\nhint: agent.tolerations, agent.node_selector and agent.resources say where it can go; and the Job mirrord-agent-s is left: `kubectl delete job", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cluster := clusterWith()
-			client := cluster.client.(*fake.Clientset)
+			cluster, client := kubetest.Cluster()
 			pods := watch.NewFakeWithChanSize(1, false)
 			if c.pod != nil {
 				pods.Add(c.pod)
@@ -63,8 +64,8 @@ func TestJobInVain(t *testing.T) {
 			if c.remove != nil {
 				client.PrependReactor("delete", "jobs", may(c.remove))
 			}
-			place := &Place{Container: "app", ContainerID: "id", pod: runningPod("web", 0, "app")}
-			_, err := cluster.startJob(t.Context(), place, AgentOptions{Session: "s", Lease: time.Second, Pod: Pod{Namespace: "tools"}})
+			place := &workload.Place{Container: "app", ContainerID: "id", Pod: kubetest.Pod("web", 0, "app")}
+			_, err := startJob(t.Context(), cluster, place, Options{Session: "s", Lease: time.Second, Pod: Pod{Namespace: "tools"}})
 			var refused refusal
 			if !errors.As(err, &refused) || !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("%v\nwant %s", err, c.want)
@@ -79,10 +80,10 @@ func TestJobInVain(t *testing.T) {
 
 // A Job's pod is the target's neighbour with the rights of the node, or without a target has none at all.
 func TestJobOf(t *testing.T) {
-	pod := runningPod("web", 0, "app")
+	pod := kubetest.Pod("web", 0, "app")
 	pod.Spec.NodeName = "n"
-	o := AgentOptions{Session: "s", Pod: Pod{NodeSelector: map[string]string{"disk": "ssd"}, Labels: map[string]string{session: "another", "team": "shop"}, PullSecrets: []string{"registry"}}}
-	near, alone := jobOf(&Place{pod: pod}, o, "x", nil), jobOf(nil, o, "x", nil)
+	o := Options{Session: "s", Pod: Pod{NodeSelector: map[string]string{"disk": "ssd"}, Labels: map[string]string{session: "another", "team": "shop"}, PullSecrets: []string{"registry"}}}
+	near, alone := jobOf(&workload.Place{Pod: pod}, o, "x", nil), jobOf(nil, o, "x", nil)
 	for _, job := range []*corev1.PodTemplateSpec{&near.Spec.Template, &alone.Spec.Template} {
 		if job.Labels[session] != "s" || job.Labels["team"] != "shop" || *job.Spec.AutomountServiceAccountToken || job.Spec.ImagePullSecrets[0].Name != "registry" {
 			t.Errorf("%+v", job)

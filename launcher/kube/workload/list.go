@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"cmp"
@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"mirrord/launcher/kube"
 )
 
 // Listed is a target that can be named.
@@ -26,10 +28,10 @@ func (l *Listed) Path() string { return l.Kind + "/" + l.Name }
 
 // List returns the targets of the namespace, of these kinds or all, ordered by kind and name: workloads before the pods. What the user may not list is left out and
 // named in hidden; the error is one that concerns all.
-func (c *Cluster) List(ctx context.Context, kinds []string) (targets []Listed, hidden []string, err error) {
-	pods, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{})
+func List(ctx context.Context, c *kube.Cluster, kinds []string) (targets []Listed, hidden []string, err error) {
+	pods, err := c.Client.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, nil, c.explain(err, "list targets", "list", "pods")
+		return nil, nil, c.Explain(err, "list targets", "list", "pods")
 	}
 	for _, kind := range listed {
 		if len(kinds) > 0 && !slices.Contains(kinds, kind.name) {
@@ -41,7 +43,7 @@ func (c *Cluster) List(ctx context.Context, kinds []string) (targets []Listed, h
 			hidden = append(hidden, resources[kind.name])
 			continue
 		case err != nil:
-			return nil, nil, c.explain(err, "list targets", "list", resources[kind.name])
+			return nil, nil, c.Explain(err, "list targets", "list", resources[kind.name])
 		}
 		slices.SortFunc(workloads, func(a, b workload) int { return cmp.Compare(a.name, b.name) })
 		for _, w := range workloads {
@@ -117,19 +119,19 @@ func (l *Listed) count(p *corev1.Pod) {
 // listed are the kinds of workloads, in the order in which people meet them. A rollout's kind is there only where Argo is.
 var listed = []struct {
 	name string
-	list func(context.Context, *Cluster) ([]workload, error)
+	list func(context.Context, *kube.Cluster) ([]workload, error)
 }{
-	{"deployment", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{})
+	{"deployment", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.AppsV1().Deployments(c.Namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 		}
 		return all, err
 	}},
-	{"rollout", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		rollouts, err := c.rollouts(ctx)
-		for _, o := range rollouts {
-			selector, err := c.rolloutSelector(ctx, &o)
+	{"rollout", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := rollouts(ctx, c)
+		for _, o := range list {
+			selector, err := o.selector(ctx, c)
 			if err != nil {
 				selector = labels.Nothing() // it stands for a workload that is not there, or may not be read
 			}
@@ -140,22 +142,22 @@ var listed = []struct {
 		}
 		return all, err
 	}},
-	{"statefulset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.AppsV1().StatefulSets(c.namespace).List(ctx, metav1.ListOptions{})
+	{"statefulset", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.AppsV1().StatefulSets(c.Namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 		}
 		return all, err
 	}},
-	{"daemonset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.AppsV1().DaemonSets(c.namespace).List(ctx, metav1.ListOptions{})
+	{"daemonset", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.AppsV1().DaemonSets(c.Namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
 		}
 		return all, err
 	}},
-	{"replicaset", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.AppsV1().ReplicaSets(c.namespace).List(ctx, metav1.ListOptions{})
+	{"replicaset", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.AppsV1().ReplicaSets(c.Namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			if len(o.OwnerReferences) == 0 { // a deployment's are the deployment
 				all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
@@ -163,8 +165,8 @@ var listed = []struct {
 		}
 		return all, err
 	}},
-	{"job", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
+	{"job", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.BatchV1().Jobs(c.Namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			if o.Status.Active > 0 {
 				all = append(all, workload{name: o.Name, selector: selecting(o.Spec.Selector)})
@@ -172,12 +174,12 @@ var listed = []struct {
 		}
 		return all, err
 	}},
-	{"cronjob", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.BatchV1().CronJobs(c.namespace).List(ctx, metav1.ListOptions{})
+	{"cronjob", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.BatchV1().CronJobs(c.Namespace).List(ctx, metav1.ListOptions{})
 		if err != nil || len(list.Items) == 0 {
 			return nil, err
 		}
-		jobs, err := c.client.BatchV1().Jobs(c.namespace).List(ctx, metav1.ListOptions{})
+		jobs, err := c.Client.BatchV1().Jobs(c.Namespace).List(ctx, metav1.ListOptions{})
 		for i := range list.Items {
 			o := &list.Items[i]
 			w := workload{name: o.Name}
@@ -190,8 +192,8 @@ var listed = []struct {
 		}
 		return all, err
 	}},
-	{"service", func(ctx context.Context, c *Cluster) (all []workload, err error) {
-		list, err := c.client.CoreV1().Services(c.namespace).List(ctx, metav1.ListOptions{})
+	{"service", func(ctx context.Context, c *kube.Cluster) (all []workload, err error) {
+		list, err := c.Client.CoreV1().Services(c.Namespace).List(ctx, metav1.ListOptions{})
 		for _, o := range list.Items {
 			if len(o.Spec.Selector) > 0 {
 				all = append(all, workload{name: o.Name, selector: labels.SelectorFromSet(o.Spec.Selector)})
