@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	constants "k8s.io/apimachinery/pkg/util/portforward"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -46,27 +47,19 @@ func (c *Cluster) Forward(ctx context.Context, conn httpstream.Connection, pod s
 	return stream, nil
 }
 
-// Dial connects to the API server for a forward to a pod; which port that will be is said to Forward.
+// Dial connects to the API server for a forward to a pod; which port that will be is said to Forward. Where there is no such pod, apierrors.IsNotFound knows the error.
 func (c *Cluster) Dial(ctx context.Context, pod string) (httpstream.Connection, error) {
-	dialer, err := c.forwarder(ctx, pod)
-	if err != nil {
-		return nil, fmt.Errorf("cannot forward a port of the pod %s: %w", pod, err)
-	}
 	type result struct {
 		conn httpstream.Connection
 		err  error
 	}
 	dialled := make(chan result, 1)
 	go func() {
-		conn, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
+		conn, err := c.dialEither(ctx, pod)
 		dialled <- result{conn, err}
 	}()
 	select {
 	case r := <-dialled:
-		var refused *httpstream.UpgradeFailureError
-		if errors.As(r.err, &refused) {
-			r.err = refused.Cause // which it does not unwrap to
-		}
 		if r.err != nil {
 			return nil, c.Explain(r.err, "forward a port of the pod "+pod, "create", "pods/portforward")
 		}
@@ -81,17 +74,26 @@ func (c *Cluster) Dial(ctx context.Context, pod string) (httpstream.Connection, 
 	}
 }
 
-// forwarder dials by WebSocket, which passes more proxies, and by SPDY where the API server (before 1.31), or a proxy, knows only that.
-func (c *Cluster) forwarder(ctx context.Context, pod string) (httpstream.Dialer, error) {
+// dialEither dials by WebSocket, which passes more proxies, and by SPDY where the API server (before 1.31), or a proxy, knows only that.
+func (c *Cluster) dialEither(ctx context.Context, pod string) (httpstream.Connection, error) {
 	target := requestURL(c.Client, c.Namespace, pod)
-	transport, upgrader, err := spdy.RoundTripperFor(c.Config)
-	if err != nil {
-		return nil, err
+	conn, _, err := webSocket{ctx, c.Config, target}.Dial(portforward.PortForwardProtocolV1Name)
+	if !httpstream.IsUpgradeFailure(err) && !httpstream.IsHTTPSProxyError(err) {
+		return conn, err
 	}
-	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	return portforward.NewFallbackDialerForStreaming(webSocket{ctx, c.Config, target}, old, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
-	}), nil
+	transport, upgrader, failed := spdy.RoundTripperFor(c.Config)
+	if failed != nil {
+		return nil, failed
+	}
+	conn, _, failed = spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target).Dial(portforward.PortForwardProtocolV1Name)
+	if failed == nil {
+		return conn, nil
+	}
+	var refused *httpstream.UpgradeFailureError
+	if errors.As(err, &refused) && (apierrors.IsForbidden(refused.Cause) || apierrors.IsNotFound(refused.Cause) || apierrors.IsUnauthorized(refused.Cause)) {
+		return nil, refused.Cause // of which SPDY's dialer has a text alone
+	}
+	return nil, failed
 }
 
 // webSocket dials a WebSocket that carries SPDY, as portforward's own dialer does, and keeps the network connection below for closing.

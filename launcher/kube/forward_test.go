@@ -3,10 +3,13 @@ package kube_test
 import (
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"mirrord/launcher/kube/kubetest"
@@ -82,5 +85,24 @@ func TestForwardFaults(t *testing.T) {
 	conn.Close()
 	if _, err := c.Forward(t.Context(), nil, "gone", nobody); err == nil || !strings.Contains(err.Error(), "cannot forward a port of the pod gone") {
 		t.Errorf("a pod that is not there: %v", err)
+	}
+}
+
+// What the API server refuses is told in its own words, with what to do about it.
+func TestForwardRefused(t *testing.T) {
+	for _, tt := range []struct {
+		reason metav1.StatusReason
+		code   int
+		want   string
+	}{
+		{metav1.StatusReasonForbidden, http.StatusForbidden, "your user may not create pods/portforward in the namespace shop of context old\nhint: ask for a Role"},
+		{metav1.StatusReasonUnauthorized, http.StatusUnauthorized, "hint: your login has expired"},
+		{metav1.StatusReasonNotFound, http.StatusNotFound, "cannot forward a port of the pod cart: "},
+		{metav1.StatusReasonInternalError, http.StatusInternalServerError, "cannot forward a port of the pod cart: unable to upgrade connection: "},
+	} {
+		_, err := kubetest.StartRefusing(t, tt.reason, tt.code).Cluster(t).Dial(t.Context(), "cart")
+		if err == nil || !strings.Contains(err.Error(), tt.want) || apierrors.IsNotFound(err) != (tt.code == http.StatusNotFound) {
+			t.Errorf("%s: %v", tt.reason, err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -113,6 +114,14 @@ func TestDialFaults(t *testing.T) {
 	requests.Close()
 	<-link.Done()
 	link.Close()
+}
+
+// The API server knows no such pod, and does not let the user look for it.
+func TestDialGone(t *testing.T) {
+	a := agentOf(t, kubetest.StartRefusing(t, metav1.StatusReasonNotFound, http.StatusNotFound), 1, wire.NewToken())
+	if _, _, err := a.Dial(t.Context()); !errors.Is(err, wire.ErrGone) || !strings.Contains(err.Error(), "cannot forward a port of the pod cart: ") {
+		t.Error(err)
+	}
 }
 
 func TestGone(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package kubetest has clusters for tests: one that only keeps objects, and an API server that only forwards ports.
+// Package kubetest has clusters for tests: one that only keeps objects, and an API server for port-forwards.
 package kubetest
 
 import (

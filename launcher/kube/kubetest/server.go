@@ -1,6 +1,7 @@
 package kubetest
 
 import (
+	"encoding/json"
 	"io"
 	"maps"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/streaming/pkg/httpstream"
@@ -19,14 +21,14 @@ import (
 	"mirrord/launcher/kube"
 )
 
-// Server is an API server that knows port-forwards alone, by SPDY only: of the pod cart in the namespace shop, to ports of this machine.
+// Server is an API server that knows port-forwards alone.
 type Server struct {
 	http  *httptest.Server
 	mu    sync.Mutex
-	asked map[string]int
+	asked map[string]int // nil: nobody counts
 }
 
-// StartServer starts a server, whose connections end with the test.
+// StartServer starts one that forwards by SPDY only, to ports of this machine as those of the pod cart in the namespace shop. Its connections end with the test.
 func StartServer(t *testing.T) *Server {
 	s := &Server{asked: map[string]int{}}
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,6 +83,22 @@ func StartServer(t *testing.T) *Server {
 	return s
 }
 
+// StartRefusing starts one that refuses port-forwards for a reason, and whatever else it is asked as forbidden. It ends with the test.
+func StartRefusing(t *testing.T, reason metav1.StatusReason, code int) *Server {
+	s := new(Server)
+	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden}
+		if strings.HasSuffix(r.URL.Path, "/portforward") {
+			status.Reason, status.Code = reason, int32(code)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(int(status.Code))
+		_ = json.NewEncoder(w).Encode(status)
+	}))
+	t.Cleanup(s.http.Close)
+	return s
+}
+
 // Cluster is access to the server.
 func (s *Server) Cluster(t *testing.T) *kube.Cluster {
 	t.Helper()
@@ -92,7 +110,7 @@ func (s *Server) Cluster(t *testing.T) *kube.Cluster {
 	return &kube.Cluster{Config: config, Client: client, Namespace: "shop", Server: s.http.URL, Context: "old"}
 }
 
-// Asked is how often the server was asked, by method and protocol, such as "GET websocket".
+// Asked is how often a server that forwards was asked, by method and protocol, such as "GET websocket".
 func (s *Server) Asked() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
