@@ -243,6 +243,22 @@ func (i *Input) TypedKey(ev *fyne.KeyEvent) {
 	}
 }
 
+// LetGo takes the keyboard away from i, which is no longer on the screen: the toolkit would go on writing into it.
+func (i *Input) LetGo() {
+	if c := fyne.CurrentApp().Driver().CanvasForObject(i); c != nil && c.Focused() == fyne.Focusable(i) {
+		c.Unfocus()
+	}
+}
+
+// LetGo does so to whatever entry of o's canvas has the keyboard.
+func LetGo(o fyne.CanvasObject) {
+	if c := fyne.CurrentApp().Driver().CanvasForObject(o); c != nil {
+		if i, ok := c.Focused().(*Input); ok {
+			i.LetGo()
+		}
+	}
+}
+
 // Tile is a Press that the keyboard reaches, with any content.
 type Tile struct{ Press }
 

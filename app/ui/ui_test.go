@@ -306,6 +306,29 @@ func TestEscapeLeavesOneThingAtATime(t *testing.T) {
 	}
 }
 
+func TestKeysDoNotGoWhereNobodySees(t *testing.T) {
+	looktest.App(t, look.Light)
+	f := world()
+	w := New(fyne.CurrentApp(), f.services())
+	defer w.Close()
+	gone := func(from string) {
+		t.Helper()
+		if got := w.Canvas().Focused(); got != nil {
+			t.Errorf("%s still has the keyboard: %T", from, got)
+		}
+	}
+	key(w, fyne.KeyF)
+	w.Turn(Sessions)
+	gone("the search of launches")
+	v := w.Edit(f.saved[0], plan.Target)
+	v.Find(w.Canvas())
+	v.Next()
+	gone("the search of targets")
+	v.Find(w.Canvas())
+	w.Turn(Home)
+	gone("the search of targets, of a launch that was left")
+}
+
 func TestTheSidebarTellsThePage(t *testing.T) {
 	looktest.App(t, look.Light)
 	w := New(fyne.CurrentApp(), world().services())

@@ -175,6 +175,7 @@ func (w *Window) Turn(i int) {
 // show puts something onto the page and marks its name in the sidebar.
 func (w *Window) show(what any, content fyne.CanvasObject) {
 	w.shown = what
+	look.LetGo(w.Content())
 	w.page.Objects = []fyne.CanvasObject{content}
 	for i, n := range w.nav {
 		n.choose(what == w.pages[i])

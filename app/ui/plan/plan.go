@@ -156,6 +156,7 @@ func (v *View) say(message, hint string) {
 }
 
 func (v *View) turn() {
+	look.LetGo(v.Content)
 	for i, b := range v.bodies {
 		if i == v.steps.Chosen {
 			b.Show()
