@@ -92,6 +92,11 @@ func (w *Window) shortcuts() {
 		items[i].Shortcut = s
 		w.Canvas().AddShortcut(s, func(fyne.Shortcut) { a.do() })
 	}
+	w.Canvas().AddShortcut(&fyne.ShortcutCopy{}, func(fyne.Shortcut) { // an entry that has the keyboard hears it first
+		if r := w.current(); r != nil && r.view.Chosen() != "" {
+			w.copy(r.view.Chosen())
+		}
+	})
 	undo := fyne.NewMenuItem("Undo Delete", w.pages[Home].(*home).restore)
 	w.SetMainMenu(fyne.NewMainMenu(fyne.NewMenu("File", items[0], items[1], fyne.NewMenuItemSeparator(), undo), fyne.NewMenu("Session", items[2:8]...), fyne.NewMenu("Go", items[8:]...)))
 	w.Canvas().SetOnTypedKey(func(ev *fyne.KeyEvent) {
@@ -100,6 +105,8 @@ func (w *Window) shortcuts() {
 				w.hush()
 			} else if _, ok := w.shown.(*plan.View); ok {
 				w.Turn(Home)
+			} else if r := w.current(); r != nil {
+				r.view.Release()
 			}
 		}
 	})

@@ -134,8 +134,19 @@ func (v *View) Show(tab int) { v.tab.Choose(tab) }
 // Next turns to the next tab.
 func (v *View) Next() { v.Show((v.tab.Chosen + 1) % len(tabs)) }
 
-// Text is what the tab shows, for the clipboard.
+// Text is what the tab shows, for the clipboard: of the console the lines that are chosen, if any.
 func (v *View) Text() string { return v.pages[v.tab.Chosen].text() }
+
+// Chosen is the text of the lines of the console that are chosen; empty: none are, or another tab is shown.
+func (v *View) Chosen() string {
+	if t := v.pages[Console].(*terminal); v.tab.Chosen == Console && t.chosen.some {
+		return t.text()
+	}
+	return ""
+}
+
+// Release chooses no lines any more.
+func (v *View) Release() { v.pages[Console].(*terminal).choose(chosen{}) }
 
 // Focus gives the keyboard to the search.
 func (v *View) Focus(c fyne.Canvas) { c.Focus(v.find) }
@@ -148,6 +159,7 @@ func (v *View) show(k session.Kind) {
 }
 
 func (v *View) turn() {
+	v.pages[Console].(*terminal).input.LetGo()
 	for i, p := range v.pages {
 		if i == v.tab.Chosen {
 			p.content().Show()

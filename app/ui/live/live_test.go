@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/test"
 
 	"mirrord/app/console"
@@ -233,6 +234,107 @@ func TestFindingInTheConsole(t *testing.T) {
 	}
 	if c.at != last {
 		t.Errorf("after the first comes row %d, not %d", c.at, last)
+	}
+}
+
+func TestTypingEndsWithTheConsole(t *testing.T) {
+	looktest.App(t, look.Light)
+	f := shop()
+	f.summary.State = session.Running
+	v := New(options(f))
+	w := looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	v.Update()
+	input := v.pages[Console].(*terminal).input
+	for name, leave := range map[string]func(){
+		"another part":      func() { v.Show(Events) },
+		"the program's end": func() { f.summary.State = session.Ended; v.Update(); f.summary.State = session.Running },
+		"lines to be copied": func() {
+			newStrip(v.pages[Console].(*terminal)).MouseDown(&desktop.MouseEvent{Button: desktop.MouseButtonPrimary})
+		},
+	} {
+		v.Show(Console)
+		v.Update()
+		w.Canvas().Focus(input)
+		if w.Canvas().Focused() != fyne.Focusable(input) {
+			t.Fatalf("before %s it has not the keyboard", name)
+		}
+		if leave(); w.Canvas().Focused() != nil {
+			t.Errorf("after %s what is typed still goes to the program", name)
+		}
+	}
+}
+
+func TestChoosingLines(t *testing.T) {
+	looktest.App(t, look.Light)
+	b := console.New(0)
+	o := options(shop())
+	o.Output = b
+	for i := range 300 {
+		fmt.Fprintf(b, "line %d %s\n", i, strings.Repeat("x", i%3*100)) // of one row, and of more
+	}
+	v := New(o)
+	w := looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	v.Update()
+	c := v.pages[Console].(*terminal)
+	top := fyne.CurrentApp().Driver().AbsolutePositionForObject(c.list)
+	height := c.cell.Height + 1
+	at := func(row int) fyne.Position { return top.AddXY(30, (float32(row)+0.5)*height-c.list.GetScrollOffset()) }
+	press := func(row int, m fyne.KeyModifier) {
+		newStrip(c).MouseDown(&desktop.MouseEvent{PointEvent: fyne.PointEvent{AbsolutePosition: at(row)}, Button: desktop.MouseButtonPrimary, Modifier: m})
+	}
+	want := func(from, to int) {
+		t.Helper()
+		if got := v.Chosen(); got != b.Text(from, to) || to > from && v.Text() != got {
+			t.Errorf("%q, not lines %d to %d", got, from, to-1)
+		}
+	}
+	want(0, 0)
+	if v.Text() != b.Text(0, 300) {
+		t.Error("without lines that are chosen it is not the text of all")
+	}
+	end := len(c.rows) - 1
+	press(end, 0)
+	want(299, 300)
+	if c.follow.On || c.status.Text != "1 line is chosen" {
+		t.Errorf("follows: %v, %q", c.follow.On, c.status.Text)
+	}
+	plain := w.Canvas().Capture().At(int(top.X)+100, int(at(end-5).Y))
+	press(end-5, fyne.KeyModifierShift)
+	from := c.rows[end-5].line
+	want(from, 300)
+	if got := w.Canvas().Capture().At(int(top.X)+100, int(at(end-5).Y)); got == plain {
+		t.Error("nothing is marked")
+	}
+	fmt.Fprintln(b, "more")
+	v.Update()
+	want(from, 300)
+	newStrip(c).Dragged(&fyne.DragEvent{PointEvent: fyne.PointEvent{AbsolutePosition: fyne.NewPos(0, -10000)}})
+	want(0, 300)
+	if c.list.GetScrollOffset() != 0 {
+		t.Error("a drag above the console does not scroll")
+	}
+	press(2, 0)
+	press(2, 0)
+	want(0, 0)
+	press(2, 0)
+	v.Release()
+	want(0, 0)
+	press(2, 0)
+	v.find.SetText("line 1")
+	want(0, 0)
+	v.find.SetText("")
+	press(2, 0)
+	v.Show(Events)
+	want(0, 0)
+
+	o.Output = console.New(0)
+	v = New(o)
+	looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	c = v.pages[Console].(*terminal)
+	press(0, 0) // on nothing
+	newStrip(c).Dragged(&fyne.DragEvent{})
+	if v.Chosen() != "" {
+		t.Error("nothing was printed, and it is chosen")
 	}
 }
 

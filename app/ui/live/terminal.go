@@ -33,6 +33,7 @@ type terminal struct {
 	marks       map[int][]console.Match // by line
 	at          int                     // the row of the place that is shown
 	cell        fyne.Size
+	chosen      chosen
 }
 
 // row is a piece of a line that fits into the width.
@@ -132,29 +133,38 @@ func (t *terminal) pull() {
 		}
 	}
 	t.first, t.next = first, next
+	t.chosen.some = t.chosen.some && t.chosen.last() >= first
 }
 
 func (t *terminal) update(s session.Summary) {
 	if over := s.State == session.Ended || t.o.Input == nil; over == t.typing.Visible() {
-		t.typing.Hidden = over
+		if t.typing.Hidden = over; over {
+			t.input.LetGo()
+		}
 		t.body.Refresh()
 	}
 	t.pull()
 	t.look()
 	t.list.Refresh()
 	t.stick()
-	words := look.Many(t.next, "line", "lines")
-	if t.first > 0 {
-		words += fmt.Sprintf(", of which the first %s are gone", look.Count(int64(t.first)))
-	}
-	if t.needle != "" {
+	t.status.Set(t.words())
+}
+
+// words are what is to be said about what is shown.
+func (t *terminal) words() string {
+	switch {
+	case t.chosen.some:
+		return look.Many(t.chosen.last()-t.chosen.first()+1, "line is", "lines are") + " chosen"
+	case t.needle != "":
 		n := 0
 		for _, m := range t.marks {
 			n += len(m)
 		}
-		words = look.Many(n, "place has", "places have") + " “" + t.needle + "”"
+		return look.Many(n, "place has", "places have") + " “" + t.needle + "”"
+	case t.first > 0:
+		return look.Many(t.next, "line", "lines") + fmt.Sprintf(", of which the first %s are gone", look.Count(int64(t.first)))
 	}
-	t.status.Set(words)
+	return look.Many(t.next, "line", "lines")
 }
 
 func (t *terminal) stick() {
@@ -178,6 +188,7 @@ func (t *terminal) search(text string) {
 	if t.needle = text; text == "" {
 		return
 	}
+	t.chosen.some = false
 	t.look()
 	t.at = len(t.rows)
 	t.back()
@@ -198,6 +209,9 @@ func (t *terminal) back() {
 
 func (t *terminal) text() string {
 	first, next := t.o.Output.Range()
+	if t.chosen.some {
+		first, next = t.chosen.first(), t.chosen.last()+1
+	}
 	return t.o.Output.Text(first, next)
 }
 
@@ -225,6 +239,11 @@ func (s *strip) show(r row) {
 
 func (s *strip) draw(r row, line console.Line) {
 	at, end := 0, r.from+s.t.columns
+	if s.t.chosen.has(r.line) {
+		mark := canvas.NewRectangle(look.Color("selection"))
+		s.place(mark, 0, s.t.columns)
+		mark.Resize(mark.Size().AddWidthHeight(0, 1)) // up to the next row
+	}
 	for _, m := range s.t.marks[r.line] {
 		if from, to := max(m.From, r.from), min(m.To, end); from < to {
 			s.place(canvas.NewRectangle(look.Color("focus")), from-r.from, to-from)
