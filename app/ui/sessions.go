@@ -167,7 +167,7 @@ func (m *machine) look(again bool) {
 	m.w.async(func(ctx context.Context) { all, err = m.w.s.Tool.Doctor(ctx, again) }, func() {
 		m.again.Enabled(true)
 		m.findings.RemoveAll()
-		plan.Findings(m.findings, all, err, m.w.copy)
+		plan.Findings(m.findings, all, err, false, m.w.copy)
 		m.body.Refresh()
 	})
 }

@@ -137,9 +137,12 @@ func world() *fake {
 			{ID: "12", Target: "statefulset/ledger", Program: "/home/me/go/bin/air", Arguments: 1, Folder: "/home/me/src/billing", Started: at(70 * time.Second), Ports: []int{9090, 9091}, State: "running"},
 		},
 		findings: []cli.Finding{
-			{Name: "Static programs", State: "wrong", Message: "seccomp is not available, so Go programs run outside the pod", Hint: "use a kernel from 5.14 on"},
-			{Name: "Copies", State: "warning", Message: "3 GB of copies are kept", Hint: "`mirrord sip clean` removes them"},
-			{Name: "Layer", State: "ok"}, {Name: "Cluster", State: "ok"}, {Name: "node", State: "ok"}, {Name: "python", State: "note"},
+			{Name: "supervision", State: "wrong", Message: "Go programs and static ones run outside: this kernel has no seccomp notifications", Hint: "use a kernel from 5.14 on"},
+			{Name: "lost", State: "warning", Message: "/usr/bin/puma ran without the pod's context 2 days ago: it was not heard of", Hint: "`mirrord sip explain /usr/bin/puma` tells how it is started"},
+			{Name: "release", State: "ok", Message: "Linux 6.1.0-18-amd64 on x86_64"},
+			{Name: "ptrace", State: "note", Message: "tracing is for administrators only (yama/ptrace_scope 2): debuggers attach to nothing, also within a session", Hint: "sysctl kernel.yama.ptrace_scope=1, until the next start of the system"},
+			{Name: "cache", State: "ok", Message: "/home/me/.cache/mirrord is the cache: 7 files, 186 KiB"},
+			{Name: "probe.inject", State: "ok", Message: "a program as it is gets the layer"},
 		},
 	}
 }

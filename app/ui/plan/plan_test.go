@@ -53,7 +53,7 @@ func staging() *fake {
 		}, Hidden: []string{"cronjobs"}},
 		findings: []cli.Finding{
 			{Area: "cluster", Name: "Login", State: "wrong", Message: "the login of staging has expired", Hint: "run `gcloud auth login`"},
-			{Area: "programs", Name: "Static programs", State: "warning", Message: "seccomp is not available, so Go programs run outside the pod", Hint: "use a kernel from 5.14 on"},
+			{Area: "programs", Name: "supervision", State: "warning", Message: "Go programs and static ones run outside: this kernel has no seccomp notifications", Hint: "use a kernel from 5.14 on"},
 			{Area: "files", Name: "Cache", State: "ok"}, {Area: "layer", Name: "Layer", State: "ok"}, {Area: "programs", Name: "node", State: "ok"},
 		},
 		chain: cli.Explanation{Verdict: "inject", Hops: []cli.Hop{

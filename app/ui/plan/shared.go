@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -112,49 +111,9 @@ func (c *check) turn() {
 		c.findings.RemoveAll()
 		c.chain.RemoveAll()
 		c.show(x, xerr, len(launch.Command) > 0)
-		Findings(c.findings, findings, ferr, c.v.o.Copy)
+		Findings(c.findings, findings, ferr, true, c.v.o.Copy)
 		c.v.Content.Refresh()
 	})
-}
-
-// Findings fills a column with what doctor found: what is wrong first, then warnings, then one line for what is well.
-func Findings(into *fyne.Container, findings []cli.Finding, err error, copyText func(string)) {
-	if err != nil {
-		into.Add(banner(err))
-		return
-	}
-	var well []string
-	for _, state := range []string{"wrong", "warning"} {
-		for _, f := range findings {
-			if f.State != state {
-				continue
-			}
-			var fix []fyne.CanvasObject
-			if command := Command(f.Hint); command != "" {
-				fix = append(fix, look.NewButton("Copy fix", "copy", look.Plain, func() { copyText(command) }))
-			}
-			into.Add(look.NewBanner(state == "wrong", f.Name+": "+f.Message, f.Hint, fix...))
-		}
-	}
-	for _, f := range findings {
-		if f.State == "ok" || f.State == "note" {
-			well = append(well, f.Name)
-		}
-	}
-	if len(well) > 0 {
-		into.Add(look.Row(look.Step, nil, look.NewIcon("check", 16, look.ColorGood), look.Body(look.Many(len(well), "thing is", "things are")+" well on this machine").Bold()))
-		into.Add(look.Inset(0, 0, 0, 24, look.Body(strings.Join(well, ", ")).Soft().Wrapped()))
-	}
-}
-
-// Command is the command between backquotes that a hint tells to run; empty: there is none.
-func Command(hint string) string {
-	_, rest, found := strings.Cut(hint, "`")
-	command, _, closed := strings.Cut(rest, "`")
-	if !found || !closed {
-		return ""
-	}
-	return command
 }
 
 // show draws the chain: every file on the way to the program, and what becomes of it.
