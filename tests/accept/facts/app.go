@@ -13,8 +13,9 @@ import (
 
 	"mirrord/app/cli"
 	"mirrord/app/loginenv"
-	"mirrord/app/session"
+	"mirrord/app/runner"
 	"mirrord/app/shell"
+	"mirrord/app/terminal"
 )
 
 // bare is the PATH that launchd gives to what Finder starts (sysctl user.cs_path).
@@ -38,20 +39,20 @@ func loginShell() (string, error) {
 // opens is how long a terminal may take to open.
 const opens = 20 * time.Second
 
-// terminal opens a program in a terminal as the app does. The program tells its terminal, its folder and its PATH.
-func terminal() (string, error) {
+// opened opens a program in a terminal as the app does. The program tells its terminal, its folder and its PATH.
+func opened() (string, error) {
 	folder, err := os.MkdirTemp("", "mirrord fact's *") // a name that shells would take apart
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(folder)
 	path := "/of the login shell:" + os.Getenv("PATH")
-	tells := session.Launch{Command: []string{"/bin/sh", "-c", `{ tty && pwd -P && printf '%s\n' "$PATH"; } > new 2>&1; mv new told`}, Folder: folder, Plain: true}
-	script, err := session.TerminalScript(&cli.Tool{Env: []string{"PATH=" + path}}, tells, folder)
+	tells := runner.Launch{Command: []string{"/bin/sh", "-c", `{ tty && pwd -P && printf '%s\n' "$PATH"; } > new 2>&1; mv new told`}, Folder: folder, Plain: true}
+	script, err := tells.Script(&cli.Tool{Env: []string{"PATH=" + path}}, folder)
 	if err != nil {
 		return "", err
 	}
-	words, err := session.TerminalCommand(script)
+	words, err := terminal.Command(script)
 	if err != nil {
 		return "", err
 	}

@@ -49,7 +49,7 @@ func TestTerminal(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(bin, "x-terminal-emulator"), []byte("#!/bin/sh\n"+c.terminal+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		said, err := terminal()
+		said, err := opened()
 		if err != nil {
 			said = err.Error()
 		}

@@ -24,7 +24,7 @@ func main() {
 		}
 		return
 	}
-	facts := map[string]func() (string, error){"unlinked": unlinked, "connect": connect, "shell": loginShell, "terminal": terminal}
+	facts := map[string]func() (string, error){"unlinked": unlinked, "connect": connect, "shell": loginShell, "terminal": opened}
 	if len(os.Args) != 2 || facts[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: facts unlinked|connect|shell|terminal")
 		os.Exit(2)
