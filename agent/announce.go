@@ -6,7 +6,7 @@ import (
 	"net"
 	"time"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 const (
@@ -17,14 +17,14 @@ const (
 )
 
 // announce repeats a report until ctx ends: a launcher that listens to the output hears what is written from then on only, and it does not wait for the log.
-func announce(ctx context.Context, w io.Writer, report wire.Report) {
+func announce(ctx context.Context, w io.Writer, report startup.Report) {
 	for pause := firstPause; ; pause = min(pause*3/2, longestPause) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		if wire.WriteReport(w, report) != nil {
+		if startup.WriteReport(w, report) != nil {
 			return
 		}
 	}

@@ -15,19 +15,19 @@ import (
 	"mirrord/agent/door"
 	"mirrord/agent/pod"
 	"mirrord/agent/serve"
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 func main() {
 	// The agent shares the target's memory limit: little garbage is worth some work.
 	debug.SetGCPercent(50)
 	if err := run(os.Args[1:]); err != nil {
-		report := wire.Report{Error: err.Error()}
+		report := startup.Report{Error: err.Error()}
 		var wrong *pod.WrongUserError
 		if errors.As(err, &wrong) {
-			report.User = &wire.User{UID: wrong.UID, GID: wrong.GID}
+			report.User = &startup.User{UID: wrong.UID, GID: wrong.GID}
 		}
-		wire.WriteReport(os.Stdout, report)
+		startup.WriteReport(os.Stdout, report)
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)
 		defer cancel()
 		announce(ctx, os.Stdout, report)
@@ -36,7 +36,7 @@ func main() {
 }
 
 func run(args []string) error {
-	start, err := wire.ParseStart(args)
+	start, err := startup.ParseStart(args)
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func run(args []string) error {
 	defer stop()
 	go trim(ctx)
 	port := listener.Addr().(*net.TCPAddr).Port
-	report := wire.Report{Port: uint16(port), Lacks: target.Lacks()}
-	if err := wire.WriteReport(os.Stdout, report); err != nil {
+	report := startup.Report{Port: uint16(port), Lacks: target.Lacks()}
+	if err := startup.WriteReport(os.Stdout, report); err != nil {
 		listener.Close()
 		return err
 	}

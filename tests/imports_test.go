@@ -17,6 +17,8 @@ var rules = []struct {
 }{
 	{folder: "agent", never: []string{"k8s.io", "fyne.io/fyne", "mirrord/sip", "mirrord/launcher", "mirrord/layer", "mirrord/codesign", "mirrord/app"}},
 	{folder: "agent/wire", never: []string{"mirrord"}, except: []string{"mirrord/agent/wire"}},
+	{folder: "agent/links", never: []string{"mirrord"}, except: []string{"mirrord/agent/links", "mirrord/agent/wire"}},
+	{folder: "agent/startup", never: []string{"mirrord"}, except: []string{"mirrord/agent/startup", "mirrord/agent/wire"}},
 	{folder: "sip", never: []string{"mirrord", "k8s.io/client-go", "fyne.io/fyne"}, except: []string{"mirrord/sip", "mirrord/codesign"}},
 	{folder: "codesign", never: []string{"mirrord"}, except: []string{"mirrord/codesign"}},
 	{folder: "layer", never: []string{"mirrord"}, except: []string{"mirrord/layer"}},

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"mirrord/agent/serve"
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 const (
@@ -41,7 +41,7 @@ type Door struct {
 
 // visitor is a connection whose knock was read; conn is nil for a wrong one.
 type visitor struct {
-	knock *wire.Knock
+	knock *startup.Knock
 	conn  net.Conn
 }
 
@@ -181,23 +181,23 @@ func (d *Door) receive(ctx context.Context, listener net.Listener, visitors chan
 // ask reads a connection's knock; false: it does not matter.
 func (d *Door) ask(ctx context.Context, conn net.Conn) (v visitor, ok bool) {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	late := time.AfterFunc(wire.KnockTime, func() { conn.Close() })
+	late := time.AfterFunc(startup.KnockTime, func() { conn.Close() })
 	defer late.Stop()
-	k, err := wire.ReadKnock(conn)
+	k, err := startup.ReadKnock(conn)
 	if err == io.EOF {
 		return visitor{}, false // who looks whether a port is open says nothing
 	}
 	if err == nil {
 		sum := sha256.Sum256(k.Token[:])
 		if subtle.ConstantTimeCompare(sum[:], d.Hash[:]) != 1 {
-			err = wire.ErrNotAdmitted
+			err = startup.ErrNotAdmitted
 		}
 	}
 	if err != nil {
 		conn.Close()
 		return visitor{}, true
 	}
-	if !late.Stop() || wire.Admit(conn) != nil {
+	if !late.Stop() || startup.Admit(conn) != nil {
 		return visitor{}, false
 	}
 	return visitor{k, conn}, true

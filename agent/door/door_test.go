@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"mirrord/agent/serve"
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 // site is a door, its listener, which needs no network, and what it serves: links that say which they are and end when the test says how.
 type site struct {
 	t     *testing.T
-	token wire.Token
+	token startup.Token
 	conns chan net.Conn
 	close sync.Once
 	done  chan struct{}
@@ -27,7 +27,7 @@ type site struct {
 }
 
 func open(t *testing.T, ctx context.Context) *site {
-	s := &site{t: t, token: wire.NewToken(), conns: make(chan net.Conn), done: make(chan struct{}), ends: make(chan error), ended: make(chan error, 1)}
+	s := &site{t: t, token: startup.NewToken(), conns: make(chan net.Conn), done: make(chan struct{}), ends: make(chan error), ended: make(chan error, 1)}
 	d := &Door{Hash: sha256.Sum256(s.token[:]), Lease: time.Minute, Serve: func(ctx context.Context, requests, bulk net.Conn) error {
 		defer requests.Close()
 		defer bulk.Close()
@@ -69,15 +69,15 @@ func (s *site) dial() net.Conn {
 }
 
 // knock is one connection of a link.
-func (s *site) knock(token wire.Token, id wire.LinkID, bulk bool) (net.Conn, error) {
+func (s *site) knock(token startup.Token, id startup.LinkID, bulk bool) (net.Conn, error) {
 	conn := s.dial()
-	return conn, (&wire.Knock{Token: token, Link: id, Bulk: bulk}).Enter(s.t.Context(), conn)
+	return conn, (&startup.Knock{Token: token, Link: id, Bulk: bulk}).Enter(s.t.Context(), conn)
 }
 
 // link makes a whole link, whose connections must lead where they should.
 func (s *site) link(bulkFirst bool) (requests, bulk net.Conn) {
 	s.t.Helper()
-	id := wire.NewLinkID()
+	id := startup.NewLinkID()
 	for _, isBulk := range []bool{bulkFirst, !bulkFirst} {
 		conn, err := s.knock(s.token, id, isBulk)
 		if err != nil {
@@ -170,7 +170,7 @@ func TestGuesser(t *testing.T) {
 				io.WriteString(conn, "GET / HTTP/1.1\r\nHost: somewhere\r\nUser-Agent: somebody\r\nAccept: */*\r\n\r\n"[:57])
 				continue
 			}
-			if _, err := s.knock(wire.NewToken(), wire.NewLinkID(), false); !errors.Is(err, wire.ErrNotAdmitted) {
+			if _, err := s.knock(startup.NewToken(), startup.NewLinkID(), false); !errors.Is(err, startup.ErrNotAdmitted) {
 				t.Fatalf("a wrong token: %v", err)
 			}
 		}
@@ -185,11 +185,11 @@ func TestHalves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := open(t, ctx)
-		same := wire.NewLinkID()
+		same := startup.NewLinkID()
 		for i := range 3 * maxHalves {
 			id := same
 			if i%2 == 0 {
-				id = wire.NewLinkID()
+				id = startup.NewLinkID()
 			}
 			if _, err := s.knock(s.token, id, true); err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -80,7 +81,7 @@ func reached(p *place, req *wire.Request) string {
 
 // Open answers OpOpen on the stream: the reply, and after a success the body. An error is one that was not answered yet; it carries an errno. It
 // returns early when the launcher closes its direction. root may be nil.
-func Open(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Request) error {
+func Open(ctx context.Context, root *os.File, stream *links.Stream, req *wire.Request) error {
 	f, st, path, err := open(root, req)
 	if err == errLive {
 		wire.WriteHeader(stream, &wire.Reply{Stat: stat(st), Path: path, Live: true})

@@ -11,12 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
 // Keep answers OpFile on the stream: the reply, and after a success whatever the launcher wants of the file, until it closes the stream. The file is opened for
 // writing, or made, only if the flags say so. An error is one that was not answered yet; it carries an errno. root may be nil.
-func Keep(ctx context.Context, root *os.File, stream *wire.Stream, req *wire.Request) error {
+func Keep(ctx context.Context, root *os.File, stream *links.Stream, req *wire.Request) error {
 	watched, stop := stream.Watch(ctx)
 	fd, err := openFile(watched, root, req)
 	stop()
@@ -127,7 +128,7 @@ func openOnce(root *os.File, req *wire.Request) (int, error) {
 type opened struct {
 	file   *os.File
 	fd     int // file's: its method Fd would have it block
-	stream *wire.Stream
+	stream *links.Stream
 	kind   wire.FileKind
 	access uint32
 	alters bool // its metadata may be set although it is open for reading

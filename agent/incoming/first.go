@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -13,7 +14,7 @@ const firstTime = time.Millisecond
 
 // peek returns what a connection begins with, as far as it has come, and leaves it to be read: the launcher's program then has it when it accepts, and the
 // target's own has it all the same if nobody does.
-func peek(conn wire.Conn) []byte {
+func peek(conn links.Conn) []byte {
 	system, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil
@@ -36,14 +37,14 @@ func peek(conn wire.Conn) []byte {
 }
 
 // drop reads what peek has returned.
-func drop(conn wire.Conn, first []byte) bool {
+func drop(conn links.Conn, first []byte) bool {
 	if len(first) == 0 {
 		return true
 	}
 	if _, err := io.ReadFull(conn, first); err != nil {
 		return false
 	}
-	if w, ok := conn.(wire.Watched); ok {
+	if w, ok := conn.(links.Watched); ok {
 		w.Saw(first, nil)
 	}
 	return true

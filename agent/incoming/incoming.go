@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -29,7 +30,7 @@ const drainTime = 5 * time.Second
 // subscription is one OpSubscribe while it is open, and after that while its connections are.
 type subscription struct {
 	ctx    context.Context // the link's
-	bulk   *wire.Session
+	bulk   *links.Session
 	port   uint16
 	relays sync.WaitGroup // and connections that the launcher thinks about: it may have accepted before it unsubscribed
 
@@ -39,14 +40,14 @@ type subscription struct {
 	silence context.CancelFunc
 
 	writing sync.Mutex
-	stream  *wire.Stream
+	stream  *links.Stream
 	noticed bool
 }
 
 // Subscribe answers OpSubscribe on the stream, of the session for requests, and offers the port's connections (or copies) on the bulk session until
 // the launcher closes the stream or ctx ends. Only a launcher that answers is offered connections. It returns when no relay is left, so that connections
 // outlive their subscription but not the link. An error is one that was not answered yet; it carries an errno. user is the launcher's.
-func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk *wire.Session, stream *wire.Stream, req *wire.Request) error {
+func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk *links.Session, stream *links.Stream, req *wire.Request) error {
 	s := &subscription{ctx: ctx, bulk: bulk, port: req.Port, stream: stream}
 	s.listen(true)
 	defer s.listen(false) // when nothing is on offer any more
@@ -54,7 +55,7 @@ func Subscribe(ctx context.Context, t target.Target, user string, requests, bulk
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	if req.Steal { // connections may come before the reply has left
-		s.relays.Go(func() { wire.Pulse(watched, beat, patience, s.listen, requests, bulk) })
+		s.relays.Go(func() { links.Pulse(watched, beat, patience, s.listen, requests, bulk) })
 	}
 	s.writing.Lock() // a notice comes after the reply
 	var taken io.Closer
@@ -121,12 +122,12 @@ func (s *subscription) take(in target.Incoming) bool {
 	}
 	go func() {
 		defer s.relays.Done()
-		defer context.AfterFunc(s.ctx, func() { wire.Refuse(in.Conn) })()
+		defer context.AfterFunc(s.ctx, func() { links.Refuse(in.Conn) })()
 		if drop(in.Conn, first) {
-			wire.Pipe(out, in.Conn)
+			links.Pipe(out, in.Conn)
 		} else {
-			wire.Refuse(out)
-			wire.Refuse(in.Conn)
+			links.Refuse(out)
+			links.Refuse(in.Conn)
 		}
 	}()
 	return true
@@ -149,7 +150,7 @@ func (s *subscription) see(c *target.Copy) {
 }
 
 // play sends a copy to the launcher. What comes back goes nowhere; a reset is the program's wish to see no more.
-func (s *subscription) play(out *wire.Stream, c *target.Copy) {
+func (s *subscription) play(out *links.Stream, c *target.Copy) {
 	answers := make(chan struct{})
 	go func() {
 		defer close(answers)
@@ -181,7 +182,7 @@ func (s *subscription) play(out *wire.Stream, c *target.Copy) {
 		if cause := context.Cause(c.Broken()); cause == syscall.ENOBUFS {
 			s.notice(cause)
 		}
-		wire.Refuse(out)
+		links.Refuse(out)
 		<-answers
 		return
 	}
@@ -198,7 +199,7 @@ func (s *subscription) notice(err error) {
 }
 
 // offer asks the launcher to take a connection that begins with first, and returns the stream that carries it, or nil.
-func (s *subscription) offer(in target.Incoming, first []byte) *wire.Stream {
+func (s *subscription) offer(in target.Incoming, first []byte) *links.Stream {
 	s.mu.Lock()
 	heard := s.heard
 	s.mu.Unlock()
@@ -219,7 +220,7 @@ func (s *subscription) offer(in target.Incoming, first []byte) *wire.Stream {
 	}
 	if !wake() || err != nil || reply.Errno != "" {
 		// A launcher that answers too late must not take a connection that is somebody else's by then.
-		wire.Refuse(stream)
+		links.Refuse(stream)
 		return nil
 	}
 	return stream

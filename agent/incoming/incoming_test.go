@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"mirrord/agent/links"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -73,13 +74,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestSilence(t *testing.T) {
 	answerTime, beat = time.Hour, 20*time.Millisecond
 	wires := newNetwork()
-	start := func(bulk bool) (launcher, agent *wire.Session) {
+	start := func(bulk bool) (launcher, agent *links.Session) {
 		near, far := wires.pipe()
-		launcher, err := wire.NewSession(near, true, bulk)
+		launcher, err := links.NewSession(near, true, bulk)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if agent, err = wire.NewSession(far, false, bulk); err != nil {
+		if agent, err = links.NewSession(far, false, bulk); err != nil {
 			t.Fatal(err)
 		}
 		return launcher, agent
@@ -90,17 +91,17 @@ func TestSilence(t *testing.T) {
 	pod := one{taker: make(chan func(target.Incoming) bool, 1)}
 	var running sync.WaitGroup
 	running.Go(func() {
-		agentRequests.Serve(8, func(s *wire.Stream, req *wire.Request) {
+		agentRequests.Serve(8, func(s *links.Stream, req *wire.Request) {
 			if err := Subscribe(ctx, pod, "", agentRequests, agentBulk, s, req); err != nil {
 				t.Error(err)
 			}
 			s.Close()
 		})
 	})
-	running.Go(func() { agentBulk.Serve(8, func(s *wire.Stream, _ *wire.Request) { s.Close() }) })
-	running.Go(func() { requests.Serve(8, func(s *wire.Stream, _ *wire.Request) { s.Close() }) })
-	offered := make(chan *wire.Stream, 8)
-	running.Go(func() { bulk.Serve(8, func(s *wire.Stream, _ *wire.Request) { offered <- s }) })
+	running.Go(func() { agentBulk.Serve(8, func(s *links.Stream, _ *wire.Request) { s.Close() }) })
+	running.Go(func() { requests.Serve(8, func(s *links.Stream, _ *wire.Request) { s.Close() }) })
+	offered := make(chan *links.Stream, 8)
+	running.Go(func() { bulk.Serve(8, func(s *links.Stream, _ *wire.Request) { offered <- s }) })
 	subscription, err := requests.Open(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +157,7 @@ func TestSilence(t *testing.T) {
 	accepts() // what it was offered before is over, what comes now is its own as soon as it was heard of
 
 	cancel()
-	for _, s := range []*wire.Session{requests, bulk, agentRequests, agentBulk} {
+	for _, s := range []*links.Session{requests, bulk, agentRequests, agentBulk} {
 		s.Close()
 	}
 	running.Wait()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"mirrord/agent/links"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -15,7 +16,7 @@ const maxQueries = 64
 
 // ServeDatagrams answers the queries that come as datagrams on a stream, until the launcher closes its direction, the stream breaks or ctx ends.
 // Answers that are not found by then are given up.
-func ServeDatagrams(ctx context.Context, t target.Target, stream wire.Conn) {
+func ServeDatagrams(ctx context.Context, t target.Target, stream links.Conn) {
 	s := newServer(ctx, t)
 	defer s.running.Wait()
 	defer s.cancel()
@@ -36,7 +37,7 @@ func ServeDatagrams(ctx context.Context, t target.Target, stream wire.Conn) {
 
 // ServeStream is ServeDatagrams for a TCP connection, where each message has its length before it (RFC 1035, section 4.2.2). It returns when all is
 // answered.
-func ServeStream(ctx context.Context, t target.Target, stream wire.Conn) {
+func ServeStream(ctx context.Context, t target.Target, stream links.Conn) {
 	s := newServer(ctx, t)
 	defer s.cancel()
 	defer s.running.Wait() // a client that has closed its direction still wants its answers

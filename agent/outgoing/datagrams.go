@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 
+	"mirrord/agent/links"
 	"mirrord/agent/names"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -15,7 +16,7 @@ import (
 
 // Datagrams answers OpConnect for a UDP socket and carries datagrams until the launcher closes its direction, with what it had sent before gone out.
 // Errors are Connect's.
-func Datagrams(ctx context.Context, t target.Target, stream *wire.Stream, req *wire.Request) error {
+func Datagrams(ctx context.Context, t target.Target, stream *links.Stream, req *wire.Request) error {
 	if !req.Addr.IsValid() || req.Addr.Port() == 0 {
 		return syscall.EADDRNOTAVAIL
 	}
@@ -39,7 +40,7 @@ func Datagrams(ctx context.Context, t target.Target, stream *wire.Stream, req *w
 }
 
 // carry owns conn.
-func carry(ctx context.Context, stream *wire.Stream, conn *net.UDPConn) {
+func carry(ctx context.Context, stream *links.Stream, conn *net.UDPConn) {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	var fromTarget sync.WaitGroup
 	fromTarget.Go(func() {

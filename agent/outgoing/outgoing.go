@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/names"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -18,7 +19,7 @@ const dialTime = 30 * time.Second
 
 // Connect answers OpConnect on the stream and relays until both directions are done. An error is one that was not answered yet; it carries an errno.
 // A launcher that closes the stream ends the attempt.
-func Connect(ctx context.Context, t target.Target, stream *wire.Stream, req *wire.Request) error {
+func Connect(ctx context.Context, t target.Target, stream *links.Stream, req *wire.Request) error {
 	if !req.Addr.IsValid() || req.Addr.Port() == 0 {
 		return syscall.EADDRNOTAVAIL
 	}
@@ -28,7 +29,7 @@ func Connect(ctx context.Context, t target.Target, stream *wire.Stream, req *wir
 		}
 		return nil
 	}
-	conn, err := dial(ctx, stream, func(ctx context.Context) (wire.Conn, error) { return t.Dial(ctx, req.Addr) })
+	conn, err := dial(ctx, stream, func(ctx context.Context) (links.Conn, error) { return t.Dial(ctx, req.Addr) })
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func Connect(ctx context.Context, t target.Target, stream *wire.Stream, req *wir
 }
 
 // dial has connect try for dialTime, or until the launcher closes the stream.
-func dial(ctx context.Context, stream *wire.Stream, connect func(context.Context) (wire.Conn, error)) (wire.Conn, error) {
+func dial(ctx context.Context, stream *links.Stream, connect func(context.Context) (links.Conn, error)) (links.Conn, error) {
 	watched, stop := stream.Watch(ctx)
 	defer stop()
 	limited, cancel := context.WithTimeout(watched, dialTime)
@@ -46,11 +47,11 @@ func dial(ctx context.Context, stream *wire.Stream, connect func(context.Context
 }
 
 // relay sends the reply and carries bytes until both directions are done, or ctx ends. It owns conn.
-func relay(ctx context.Context, stream *wire.Stream, conn wire.Conn, reply *wire.Reply) error {
-	defer context.AfterFunc(ctx, func() { wire.Refuse(conn) })()
+func relay(ctx context.Context, stream *links.Stream, conn links.Conn, reply *wire.Reply) error {
+	defer context.AfterFunc(ctx, func() { links.Refuse(conn) })()
 	if wire.WriteHeader(stream, reply) != nil {
-		return wire.Refuse(conn)
+		return links.Refuse(conn)
 	}
-	wire.Pipe(stream, conn)
+	links.Pipe(stream, conn)
 	return nil
 }

@@ -16,7 +16,9 @@ import (
 	"syscall"
 
 	"mirrord/agent/files"
+	"mirrord/agent/links"
 	"mirrord/agent/netns"
+	"mirrord/agent/startup"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -25,10 +27,10 @@ import (
 type Options struct {
 	Name      string // the target's, for people
 	Container string // the id that its runtime gave the target's container, without the runtime's name
-	Rights    wire.Rights
+	Rights    startup.Rights
 	// HostNetwork: the target has its node's network, so incoming connections are left alone.
 	HostNetwork bool
-	Probes      []wire.Probe // of the pod, which go to its own program
+	Probes      []startup.Probe // of the pod, which go to its own program
 	// Environ: this process's own environment holds what the target's specification says, and stands in for that of the target's process where it may not be read.
 	Environ bool
 }
@@ -51,10 +53,10 @@ func Open(o Options) (*Pod, error) { return open("/proc", o) }
 
 func open(proc string, o Options) (_ *Pod, err error) {
 	p := &Pod{name: o.Name, lacks: make(map[string]string)}
-	if o.Rights == wire.RightsNone {
+	if o.Rights == startup.RightsNone {
 		return p, nil
 	}
-	if p.process, err = findProcess(proc, o.Container, os.Getpid(), o.Rights == wire.RightsNode); err != nil {
+	if p.process, err = findProcess(proc, o.Container, os.Getpid(), o.Rights == startup.RightsNode); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -62,7 +64,7 @@ func open(proc string, o Options) (_ *Pod, err error) {
 			p.Close()
 		}
 	}()
-	if o.Rights == wire.RightsNode { // of a process that changed its user these are root's to read
+	if o.Rights == startup.RightsNode { // of a process that changed its user these are root's to read
 		if p.env, err = p.process.environ(); err != nil {
 			return nil, err
 		}
@@ -71,7 +73,7 @@ func open(proc string, o Options) (_ *Pod, err error) {
 		return nil, err
 	}
 	p.hostname, err = os.Hostname()
-	if o.Rights == wire.RightsNode {
+	if o.Rights == startup.RightsNode {
 		if p.network, err = netns.Open(filepath.Join(p.process.proc.Name(), "ns/net")); err != nil {
 			return nil, fmt.Errorf("the network of the target: %w", err)
 		}
@@ -203,7 +205,7 @@ func (p *Pod) read(path string) []byte {
 }
 
 // Dial connects from the pod's network.
-func (p *Pod) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
+func (p *Pod) Dial(ctx context.Context, addr netip.AddrPort) (links.Conn, error) {
 	conn, err := p.dial(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, err
@@ -224,7 +226,7 @@ func (p *Pod) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPC
 }
 
 // DialUnix connects as the target's program would: what its file system has at the path, or the pod's network under the abstract name.
-func (p *Pod) DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, error) {
+func (p *Pod) DialUnix(ctx context.Context, name string, wait bool) (links.Conn, error) {
 	if reason := p.lacks["files"]; reason != "" && !strings.HasPrefix(name, "@") {
 		return nil, fmt.Errorf("%s: %s: %w", name, reason, syscall.EACCES)
 	}

@@ -12,10 +12,11 @@ import (
 	"syscall"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/redirect"
 	"mirrord/agent/sockdiag"
+	"mirrord/agent/startup"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 )
 
 // leaveTime limits how long an agent that ends waits for the connections that it has passed on to the target's own program.
@@ -56,7 +57,7 @@ func openPorts(n redirect.Network, o Options) (*ports, error) {
 // source is what redirect gives, as a target.Source.
 type source struct {
 	redirect *redirect.Redirect
-	probes   []wire.Probe // of the port
+	probes   []startup.Probe // of the port
 	*redirect.Listener
 }
 
@@ -66,7 +67,7 @@ func (s *source) Accept() (target.Arrival, error) {
 	if err != nil {
 		return target.Arrival{}, err
 	}
-	dial := func(ctx context.Context) (wire.Conn, error) { return s.redirect.Dial(ctx, origin) }
+	dial := func(ctx context.Context) (links.Conn, error) { return s.redirect.Dial(ctx, origin) }
 	a := target.Arrival{Conn: conn, Local: origin.Local, Remote: origin.Remote, Dial: dial}
 	if len(s.probes) > 0 {
 		a.Own = func(ctx context.Context) bool { return isProbe(ctx, conn, s.probes) }

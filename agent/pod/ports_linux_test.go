@@ -22,8 +22,8 @@ import (
 
 	"mirrord/agent/netns"
 	"mirrord/agent/redirect/nettest"
+	"mirrord/agent/startup"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 )
 
 // cycles is how often a test repeats things: n times, or what MIRRORD_TEST_CYCLES says.
@@ -41,7 +41,7 @@ func cycles(t testing.TB, n int) int {
 }
 
 // agent is what an agent has of a namespace, for a test's length.
-func agent(t testing.TB, n *nettest.Network, probes ...wire.Probe) *Pod {
+func agent(t testing.TB, n *nettest.Network, probes ...startup.Probe) *Pod {
 	t.Helper()
 	p, err := openPorts(n, Options{Probes: probes})
 	if errors.Is(err, syscall.EPERM) {
@@ -210,7 +210,7 @@ func TestProbes(t *testing.T) {
 	n, outside := nettest.New(t), nettest.New(t)
 	nettest.Join(t, n, outside)
 	echo(t, n.Listen(t, "tcp", "[::]:8080"), "app")
-	p := agent(t, n, wire.Probe{Port: 8080, URI: "/ready"})
+	p := agent(t, n, startup.Probe{Port: 8080, URI: "/ready"})
 	defer p.steal(t, "thief").Close()
 	const first = "GET /ready HTTP/1.1\r"
 	connect(t, outside, "10.9.0.1:8080").say(t, first+"\nUser-Agent: kube-probe/1.34\r\n\r", "app GET /ready HTTP/1.1")

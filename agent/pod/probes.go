@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 // The kubelet's HTTP probes are for the pod's own program: the local one may be stopped at a breakpoint, and the pod would be restarted for that. Only
@@ -20,9 +20,9 @@ const (
 )
 
 // probes are a pod's, by port.
-type probes map[uint16][]wire.Probe
+type probes map[uint16][]startup.Probe
 
-func groupProbes(all []wire.Probe) probes {
+func groupProbes(all []startup.Probe) probes {
 	grouped := make(probes)
 	for _, p := range all {
 		grouped[p.Port] = append(grouped[p.Port], p)
@@ -31,7 +31,7 @@ func groupProbes(all []wire.Probe) probes {
 }
 
 // isProbe looks at the first bytes of a connection, and leaves them to be read.
-func isProbe(ctx context.Context, conn *net.TCPConn, of []wire.Probe) bool {
+func isProbe(ctx context.Context, conn *net.TCPConn, of []startup.Probe) bool {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return false
@@ -58,7 +58,7 @@ func isProbe(ctx context.Context, conn *net.TCPConn, of []wire.Probe) bool {
 }
 
 // probed says whether a request that begins with head is one of the probes, and whether what follows would change that.
-func probed(head []byte, of []wire.Probe) (found, sure bool) {
+func probed(head []byte, of []startup.Probe) (found, sure bool) {
 	sure = true
 	for _, p := range of {
 		f, s := probedBy(head, p)
@@ -67,7 +67,7 @@ func probed(head []byte, of []wire.Probe) (found, sure bool) {
 	return found, found || sure
 }
 
-func probedBy(head []byte, p wire.Probe) (found, sure bool) {
+func probedBy(head []byte, p startup.Probe) (found, sure bool) {
 	line := []byte("GET " + p.URI + " HTTP/1.1\r\n")
 	if len(head) < len(line) {
 		return false, !bytes.HasPrefix(line, head)

@@ -4,10 +4,10 @@ import (
 	"strings"
 	"testing"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
-var someProbes = []wire.Probe{{Port: 80, URI: "/healthz?x=1"}, {Port: 80, URI: "/ready", UserAgent: "our probe"}}
+var someProbes = []startup.Probe{{Port: 80, URI: "/healthz?x=1"}, {Port: 80, URI: "/ready", UserAgent: "our probe"}}
 
 func TestProbed(t *testing.T) {
 	for request, want := range map[string]bool{

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/startup"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -158,7 +158,7 @@ func TestGone(t *testing.T) {
 	if err := os.Symlink(fmt.Sprintf("/proc/%d", child.Process.Pid), filepath.Join(proc, "1")); err != nil {
 		t.Fatal(err)
 	}
-	p, err := open(proc, Options{Name: "pod/x", Rights: wire.RightsTarget})
+	p, err := open(proc, Options{Name: "pod/x", Rights: startup.RightsTarget})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestOwnEnvironment(t *testing.T) {
 
 // Without a target there are names and connections, of this process's own network.
 func TestTargetless(t *testing.T) {
-	p, err := open(t.TempDir(), Options{Name: "targetless", Rights: wire.RightsNone})
+	p, err := open(t.TempDir(), Options{Name: "targetless", Rights: startup.RightsNone})
 	if err != nil {
 		t.Fatal(err)
 	}

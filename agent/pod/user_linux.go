@@ -9,15 +9,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 // needed are the capabilities that rights stand for, as bits.
-func needed(rights wire.Rights) uint64 {
+func needed(rights startup.Rights) uint64 {
 	switch rights {
-	case wire.RightsNetwork:
+	case startup.RightsNetwork:
 		return 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_BPF
-	case wire.RightsNode:
+	case startup.RightsNode:
 		return 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_BPF | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_SYS_ADMIN
 	}
 	return 0
@@ -25,7 +25,7 @@ func needed(rights wire.Rights) uint64 {
 
 // become makes this process one of the target's user, who alone may look into the target's process without more rights than it has (ptrace(2), "Ptrace access
 // mode checking"), and who may read what the target may. Of its capabilities it keeps the target's, without which it may not look either, and those of its rights.
-func (p *process) become(rights wire.Rights) error {
+func (p *process) become(rights startup.Rights) error {
 	same := os.Geteuid() == p.uid && os.Getegid() == p.gid
 	if same && needed(rights) == 0 {
 		return nil

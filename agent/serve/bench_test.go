@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
 
 // benchLink serves a pod directory with files of these sizes in bytes, named by their size.
-func benchLink(b *testing.B, files map[string]int) *wire.Link {
+func benchLink(b *testing.B, files map[string]int) *links.Link {
 	b.Helper()
 	dir := b.TempDir()
 	os.Mkdir(filepath.Join(dir, "rootfs"), 0o755)
@@ -29,7 +30,7 @@ func benchLink(b *testing.B, files map[string]int) *wire.Link {
 	if err != nil {
 		b.Fatal(err)
 	}
-	link, err := wire.NewLink(b.Context(), requests, bulk, "bench")
+	link, err := links.NewLink(b.Context(), requests, bulk, "bench")
 	if err != nil {
 		b.Fatal(err)
 	}

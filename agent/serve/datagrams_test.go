@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -38,7 +39,7 @@ func echoDatagrams(t *testing.T) netip.AddrPort {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-func send(t *testing.T, c wire.Conn, payload string) {
+func send(t *testing.T, c links.Conn, payload string) {
 	t.Helper()
 	d := wire.NewDatagram([]byte(payload))
 	defer d.Release()
@@ -47,7 +48,7 @@ func send(t *testing.T, c wire.Conn, payload string) {
 	}
 }
 
-func receive(t *testing.T, c wire.Conn) string {
+func receive(t *testing.T, c links.Conn) string {
 	t.Helper()
 	d, err := wire.ReadDatagram(c)
 	if err != nil {
@@ -115,7 +116,7 @@ func TestConnectDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	link.Close()
-	if _, err := wire.ReadDatagram(c); !errors.Is(err, wire.ErrLinkLost) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := wire.ReadDatagram(c); !errors.Is(err, links.ErrLinkLost) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("link lost: %v", err)
 	}
 	c.Close()
@@ -172,7 +173,7 @@ func TestNameServer(t *testing.T) {
 
 // A pod directory without resolv.conf and hosts has them all the same; its own come first.
 func TestMadeFiles(t *testing.T) {
-	read := func(link *wire.Link, path string) string {
+	read := func(link *links.Link, path string) string {
 		t.Helper()
 		reply, body, err := link.Open(t.Context(), &wire.Request{Op: wire.OpOpen, Path: path})
 		if err != nil {

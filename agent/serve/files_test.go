@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 )
@@ -24,7 +25,7 @@ import (
 func root(d *target.Dir, name string) string { return filepath.Join(d.Root().Name(), name) }
 
 // read opens a path through the link and reads its body.
-func read(t *testing.T, link *wire.Link, req wire.Request) (*wire.Stat, []byte, error) {
+func read(t *testing.T, link *links.Link, req wire.Request) (*wire.Stat, []byte, error) {
 	t.Helper()
 	req.Op = wire.OpOpen
 	reply, body, err := link.Open(t.Context(), &req)

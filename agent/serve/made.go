@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -48,7 +49,7 @@ func answerMade(req *wire.Request, text string) (*wire.Reply, error) {
 }
 
 // sendMade is files.Open for such a file.
-func sendMade(stream *wire.Stream, text string) error {
+func sendMade(stream *links.Stream, text string) error {
 	if wire.WriteHeader(stream, &wire.Reply{Stat: madeStat(text)}) == nil {
 		body := wire.NewBodyWriter(stream)
 		if _, err := body.Write([]byte(text)); err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -61,7 +62,7 @@ func TestMirror(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Accept()
-	wire.Refuse(conn)
+	links.Refuse(conn)
 	if got := answer(client); got != "app hi" {
 		t.Errorf("reset: %q", got)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -107,7 +108,7 @@ type slow struct {
 	dialling, gaveUp chan struct{}
 }
 
-func (s slow) Dial(ctx context.Context, _ netip.AddrPort) (wire.Conn, error) {
+func (s slow) Dial(ctx context.Context, _ netip.AddrPort) (links.Conn, error) {
 	s.dialling <- struct{}{}
 	<-ctx.Done()
 	s.gaveUp <- struct{}{}
@@ -130,7 +131,7 @@ func TestConnectGivenUp(t *testing.T) {
 	go func() { _, _, err := link.Connect(t.Context(), inThePod); failed <- err }()
 	<-s.dialling
 	link.Close()
-	if err := <-failed; !errors.Is(err, wire.ErrLinkLost) {
+	if err := <-failed; !errors.Is(err, links.ErrLinkLost) {
 		t.Errorf("link lost: %v", err)
 	}
 	<-s.gaveUp
@@ -145,14 +146,14 @@ func TestConnectResets(t *testing.T) {
 		io.ReadFull(c, make([]byte, 1))
 		select {
 		case <-reset:
-			wire.Refuse(c)
+			links.Refuse(c)
 		default:
 			io.WriteString(c, "x")
 			_, err := io.Copy(io.Discard, c)
 			ended <- err
 		}
 	})), nil)
-	connect := func() wire.Conn {
+	connect := func() links.Conn {
 		_, conn, err := link.Connect(t.Context(), inThePod)
 		if err != nil {
 			t.Fatal(err)
@@ -162,7 +163,7 @@ func TestConnectResets(t *testing.T) {
 	}
 	conn := connect()
 	io.ReadFull(conn, make([]byte, 1))
-	wire.Refuse(conn)
+	links.Refuse(conn)
 	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("reset by the launcher: the server's connection ended with %v", err)
 	}
@@ -263,7 +264,7 @@ func TestSteal(t *testing.T) {
 		c := dialPort(t, d, 8080)
 		done := make(chan string, 1)
 		go func() { done <- answer(c) }()
-		accepted := make(chan *wire.IncomingConn, 1)
+		accepted := make(chan *links.IncomingConn, 1)
 		go func() {
 			if _, conn, err := link.AcceptIncoming(); err == nil {
 				accepted <- conn

@@ -9,11 +9,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
 // opened opens a file of a pod directory, to be asked by hand.
-func opened(t *testing.T, link *wire.Link, path string, flags uint32) (*wire.Reply, *wire.Stream) {
+func opened(t *testing.T, link *links.Link, path string, flags uint32) (*wire.Reply, *links.Stream) {
 	t.Helper()
 	reply, stream, err := link.OpenFile(t.Context(), &wire.Request{Op: wire.OpFile, Path: path, Flags: flags, Mode: 0o644})
 	if err != nil {
@@ -23,14 +24,14 @@ func opened(t *testing.T, link *wire.Link, path string, flags uint32) (*wire.Rep
 	return reply, stream
 }
 
-func tell(t *testing.T, stream *wire.Stream, r wire.FileRequest) {
+func tell(t *testing.T, stream *links.Stream, r wire.FileRequest) {
 	t.Helper()
 	if _, err := stream.Write(wire.AppendFileRequest(nil, &r)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func hear(t *testing.T, stream *wire.Stream) *wire.FileReply {
+func hear(t *testing.T, stream *links.Stream) *wire.FileReply {
 	t.Helper()
 	reply, err := wire.ReadFileReply(stream)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"mirrord/agent/files"
 	"mirrord/agent/incoming"
+	"mirrord/agent/links"
 	"mirrord/agent/names"
 	"mirrord/agent/outgoing"
 	"mirrord/agent/target"
@@ -24,20 +25,20 @@ import (
 func Serve(ctx context.Context, requests, bulk net.Conn, t target.Target) error {
 	s := &server{target: t}
 	var err error
-	if s.requests, err = wire.NewSession(requests, false, false); err != nil {
+	if s.requests, err = links.NewSession(requests, false, false); err != nil {
 		return errors.Join(err, requests.Close(), bulk.Close())
 	}
-	if s.bulk, err = wire.NewSession(bulk, false, true); err != nil {
+	if s.bulk, err = links.NewSession(bulk, false, true); err != nil {
 		return errors.Join(err, s.requests.Close(), bulk.Close())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var errs [2]error
 	var running sync.WaitGroup
 	running.Go(func() {
-		errs[0] = s.requests.Serve(wire.MaxRequests, func(stream *wire.Stream, req *wire.Request) { s.request(ctx, stream, req) })
+		errs[0] = s.requests.Serve(links.MaxRequests, func(stream *links.Stream, req *wire.Request) { s.request(ctx, stream, req) })
 	})
 	running.Go(func() {
-		errs[1] = s.bulk.Serve(wire.MaxRelays, func(stream *wire.Stream, req *wire.Request) { s.relay(ctx, stream, req) })
+		errs[1] = s.bulk.Serve(links.MaxRelays, func(stream *links.Stream, req *wire.Request) { s.relay(ctx, stream, req) })
 	})
 	select { // one lost session is a lost link
 	case <-s.requests.Done():
@@ -63,7 +64,7 @@ var ErrGoodbye = errors.New("the launcher said goodbye")
 // server is one link. Nothing is answered on a session before its hello, and both hellos must name the same launcher's session.
 type server struct {
 	target         target.Target
-	requests, bulk *wire.Session
+	requests, bulk *links.Session
 	greeted        [2]atomic.Bool // requests, bulk
 	goodbye        atomic.Bool
 
@@ -79,7 +80,7 @@ func (s *server) user() string {
 }
 
 // request answers a stream of the session for requests, and relay one of the bulk session.
-func (s *server) request(ctx context.Context, stream *wire.Stream, req *wire.Request) {
+func (s *server) request(ctx context.Context, stream *links.Stream, req *wire.Request) {
 	defer stream.Close()
 	var reply *wire.Reply
 	var err error
@@ -94,7 +95,7 @@ func (s *server) request(ctx context.Context, stream *wire.Stream, req *wire.Req
 	respond(ctx, stream, reply, err)
 }
 
-func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Request) {
+func (s *server) relay(ctx context.Context, stream *links.Stream, req *wire.Request) {
 	defer stream.Close()
 	var reply *wire.Reply
 	var err error
@@ -120,7 +121,7 @@ func (s *server) relay(ctx context.Context, stream *wire.Stream, req *wire.Reque
 }
 
 // answer does what a request asks for. A nil reply without an error means that the stream has had its answer.
-func (s *server) answer(ctx context.Context, stream *wire.Stream, req *wire.Request) (*wire.Reply, error) {
+func (s *server) answer(ctx context.Context, stream *links.Stream, req *wire.Request) (*wire.Reply, error) {
 	switch req.Op {
 	case wire.OpEnv:
 		if err := s.gone(); err != nil {
@@ -223,7 +224,7 @@ func (s *server) hello(req *wire.Request, bulk bool) (*wire.Reply, error) {
 
 // respond sends a reply or an error, if there is one of them. An answer that cannot be sent is nobody's loss: the launcher is gone, or it is too
 // large, which is an answer too. When the link ends (ctx), what failed for that reason must not look like the target's own answer.
-func respond(ctx context.Context, stream *wire.Stream, reply *wire.Reply, err error) {
+func respond(ctx context.Context, stream *links.Stream, reply *wire.Reply, err error) {
 	if ctx.Err() != nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -21,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // newLink serves a pod directory with this pod.yaml and these files in its rootfs until the test ends.
-func newLink(t *testing.T, pod string, files map[string]string) (*wire.Link, *target.Dir) {
+func newLink(t *testing.T, pod string, files map[string]string) (*links.Link, *target.Dir) {
 	t.Helper()
 	d := openDir(t, pod, files)
 	requests, bulk, done, err := serve.Dir(t.Context(), d)
@@ -33,7 +34,7 @@ func newLink(t *testing.T, pod string, files map[string]string) (*wire.Link, *ta
 }
 
 // linkTo links to an agent that serves its two connections by hand, until the test ends.
-func linkTo(t *testing.T, agent func(requests, bulk net.Conn) error) *wire.Link {
+func linkTo(t *testing.T, agent func(requests, bulk net.Conn) error) *links.Link {
 	t.Helper()
 	requests, theirs := net.Pipe()
 	bulk, theirBulk := net.Pipe()
@@ -47,9 +48,9 @@ func linkTo(t *testing.T, agent func(requests, bulk net.Conn) error) *wire.Link 
 	return dial(t, requests, bulk)
 }
 
-func dial(t *testing.T, requests, bulk net.Conn) *wire.Link {
+func dial(t *testing.T, requests, bulk net.Conn) *links.Link {
 	t.Helper()
-	link, err := wire.NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-func do(t *testing.T, link *wire.Link, req *wire.Request) *wire.Reply {
+func do(t *testing.T, link *links.Link, req *wire.Request) *wire.Reply {
 	t.Helper()
 	reply, err := link.Do(t.Context(), req)
 	if err != nil {
@@ -149,7 +150,7 @@ func TestUnknownOperations(t *testing.T) {
 }
 
 // asks sends one request on a session of its own kind and returns the answer.
-func asks(t *testing.T, s *wire.Session, req *wire.Request) (reply wire.Reply) {
+func asks(t *testing.T, s *links.Session, req *wire.Request) (reply wire.Reply) {
 	t.Helper()
 	stream, err := s.Open(t.Context())
 	if err != nil {
@@ -170,15 +171,15 @@ func TestHelloFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, _ := wire.NewSession(requests, true, false)
-	b, _ := wire.NewSession(bulk, true, true)
+	r, _ := links.NewSession(requests, true, false)
+	b, _ := links.NewSession(bulk, true, true)
 	defer func() { r.Close(); b.Close(); <-done }()
 	hello := func(version uint, session string, bulk bool) *wire.Request {
 		return &wire.Request{Op: wire.OpHello, Hello: &wire.Hello{Version: version, Session: session, Bulk: bulk}}
 	}
 	for _, c := range []struct {
 		name    string
-		session *wire.Session
+		session *links.Session
 		req     *wire.Request
 		want    string
 	}{
@@ -206,11 +207,11 @@ func TestHelloFirst(t *testing.T) {
 
 // Whoever hangs up, and however: everything ends.
 func TestEnds(t *testing.T) {
-	for name, end := range map[string]func(link *wire.Link, requests, bulk net.Conn){
-		"launcher closes": func(link *wire.Link, _, _ net.Conn) { link.Close() },
-		"requests break":  func(_ *wire.Link, requests, _ net.Conn) { requests.Close() },
-		"bulk breaks":     func(_ *wire.Link, _, bulk net.Conn) { bulk.Close() },
-		"garbage": func(_ *wire.Link, requests, _ net.Conn) {
+	for name, end := range map[string]func(link *links.Link, requests, bulk net.Conn){
+		"launcher closes": func(link *links.Link, _, _ net.Conn) { link.Close() },
+		"requests break":  func(_ *links.Link, requests, _ net.Conn) { requests.Close() },
+		"bulk breaks":     func(_ *links.Link, _, bulk net.Conn) { bulk.Close() },
+		"garbage": func(_ *links.Link, requests, _ net.Conn) {
 			requests.Write(bytes.Repeat([]byte{0xff}, 1<<20))
 		},
 	} {
@@ -222,7 +223,7 @@ func TestEnds(t *testing.T) {
 		end(link, requests, bulk)
 		<-link.Done()
 		<-done
-		if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, wire.ErrLinkLost) {
+		if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, links.ErrLinkLost) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -235,7 +236,7 @@ func TestGoodbye(t *testing.T) {
 		served := make(chan error, 1)
 		d := openDir(t, "name: x", nil)
 		go func() { served <- serve.Serve(t.Context(), theirs, theirBulk, d) }()
-		link, err := wire.NewLink(t.Context(), requests, bulk, "session-1")
+		link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 )
 
 // unixServer greets and echoes on a Unix socket until the test ends.
@@ -119,7 +119,7 @@ func TestConnectUnixQueue(t *testing.T) {
 	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: rootfs(d, "run/full.sock")}), unix.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
-	var waiting []wire.Conn
+	var waiting []links.Conn
 	for {
 		conn, err := link.ConnectUnix(t.Context(), "/run/full.sock", false)
 		if errors.Is(err, syscall.EAGAIN) {

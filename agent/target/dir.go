@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 )
 
 // Dir is a pod directory: pod.yaml and rootfs/, served on this machine.
@@ -126,7 +126,7 @@ func (d *Dir) ListenAddr(number uint16) netip.AddrPort {
 
 // Dial follows the routes. An address that hosts names and no route leads to exists only in the pod's network: ECONNREFUSED. Any other is dialled
 // from this machine, or refused too where the pod is offline and the address is not on this machine's loopback.
-func (d *Dir) Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
+func (d *Dir) Dial(ctx context.Context, addr netip.AddrPort) (links.Conn, error) {
 	to, err := d.follow("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (d *Dir) DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPC
 }
 
 // DialUnix follows the routes, which lead to sockets of this machine. A path without one is rootfs's; an abstract name without one nobody has.
-func (d *Dir) DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, error) {
+func (d *Dir) DialUnix(ctx context.Context, name string, wait bool) (links.Conn, error) {
 	dial := new(net.Dialer).DialContext
 	if to, ok := d.pod.unixRoutes[name]; ok {
 		if !strings.HasPrefix(to, "@") && !filepath.IsAbs(to) {
@@ -203,7 +203,7 @@ func (d *Dir) IsNameServer(network string, addr netip.AddrPort) bool {
 }
 
 // dialTCP returns a connection without Nagle's delay, net's default.
-func dialTCP(ctx context.Context, addr netip.AddrPort) (wire.Conn, error) {
+func dialTCP(ctx context.Context, addr netip.AddrPort) (links.Conn, error) {
 	// The program asked for no keepalive, and it costs four system calls.
 	dialer := net.Dialer{KeepAlive: -1}
 	// Not dialer.DialTCP: it binds to an address it was not given, and bound ports in TIME_WAIT run out after 28,000 connections.

@@ -8,8 +8,8 @@ import (
 	"net/netip"
 	"syscall"
 
+	"mirrord/agent/links"
 	"mirrord/agent/sockdiag"
-	"mirrord/agent/wire"
 )
 
 // dirPort is a port of a pod directory.
@@ -59,7 +59,7 @@ func (s *dirSource) Accept() (Arrival, error) {
 	a := Arrival{Conn: conn.(*net.TCPConn), Remote: addrPort(conn.RemoteAddr())}
 	a.Local = netip.AddrPortFrom(addrPort(conn.LocalAddr()).Addr(), s.number)
 	if s.app.IsValid() {
-		a.Dial = func(ctx context.Context) (wire.Conn, error) { return dialTCP(ctx, s.app) }
+		a.Dial = func(ctx context.Context) (links.Conn, error) { return dialTCP(ctx, s.app) }
 	}
 	return a, nil
 }

@@ -120,7 +120,7 @@ type watched struct {
 	copies []*Copy
 }
 
-// Saw is of wire.Watched.
+// Saw is of links.Watched.
 func (w *watched) Saw(p []byte, err error) {
 	for _, c := range w.copies {
 		c.saw(p, err)

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 )
 
 // appTime limits the dialling of the pod's own program, which is on this machine or near it.
@@ -22,7 +22,7 @@ type Arrival struct {
 	Conn          *net.TCPConn
 	Local, Remote netip.AddrPort // as the target's own program would see them
 	// Dial connects the client to the target's own program. nil: there is none, and the client is refused.
-	Dial func(ctx context.Context) (wire.Conn, error)
+	Dial func(ctx context.Context) (links.Conn, error)
 	// Own says whether the connection is the program's whoever steals the port. It may look at the first bytes, without reading them, and wait for them.
 	// nil: no.
 	Own func(ctx context.Context) bool
@@ -43,9 +43,9 @@ type Port struct {
 	running sync.WaitGroup
 
 	mu      sync.Mutex
-	thief   *thief                 // nil: nobody steals
-	mirrors []*mirror              // never changed in place
-	open    map[wire.Conn]struct{} // connections that nobody has taken
+	thief   *thief                  // nil: nobody steals
+	mirrors []*mirror               // never changed in place
+	open    map[links.Conn]struct{} // connections that nobody has taken
 }
 
 // thief is one subscription; its address tells it from a later one.
@@ -56,7 +56,7 @@ type thief struct {
 
 // OpenPort serves what comes from a source, which it owns.
 func OpenPort(s Source) *Port {
-	p := &Port{source: s, open: make(map[wire.Conn]struct{})}
+	p := &Port{source: s, open: make(map[links.Conn]struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.running.Go(p.serve)
 	return p
@@ -84,7 +84,7 @@ func (p *Port) serve() {
 // The mirrors see a copy of what somebody took.
 func (p *Port) handle(a Arrival) {
 	if !p.remember(a.Conn) {
-		wire.Refuse(a.Conn)
+		links.Refuse(a.Conn)
 		return
 	}
 	defer p.forget(a.Conn)
@@ -102,24 +102,24 @@ func (p *Port) handle(a Arrival) {
 		return
 	}
 	if a.Dial == nil {
-		wire.Refuse(a.Conn)
+		links.Refuse(a.Conn)
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, appTime)
 	defer cancel()
 	app, err := a.Dial(ctx)
 	if err != nil {
-		wire.Refuse(a.Conn)
+		links.Refuse(a.Conn)
 		return
 	}
 	if !p.remember(app) {
-		wire.Refuse(app)
-		wire.Refuse(a.Conn)
+		links.Refuse(app)
+		links.Refuse(a.Conn)
 		return
 	}
 	defer p.forget(app)
 	show()
-	wire.Pipe(in.Conn, app)
+	links.Pipe(in.Conn, app)
 }
 
 func (p *Port) watchers() (*thief, []*mirror) {
@@ -129,7 +129,7 @@ func (p *Port) watchers() (*thief, []*mirror) {
 }
 
 // remember has conn closed when the port closes; false: it is closed already.
-func (p *Port) remember(conn wire.Conn) bool {
+func (p *Port) remember(conn links.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
@@ -139,7 +139,7 @@ func (p *Port) remember(conn wire.Conn) bool {
 	return true
 }
 
-func (p *Port) forget(conn wire.Conn) {
+func (p *Port) forget(conn links.Conn) {
 	p.mu.Lock()
 	delete(p.open, conn)
 	p.mu.Unlock()

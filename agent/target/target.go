@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"os"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 )
 
 // Target is a pod as the agent serves it. Methods are safe for concurrent use.
@@ -27,13 +27,13 @@ type Target interface {
 	// Resolver answers the other names; *net.Resolver is one.
 	Resolver() Resolver
 	// Dial makes a TCP connection as the target's program would. Errors carry the errno.
-	Dial(ctx context.Context, addr netip.AddrPort) (wire.Conn, error)
+	Dial(ctx context.Context, addr netip.AddrPort) (links.Conn, error)
 	// DialDatagrams makes a UDP socket of the target's that is connected to the address; the unspecified one with port 53 is the target's first name server.
 	// Errors carry the errno.
 	DialDatagrams(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error)
 	// DialUnix connects to a stream socket by its path as the target sees it, or by "@" and its abstract name. With wait it waits for room in the
 	// listener's queue until ctx ends. Errors carry the errno.
-	DialUnix(ctx context.Context, name string, wait bool) (wire.Conn, error)
+	DialUnix(ctx context.Context, name string, wait bool) (links.Conn, error)
 	// IsNameServer says that at this address of network ("tcp", "udp") the agent itself answers as the target's name server, so that it is not dialled.
 	IsNameServer(network string, addr netip.AddrPort) bool
 	// Steal offers every new connection to the target's port to take, until the Closer is closed. Connections that take does not want go to the
@@ -67,7 +67,7 @@ type Observant interface {
 
 // Incoming is a new connection to a port of the target. take owns Conn if it returns true, and must not have read from it otherwise.
 type Incoming struct {
-	Conn          wire.Conn
+	Conn          links.Conn
 	Local, Remote netip.AddrPort // as the target sees them
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mirrord/agent/files"
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 )
 
 // maxAbstract bounds an abstract name with its "@", in bytes: sun_path (unix(7)).
@@ -23,7 +23,7 @@ const retryEvery = 20 * time.Millisecond
 type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // DialUnix is Target's DialUnix with paths resolved inside root, which is nil where there are no files.
-func DialUnix(ctx context.Context, dial Dialer, root *os.File, name string, wait bool) (wire.Conn, error) {
+func DialUnix(ctx context.Context, dial Dialer, root *os.File, name string, wait bool) (links.Conn, error) {
 	if strings.HasPrefix(name, "@") {
 		if len(name) == 1 || len(name) > maxAbstract {
 			return nil, syscall.ECONNREFUSED // nobody can have such a name
@@ -38,7 +38,7 @@ func DialUnix(ctx context.Context, dial Dialer, root *os.File, name string, wait
 	return dialUnix(ctx, dial, address, wait)
 }
 
-func dialUnix(ctx context.Context, dial Dialer, address string, wait bool) (wire.Conn, error) {
+func dialUnix(ctx context.Context, dial Dialer, address string, wait bool) (links.Conn, error) {
 	for {
 		conn, err := dial(ctx, "unix", address)
 		if err == nil {

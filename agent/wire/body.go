@@ -9,10 +9,13 @@ import (
 // A body follows the reply of OpOpen: chunks of `u32 n, n bytes`, then n = 0 for a clean end, or n = failMark, a u16 length and the name of the
 // errno that stopped the source midway. A reader can so tell a whole body from a cut one.
 const (
+	// FrameSize is the most that one frame of a stream carries, in bytes: yamux would send a frame as large as the free window, and every other stream of
+	// the session would wait behind it.
+	FrameSize = 32 << 10
 	// MaxChunk bounds a chunk that a reader accepts, in bytes.
 	MaxChunk = 1 << 20
 	// chunkSize is what a writer sends at once, in bytes: with its length it fills one frame of a stream.
-	chunkSize = frameSize - 4
+	chunkSize = FrameSize - 4
 	failMark  = 0xFFFFFFFF
 	// maxErrno bounds the name of an errno, in bytes.
 	maxErrno = 64

@@ -1,8 +1,5 @@
-// Package wire is the protocol between the launcher's broker and the agent: the only code the two share.
-//
-// A link is two yamux sessions, each over a connection of its own: one for requests and files, one for relayed connections ("bulk"), so that
-// a stat never waits behind a download. Each request is one stream: a header (u32 little-endian length, then CBOR with integer keys), the
-// answering header, then raw bytes where the operation has any.
+// Package wire is what the launcher's broker and the agent say to each other. Each request is one stream of a link (agent/links): a header (u32 little-endian length,
+// then CBOR with integer keys), the answering header, then raw bytes where the operation has any: a file's body, datagrams, operations on an open file.
 package wire
 
 import "net/netip"

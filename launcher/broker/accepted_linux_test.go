@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/sockets"
 )
@@ -32,7 +33,7 @@ func TestIncomingNotAccepted(t *testing.T) {
 	s := start(t, &fakeAgent{}, nil)
 	for _, at := range []string{"127.0.0.1:0", "[::]:0"} {
 		l := s.program(t, at, 8080)
-		var waiting []*wire.Stream
+		var waiting []*links.Stream
 		for range 3 {
 			waiting = append(waiting, s.agent.offer(t, 8080, podAddr, client))
 		}

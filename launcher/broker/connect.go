@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
@@ -24,7 +24,7 @@ type attempt struct {
 	since time.Time
 
 	// Set when the agent has answered.
-	agent wire.Conn // nil when it refused
+	agent links.Conn // nil when it refused
 	errno unix.Errno
 	view  frame.EndpointReply
 	event events.Event // of the connect
@@ -207,7 +207,7 @@ func (a *attempt) abandon() {
 		a.cancel()
 	}
 	if a.agent != nil {
-		wire.Refuse(a.agent)
+		links.Refuse(a.agent)
 	}
 }
 
@@ -240,20 +240,20 @@ func (b *Broker) meet(a *attempt, port uint16) {
 
 func (b *Broker) join(a *attempt, c *net.TCPConn) {
 	if a.agent == nil {
-		wire.Refuse(c)
+		links.Refuse(c)
 		return
 	}
 	b.relay(sockets.EndsOf(c), a.view, c, a.agent, ending(a.event))
 }
 
 // relay carries bytes between the program's connection and the agent's until both directions have ended, and owns both. Then it emits ended.
-func (b *Broker) relay(key sockets.Ends, view frame.EndpointReply, c *net.TCPConn, agent wire.Conn, ended events.Event) {
+func (b *Broker) relay(key sockets.Ends, view frame.EndpointReply, c *net.TCPConn, agent links.Conn, ended events.Event) {
 	b.relays.register(key, view)
 	ok := b.spawn(func() {
 		defer b.relays.unregister(key)
 		if b.track(c) {
 			began, program := time.Now(), &counted{TCPConn: c}
-			wire.Pipe(program, agent)
+			links.Pipe(program, agent)
 			b.drop(c)
 			program.tell(&ended, began)
 			b.Emit(ended)

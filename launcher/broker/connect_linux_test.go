@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
@@ -14,7 +15,7 @@ import (
 func TestConnectNonblocking(t *testing.T) {
 	agent := echoAgent(t)
 	answer, release := agent.connect, make(chan struct{})
-	agent.connect = func(r *wire.Request) (wire.Conn, *wire.Reply) {
+	agent.connect = func(r *wire.Request) (links.Conn, *wire.Reply) {
 		<-release
 		return answer(r)
 	}

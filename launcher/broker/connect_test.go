@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
@@ -49,7 +50,7 @@ func echoAgent(t testing.TB) *fakeAgent {
 		l.Close()
 		serving.Wait()
 	})
-	return &fakeAgent{connect: func(r *wire.Request) (wire.Conn, *wire.Reply) {
+	return &fakeAgent{connect: func(r *wire.Request) (links.Conn, *wire.Reply) {
 		if a := r.Addr.Addr().As4(); a[1] == 66 {
 			return nil, &wire.Reply{Errno: unix.ErrnoName(syscall.Errno(a[3]))}
 		}
@@ -195,8 +196,8 @@ func TestConnectIPv6(t *testing.T) {
 		t.Skip("needs ::1")
 	}
 	to := netip.MustParseAddrPort("[fd00::7]:80")
-	s.agent.connect = func(connect func(*wire.Request) (wire.Conn, *wire.Reply)) func(*wire.Request) (wire.Conn, *wire.Reply) {
-		return func(r *wire.Request) (wire.Conn, *wire.Reply) {
+	s.agent.connect = func(connect func(*wire.Request) (links.Conn, *wire.Reply)) func(*wire.Request) (links.Conn, *wire.Reply) {
+		return func(r *wire.Request) (links.Conn, *wire.Reply) {
 			c, reply := connect(&wire.Request{Addr: service})
 			return c, &wire.Reply{Errno: reply.Errno, Local: podLocal, Remote: r.Addr}
 		}
@@ -361,7 +362,7 @@ func TestAbort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := start(t, &fakeAgent{connect: func(r *wire.Request) (wire.Conn, *wire.Reply) {
+	s := start(t, &fakeAgent{connect: func(r *wire.Request) (links.Conn, *wire.Reply) {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			return nil, &wire.Reply{Errno: "EIO"}

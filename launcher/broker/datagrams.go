@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
@@ -37,7 +38,7 @@ type flow struct {
 
 	// Set when answered is closed.
 	answered chan struct{}
-	agent    wire.Conn // nil when it refused
+	agent    links.Conn // nil when it refused
 	errno    unix.Errno
 	view     frame.EndpointReply
 

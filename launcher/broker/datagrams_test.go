@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 	"mirrord/launcher/sockets"
@@ -24,7 +25,7 @@ var (
 )
 
 // echoFlows echoes datagrams; "refuse" is refused in place of an echo. Addresses of 10.66.0.0/16 fail, with the errno of their last byte.
-func echoFlows(r *wire.Request, s *wire.Stream) {
+func echoFlows(r *wire.Request, s *links.Stream) {
 	if a := r.Addr.Addr(); a.Is4() && a.As4()[1] == 66 {
 		wire.WriteHeader(s, &wire.Reply{Errno: unix.ErrnoName(syscall.Errno(a.As4()[3]))})
 		return
@@ -172,7 +173,7 @@ func TestDatagramsRefused(t *testing.T) {
 // Non-blocking: the answer comes before the pod's, and what is sent meanwhile is sent on.
 func TestDatagramsEarly(t *testing.T) {
 	release := make(chan struct{})
-	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *wire.Stream) {
+	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *links.Stream) {
 		<-release
 		echoFlows(r, s)
 	}}, nil)
@@ -284,7 +285,7 @@ func TestDatagramsDrain(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	release := make(chan struct{})
-	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *wire.Stream) {
+	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *links.Stream) {
 		<-release
 		wire.WriteHeader(s, &wire.Reply{Local: podLocal, Remote: r.Addr})
 		for {
@@ -407,7 +408,7 @@ func TestExchange(t *testing.T) {
 // Names that are this machine's are answered here, whichever way they are asked for.
 func TestQueriesAnsweredHere(t *testing.T) {
 	asked := make(chan string, 8)
-	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *wire.Stream) {
+	s := start(t, &fakeAgent{carry: func(r *wire.Request, s *links.Stream) {
 		wire.WriteHeader(s, &wire.Reply{Local: podLocal, Remote: r.Addr})
 		for {
 			d, err := wire.ReadDatagram(s)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -20,7 +21,7 @@ func errnoOf(err error, lost unix.Errno) unix.Errno {
 			return unix.EIO
 		}
 		return e
-	case errors.Is(err, wire.ErrLinkLost) || !errors.As(err, &e):
+	case errors.Is(err, links.ErrLinkLost) || !errors.As(err, &e):
 		return lost
 	}
 	return e

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
@@ -28,11 +29,11 @@ import (
 // fakeAgent answers the link from functions; a nil one answers ENOSYS. It speaks the real protocol.
 type fakeAgent struct {
 	do      func(r *wire.Request) *wire.Reply
-	open    func(r *wire.Request, s *wire.Stream)
-	connect func(r *wire.Request) (wire.Conn, *wire.Reply)
-	carry   func(r *wire.Request, s *wire.Stream) // datagrams
+	open    func(r *wire.Request, s *links.Stream)
+	connect func(r *wire.Request) (links.Conn, *wire.Reply)
+	carry   func(r *wire.Request, s *links.Stream) // datagrams
 
-	requests, bulk *wire.Session
+	requests, bulk *links.Session
 	mu             sync.Mutex
 	subscribed     map[uint16]*subscription
 	refuse         *wire.Reply // answers OpSubscribe when it is set
@@ -41,20 +42,20 @@ type fakeAgent struct {
 
 type subscription struct {
 	steal  bool
-	stream *wire.Stream
+	stream *links.Stream
 }
 
 func (f *fakeAgent) serve(requests, bulk net.Conn) error {
 	f.subscribed = map[uint16]*subscription{}
 	var err error
-	if f.requests, err = wire.NewSession(requests, false, false); err != nil {
+	if f.requests, err = links.NewSession(requests, false, false); err != nil {
 		return err
 	}
-	f.bulk, err = wire.NewSession(bulk, false, true)
+	f.bulk, err = links.NewSession(bulk, false, true)
 	return err
 }
 
-func (f *fakeAgent) handle(s *wire.Stream, r *wire.Request) {
+func (f *fakeAgent) handle(s *links.Stream, r *wire.Request) {
 	switch {
 	case r.Op == wire.OpHello:
 		wire.WriteHeader(s, &wire.Reply{Hello: &wire.Hello{Version: wire.Version}})
@@ -66,7 +67,7 @@ func (f *fakeAgent) handle(s *wire.Stream, r *wire.Request) {
 		c, reply := f.connect(r)
 		wire.WriteHeader(s, reply)
 		if c != nil {
-			wire.Pipe(s, c)
+			links.Pipe(s, c)
 			return
 		}
 	case r.Op == wire.OpSubscribe:
@@ -114,14 +115,14 @@ func (f *fakeAgent) notify(errno string) {
 }
 
 // incoming opens a connection to a subscribed port and returns it when the launcher has accepted it, else the launcher's errno.
-func (f *fakeAgent) incoming(t *testing.T, port uint16, local, remote string) (*wire.Stream, string) {
+func (f *fakeAgent) incoming(t *testing.T, port uint16, local, remote string) (*links.Stream, string) {
 	t.Helper()
 	s := f.offer(t, port, local, remote)
 	return s, answerTo(t, s)
 }
 
 // offer offers a connection, and answerTo reads what the broker says to it: nothing, or an errno.
-func (f *fakeAgent) offer(t *testing.T, port uint16, local, remote string) *wire.Stream {
+func (f *fakeAgent) offer(t *testing.T, port uint16, local, remote string) *links.Stream {
 	t.Helper()
 	s, err := f.bulk.Open(t.Context())
 	if err != nil {
@@ -134,7 +135,7 @@ func (f *fakeAgent) offer(t *testing.T, port uint16, local, remote string) *wire
 	return s
 }
 
-func answerTo(t *testing.T, s *wire.Stream) string {
+func answerTo(t *testing.T, s *links.Stream) string {
 	t.Helper()
 	var reply wire.Reply
 	if err := wire.ReadHeader(s, &reply); err != nil {
@@ -144,7 +145,7 @@ func answerTo(t *testing.T, s *wire.Stream) string {
 }
 
 // sendFile answers an OpOpen with a file of this content; a cut one breaks off before the clean end.
-func sendFile(s *wire.Stream, st *wire.Stat, content []byte, end func(*wire.BodyWriter)) {
+func sendFile(s *links.Stream, st *wire.Stat, content []byte, end func(*wire.BodyWriter)) {
 	wire.WriteHeader(s, &wire.Reply{Stat: st})
 	w := wire.NewBodyWriter(s)
 	w.Write(content)
@@ -179,8 +180,8 @@ func start(t testing.TB, agent *fakeAgent, change func(*Options)) *session {
 		t.Fatal(err)
 	}
 	var serving sync.WaitGroup
-	serving.Go(func() { agent.requests.Serve(wire.MaxRequests, agent.handle) })
-	serving.Go(func() { agent.bulk.Serve(wire.MaxRelays, agent.handle) })
+	serving.Go(func() { agent.requests.Serve(links.MaxRequests, agent.handle) })
+	serving.Go(func() { agent.bulk.Serve(links.MaxRelays, agent.handle) })
 	t.Cleanup(func() {
 		agent.requests.Close()
 		agent.bulk.Close()
@@ -194,7 +195,7 @@ func start(t testing.TB, agent *fakeAgent, change func(*Options)) *session {
 // startOn runs a broker that steals and has the pod's names; change edits its options. Everything ends with the test.
 func startOn(t testing.TB, requests, bulk net.Conn, change func(*Options)) *session {
 	t.Helper()
-	link, err := wire.NewLink(t.Context(), requests, bulk, "test")
+	link, err := links.NewLink(t.Context(), requests, bulk, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

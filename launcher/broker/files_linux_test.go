@@ -8,13 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 	"mirrord/layer/frame"
 )
 
 // TestOpenedFile: the descriptor is a read-only file with the pod's mode, times and tag, that nobody can change.
 func TestOpenedFile(t *testing.T) {
-	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){"/small": whole(regular(5), []byte("hello"))})}, nil)
+	s := start(t, &fakeAgent{open: fileServer(map[string]func(*links.Stream){"/small": whole(regular(5), []byte("hello"))})}, nil)
 	_, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/small"}, nil)
 	defer f.Close()
 	want := "mirrord:f:100000000801-abc-81a0-1-3e8-3e9-0-5-1000-8-17979cfe362a0001-17979cfe362a0002-17979cfe362a0003"

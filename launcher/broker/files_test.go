@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/anonfile"
 	"mirrord/launcher/events"
@@ -29,8 +30,8 @@ func regular(size int) *wire.Stat {
 }
 
 // fileServer opens the files of a map, and fails others with ENOENT.
-func fileServer(files map[string]func(s *wire.Stream)) func(*wire.Request, *wire.Stream) {
-	return func(r *wire.Request, s *wire.Stream) {
+func fileServer(files map[string]func(s *links.Stream)) func(*wire.Request, *links.Stream) {
+	return func(r *wire.Request, s *links.Stream) {
 		if serve := files[r.Path]; serve != nil {
 			serve(s)
 		} else {
@@ -39,13 +40,13 @@ func fileServer(files map[string]func(s *wire.Stream)) func(*wire.Request, *wire
 	}
 }
 
-func whole(st *wire.Stat, content []byte) func(*wire.Stream) {
-	return func(s *wire.Stream) { sendFile(s, st, content, cleanEnd) }
+func whole(st *wire.Stat, content []byte) func(*links.Stream) {
+	return func(s *links.Stream) { sendFile(s, st, content, cleanEnd) }
 }
 
 func TestOpen(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){
+	s := start(t, &fakeAgent{open: fileServer(map[string]func(*links.Stream){
 		"/empty": whole(regular(0), nil),
 		"/small": whole(regular(5), []byte("hello")),
 		"/big":   whole(regular(len(big)), big),
@@ -92,12 +93,12 @@ func TestLongestTag(t *testing.T) {
 
 func TestOpenLarge(t *testing.T) {
 	const size = memoryLimit + 1
-	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){
+	s := start(t, &fakeAgent{open: fileServer(map[string]func(*links.Stream){
 		"/large":   whole(regular(size), make([]byte, size)),
-		"/cut":     func(s *wire.Stream) { sendFile(s, regular(size), []byte("x"), func(*wire.BodyWriter) {}) },
+		"/cut":     func(s *links.Stream) { sendFile(s, regular(size), []byte("x"), func(*wire.BodyWriter) {}) },
 		"/endless": whole(regular(0), make([]byte, unsizedLimit+1)),
 		"/huge":    whole(regular(fileLimit+1), nil),
-		"/refused": func(s *wire.Stream) { wire.WriteHeader(s, &wire.Reply{Errno: "EFBIG"}) },
+		"/refused": func(s *links.Stream) { wire.WriteHeader(s, &wire.Reply{Errno: "EFBIG"}) },
 	})}, nil)
 	status, f := s.ask(t, frame.Open, &frame.OpenRequest{Path: "/large"}, nil)
 	if status != 0 {
@@ -123,11 +124,11 @@ func TestOpenLarge(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	part := []byte("the first half")
 	kinds := map[string]uint32{"/fifo": unix.S_IFIFO, "/socket": unix.S_IFSOCK, "/device": unix.S_IFCHR}
-	files := map[string]func(*wire.Stream){
-		"/cut":   func(s *wire.Stream) { sendFile(s, regular(100), part, func(*wire.BodyWriter) {}) },
-		"/stale": func(s *wire.Stream) { sendFile(s, regular(100), part, func(w *wire.BodyWriter) { w.Fail("ESTALE") }) },
-		"/odd":   func(s *wire.Stream) { wire.WriteHeader(s, &wire.Reply{Errno: "EWHATEVER"}) },
-		"/blank": func(s *wire.Stream) { wire.WriteHeader(s, &wire.Reply{}) },
+	files := map[string]func(*links.Stream){
+		"/cut":   func(s *links.Stream) { sendFile(s, regular(100), part, func(*wire.BodyWriter) {}) },
+		"/stale": func(s *links.Stream) { sendFile(s, regular(100), part, func(w *wire.BodyWriter) { w.Fail("ESTALE") }) },
+		"/odd":   func(s *links.Stream) { wire.WriteHeader(s, &wire.Reply{Errno: "EWHATEVER"}) },
+		"/blank": func(s *links.Stream) { wire.WriteHeader(s, &wire.Reply{}) },
 	}
 	for path, kind := range kinds {
 		files[path] = whole(&wire.Stat{Mode: kind | 0o600}, nil)
@@ -145,7 +146,7 @@ func TestOpenFails(t *testing.T) {
 
 func TestLinkLostDuringOpen(t *testing.T) {
 	half, lost := make(chan struct{}), make(chan struct{})
-	s := start(t, &fakeAgent{open: func(_ *wire.Request, stream *wire.Stream) {
+	s := start(t, &fakeAgent{open: func(_ *wire.Request, stream *links.Stream) {
 		sendFile(stream, regular(100), []byte("half"), func(*wire.BodyWriter) { close(half); <-lost })
 	}}, nil)
 	go func() {
@@ -180,7 +181,7 @@ func TestOpenDirectory(t *testing.T) {
 	entries := wire.AppendEntry(wire.AppendEntry(nil, wire.Entry{Ino: 7, Kind: 4, Name: []byte(".")}), wire.Entry{Ino: 8, Kind: 8, Name: []byte("file")})
 	described := wire.AppendEntry(entries[:13:13], wire.Entry{Ino: 8, Kind: 8, Name: []byte("file"), Stat: regular(5)})
 	var request atomic.Pointer[wire.Request]
-	s := start(t, &fakeAgent{open: func(r *wire.Request, stream *wire.Stream) {
+	s := start(t, &fakeAgent{open: func(r *wire.Request, stream *links.Stream) {
 		request.Store(r)
 		sendFile(stream, &wire.Stat{Mode: unix.S_IFDIR | 0o755, Size: 4096, Ino: 7}, described, cleanEnd)
 	}}, nil)
@@ -215,7 +216,7 @@ func TestManyOpenFiles(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < uint64(n)+200 {
 		n = int(limit.Cur) - 200
 	}
-	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){"/x": whole(regular(1), []byte("x"))})}, nil)
+	s := start(t, &fakeAgent{open: fileServer(map[string]func(*links.Stream){"/x": whole(regular(1), []byte("x"))})}, nil)
 	before := descriptors(t)
 	var files []*os.File
 	defer func() {
@@ -355,7 +356,7 @@ func TestReadOnly(t *testing.T) {
 func BenchmarkOpen(b *testing.B) {
 	for _, size := range []int{1 << 10, 100 << 10, 10 << 20} {
 		content := make([]byte, size)
-		s := start(b, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){"/x": whole(regular(size), content)})}, nil)
+		s := start(b, &fakeAgent{open: fileServer(map[string]func(*links.Stream){"/x": whole(regular(size), content)})}, nil)
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			b.SetBytes(int64(size))
 			benchmark(b, s, frame.Open, &frame.OpenRequest{Path: "/x"})

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
@@ -274,7 +275,7 @@ func (b *Broker) acceptIncoming() {
 }
 
 // deliver connects to the program for a connection to the pod's port, or gives it back to the pod's own.
-func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
+func (b *Broker) deliver(r *wire.Request, in *links.IncomingConn) {
 	port := b.network.Incoming.LocalPort(r.Port)
 	l := b.listeners.get(port)
 	at := l.inOrder(r.Remote.Addr())
@@ -313,7 +314,7 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 			leave()
 			if err := in.Accept(); err != nil {
 				b.relays.unregister(sockets.EndsOf(c))
-				wire.Refuse(c)
+				links.Refuse(c)
 				in.Close()
 				return
 			}
@@ -343,7 +344,7 @@ func (b *Broker) deliver(r *wire.Request, in *wire.IncomingConn) {
 }
 
 // unheard is a copy of a connection: what the program answers goes nowhere.
-type unheard struct{ *wire.IncomingConn }
+type unheard struct{ *links.IncomingConn }
 
 func (unheard) Write(p []byte) (int, error) { return len(p), nil }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
@@ -49,7 +50,7 @@ func portOf(l *net.TCPListener) uint16 { return uint16(l.Addr().(*net.TCPAddr).P
 const podAddr, client = "10.1.2.3:8080", "10.9.8.7:51000"
 
 // take has the program accept a connection to the pod's port, which is the program's only then.
-func (s *session) take(l *net.TCPListener) (*wire.Stream, *net.TCPConn) {
+func (s *session) take(l *net.TCPListener) (*links.Stream, *net.TCPConn) {
 	s.t.Helper()
 	far := s.agent.offer(s.t, 8080, podAddr, client)
 	c, err := l.AcceptTCP()

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/config"
 	"mirrord/layer/frame"
@@ -33,7 +34,7 @@ type counter struct {
 
 func (c *counter) agent() *fakeAgent {
 	return &fakeAgent{
-		open: func(r *wire.Request, s *wire.Stream) {
+		open: func(r *wire.Request, s *links.Stream) {
 			c.mu.Lock()
 			c.lists++
 			c.size++
@@ -191,7 +192,7 @@ func TestMapping(t *testing.T) {
 		asked = append(asked, r.Path)
 	}
 	s := start(t, &fakeAgent{
-		open: func(r *wire.Request, stream *wire.Stream) {
+		open: func(r *wire.Request, stream *links.Stream) {
 			note(r)
 			sendFile(stream, &wire.Stat{Mode: unix.S_IFDIR | 0o755}, listed(5, "file"), cleanEnd)
 		},
@@ -241,7 +242,7 @@ func TestNeighbours(t *testing.T) {
 		names = append(names, fmt.Sprintf("more-%d", i))
 	}
 	s := start(t, &fakeAgent{
-		open: func(r *wire.Request, stream *wire.Stream) {
+		open: func(r *wire.Request, stream *links.Stream) {
 			sendFile(stream, &wire.Stat{Mode: unix.S_IFDIR | 0o755}, listed(5, names...), cleanEnd)
 		},
 		do: func(r *wire.Request) *wire.Reply { return &wire.Reply{Stat: regular(1000)} },

@@ -11,7 +11,7 @@ import (
 // meter counts what passes a program's end of a connection. Each number is one goroutine's until the relay has ended.
 type meter struct{ sent, received int64 }
 
-// Saw counts what comes from the program; see wire.Watched.
+// Saw counts what comes from the program; see links.Watched.
 func (m *meter) Saw(p []byte, _ error) { m.sent += int64(len(p)) }
 
 // wrote counts what went to the program.

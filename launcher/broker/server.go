@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 	"mirrord/launcher/anonfile"
 	"mirrord/launcher/config"
 	"mirrord/launcher/debuggers"
@@ -34,7 +34,7 @@ import (
 
 // Options is what a broker works with. All fields up to TempDir must be set.
 type Options struct {
-	Link    *wire.Link                    // owned by the broker once Start has succeeded
+	Link    *links.Link                   // owned by the broker once Start has succeeded
 	Rules   []byte                        // the rules file; its relay network and live fields are written by the broker
 	Emit    func(events.Event)            // called from many goroutines
 	Config  *config.Config                // only feature.network and feature.fs.mapping are used
@@ -343,7 +343,7 @@ func (b *Broker) shed(err error, l deadlineListener) bool {
 		b.spare.Close()
 		l.SetDeadline(time.Now().Add(10 * time.Millisecond))
 		if c, err := l.Accept(); err == nil {
-			wire.Refuse(c.(wire.Conn))
+			links.Refuse(c.(links.Conn))
 		}
 		l.SetDeadline(time.Time{})
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/anonfile"
 	"mirrord/launcher/events"
@@ -196,7 +197,7 @@ func TestCloseWhileBusy(t *testing.T) {
 	wait := func() { asked <- struct{}{}; <-blocked }
 	agent := &fakeAgent{
 		do:      func(*wire.Request) *wire.Reply { wait(); return &wire.Reply{} },
-		connect: func(*wire.Request) (wire.Conn, *wire.Reply) { wait(); return nil, &wire.Reply{Errno: "EIO"} },
+		connect: func(*wire.Request) (links.Conn, *wire.Reply) { wait(); return nil, &wire.Reply{Errno: "EIO"} },
 	}
 	s := start(t, agent, nil)
 	idle, token := s.dialBroker(t)

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 	"mirrord/launcher/events"
 	"mirrord/launcher/peer"
 	"mirrord/layer/frame"
@@ -61,7 +61,7 @@ func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
 	relay := b.socket.Addr().String() + "-" + strconv.FormatUint(rand.Uint64(), 36)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: relay, Net: "unix"})
 	if err != nil {
-		wire.Refuse(agent)
+		links.Refuse(agent)
 		return failure(unix.ENOBUFS)
 	}
 	relay = strings.TrimPrefix(relay, "@")
@@ -74,17 +74,17 @@ func (b *Broker) connectUnix(from asker, m *frame.UnixRequest) answer {
 	if !b.spawn(func() { b.carryStream(l, relay, expected, agent) }) {
 		l.Close()
 		b.streams.remove(relay)
-		wire.Refuse(agent)
+		links.Refuse(agent)
 		return failure(unix.ENETUNREACH)
 	}
 	return result(&frame.PathReply{Path: relay})
 }
 
 // carryStream waits for the program, which expected knows, and carries bytes until both directions have ended. It owns l and agent.
-func (b *Broker) carryStream(l *net.UnixListener, relay string, expected func(*net.UnixConn) bool, agent wire.Conn) {
+func (b *Broker) carryStream(l *net.UnixListener, relay string, expected func(*net.UnixConn) bool, agent links.Conn) {
 	defer b.streams.remove(relay)
 	if !b.track(l) {
-		wire.Refuse(agent)
+		links.Refuse(agent)
 		return
 	}
 	l.SetDeadline(time.Now().Add(attemptTime))
@@ -95,7 +95,7 @@ func (b *Broker) carryStream(l *net.UnixListener, relay string, expected func(*n
 	}
 	b.drop(l)
 	if err != nil {
-		wire.Refuse(agent)
+		links.Refuse(agent)
 		return
 	}
 	if b.track(c) {
@@ -103,7 +103,7 @@ func (b *Broker) carryStream(l *net.UnixListener, relay string, expected func(*n
 		began, program := time.Now(), &programStream{UnixConn: c, lost: func() {
 			b.warn("descriptors that were sent to the pod's socket "+name+" have been closed", "only bytes travel to a socket of the pod")
 		}}
-		wire.Pipe(program, agent)
+		links.Pipe(program, agent)
 		b.drop(c)
 		ended := events.Event{Type: events.ConnectEnded, Path: name, Protocol: "unix"}
 		program.tell(&ended, began)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 	"mirrord/launcher/events"
 	"mirrord/layer/frame"
@@ -23,7 +24,7 @@ func streamAgent(t testing.TB) *fakeAgent {
 	t.Helper()
 	var serving sync.WaitGroup
 	t.Cleanup(serving.Wait)
-	return &fakeAgent{connect: func(r *wire.Request) (wire.Conn, *wire.Reply) {
+	return &fakeAgent{connect: func(r *wire.Request) (links.Conn, *wire.Reply) {
 		switch {
 		case r.Path == "/run/full.sock" && r.NoWait:
 			return nil, &wire.Reply{Errno: "EAGAIN"}
@@ -35,7 +36,7 @@ func streamAgent(t testing.TB) *fakeAgent {
 			defer ours.Close()
 			io.Copy(struct{ io.Writer }{ours}, struct{ io.Reader }{ours})
 		})
-		return theirs.(wire.Conn), &wire.Reply{}
+		return theirs.(links.Conn), &wire.Reply{}
 	}}
 }
 

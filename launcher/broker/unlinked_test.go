@@ -10,14 +10,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 	"mirrord/launcher/anonfile"
 	"mirrord/layer/frame"
 )
 
 // TestPaths: what the layer of macOS is served, here too.
 func TestPaths(t *testing.T) {
-	s := start(t, &fakeAgent{open: fileServer(map[string]func(*wire.Stream){"/small": whole(regular(5), []byte("hello"))})}, func(o *Options) { o.Paths = true })
+	s := start(t, &fakeAgent{open: fileServer(map[string]func(*links.Stream){"/small": whole(regular(5), []byte("hello"))})}, func(o *Options) { o.Paths = true })
 	socket := s.socket.Addr().String()
 	if info, err := os.Stat(filepath.Dir(socket)); err != nil || info.Mode() != fs.ModeDir|0o700 || len(socket) > maxSocketPath {
 		t.Errorf("socket %q in %v, %v", socket, info, err)

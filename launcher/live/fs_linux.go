@@ -14,12 +14,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
 // FS is a file system without a place in any folder. All methods are safe for concurrent use.
 type FS struct {
-	link     *wire.Link
+	link     *links.Link
 	device   *os.File // /dev/fuse
 	opener   *opener
 	uid, gid uint32 // whom its files belong to
@@ -45,7 +46,7 @@ type asked struct {
 
 // New gives a file system for the files of a link's target. dir is a folder of this user's for the moment in which it may need one. Without a way to have one in
 // this system the error wraps ErrNone, and says why.
-func New(link *wire.Link, dir string) (*FS, error) {
+func New(link *links.Link, dir string) (*FS, error) {
 	device, root, err := mount(dir)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func New(link *wire.Link, dir string) (*FS, error) {
 	return newFS(link, device, root)
 }
 
-func newFS(link *wire.Link, device *os.File, root int) (*FS, error) {
+func newFS(link *links.Link, device *os.File, root int) (*FS, error) {
 	fs := &FS{link: link, device: device, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), last: firstID,
 		nodes: map[uint64]*node{}, opened: map[identity]*node{}, files: map[uint64]*file{}, asking: map[uint64]*asked{}}
 	fs.closing, fs.close = context.WithCancel(context.Background())

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -42,7 +43,7 @@ func newPod(t *testing.T, yaml string) *pod {
 	return p
 }
 
-func newLink(t *testing.T, yaml string) (*pod, *wire.Link) {
+func newLink(t *testing.T, yaml string) (*pod, *links.Link) {
 	t.Helper()
 	dir := t.TempDir()
 	os.Mkdir(filepath.Join(dir, "rootfs"), 0o755)
@@ -55,7 +56,7 @@ func newLink(t *testing.T, yaml string) (*pod, *wire.Link) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := wire.NewLink(t.Context(), requests, bulk, "test")
+	link, err := links.NewLink(t.Context(), requests, bulk, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,12 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
 // remote is a file that is open in the pod. When the link is lost it is opened again by its path, if that still leads to the same file.
 type remote struct {
-	link  *wire.Link
+	link  *links.Link
 	req   wire.Request
 	kind  wire.FileKind
 	first *wire.Stat                  // as it was opened
@@ -30,7 +31,7 @@ type remote struct {
 const lanes = 2
 
 // openRemote opens a file in the pod. Errors carry an errno.
-func openRemote(ctx context.Context, link *wire.Link, path string, flags, mode uint32) (*remote, error) {
+func openRemote(ctx context.Context, link *links.Link, path string, flags, mode uint32) (*remote, error) {
 	r := &remote{link: link, req: wire.Request{Op: wire.OpFile, Path: path, Flags: flags, Mode: mode}, opening: make(chan struct{}, 1)}
 	r.opening <- struct{}{}
 	reply, c, err := r.open(ctx)
@@ -143,7 +144,7 @@ func errnoOf(err error) unix.Errno {
 
 // channel is the stream of an open file, until it is lost.
 type channel struct {
-	stream *wire.Stream
+	stream *links.Stream
 	out    chan []byte
 	done   chan struct{} // closed when nothing more comes
 
@@ -155,7 +156,7 @@ type channel struct {
 // maxQueued is how many requests may wait to be sent; further ones wait themselves.
 const maxQueued = 8
 
-func newChannel(stream *wire.Stream) *channel {
+func newChannel(stream *links.Stream) *channel {
 	c := &channel{stream: stream, out: make(chan []byte, maxQueued), done: make(chan struct{}), waiting: map[uint32]chan *wire.FileReply{}}
 	go c.receive()
 	go c.send()

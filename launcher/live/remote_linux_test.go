@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -273,7 +274,7 @@ func lasting(t *testing.T) (p *pod, cut func()) {
 	}
 	up := make(chan bool, 10)
 	requests, bulk, _ := dial(nil)
-	link, err := wire.NewLasting(t.Context(), requests, bulk, "test", "", &wire.Redial{Dial: dial, Patience: time.Minute, Changed: func(is bool) { up <- is }})
+	link, err := links.NewLasting(t.Context(), requests, bulk, "test", "", &links.Redial{Dial: dial, Patience: time.Minute, Changed: func(is bool) { up <- is }})
 	if err != nil {
 		t.Fatal(err)
 	}

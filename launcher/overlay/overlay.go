@@ -26,7 +26,7 @@ import (
 	"mirrord/agent/wire"
 )
 
-// Lower is whose files lie below; a *wire.Link is one. It is called from many goroutines.
+// Lower is whose files lie below; a *links.Link is one. It is called from many goroutines.
 type Lower interface {
 	Do(context.Context, *wire.Request) (*wire.Reply, error)
 	Open(context.Context, *wire.Request) (*wire.Reply, io.ReadCloser, error)

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -38,7 +39,7 @@ func newOverlay(t testing.TB, dir string) (o *Overlay, rootfs string) {
 	must(t, err)
 	requests, bulk, done, err := serve.Dir(t.Context(), d)
 	must(t, err)
-	link, err := wire.NewLink(t.Context(), requests, bulk, "session")
+	link, err := links.NewLink(t.Context(), requests, bulk, "session")
 	must(t, err)
 	t.Cleanup(func() {
 		link.Close()
@@ -400,12 +401,12 @@ func TestLost(t *testing.T) {
 	if _, err := o.Do(t.Context(), &wire.Request{Op: wire.OpChange, Path: "/d/new", Change: &wire.Change{Kind: wire.ChangeMkdir, Mode: 0o755}}); err != nil {
 		t.Fatal(err)
 	}
-	o.lower.(*wire.Link).Close()
+	o.lower.(*links.Link).Close()
 	for _, r := range []*wire.Request{
 		{Op: wire.OpStat, Path: "/d/other"}, {Op: wire.OpChange, Path: "/d", Change: &wire.Change{Kind: wire.ChangeRmdir}},
 		{Op: wire.OpChange, Path: "/d/other", Change: &wire.Change{Kind: wire.ChangeMkdir}},
 	} {
-		if _, err := o.Do(context.Background(), r); !errors.Is(err, wire.ErrLinkLost) {
+		if _, err := o.Do(context.Background(), r); !errors.Is(err, links.ErrLinkLost) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/kube/agents"
@@ -21,7 +21,7 @@ func agentOptions(p *plan) (o agents.Options, err error) {
 	o = agents.Options{
 		Session: p.Session, Image: settings.Image, Pull: corev1.PullPolicy(settings.PullPolicy),
 		Lease: time.Duration(settings.Communication) * time.Second, Startup: time.Duration(settings.Startup) * time.Second,
-		Rights: wire.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
+		Rights: startup.Rights(settings.Rights), Beside: settings.Ephemeral != nil && *settings.Ephemeral,
 		Env:      !slices.Contains(feature.Env.Exclude, "*"),
 		Incoming: feature.Network.Incoming.Mode != traffic.Off,
 		Pod: agents.Pod{

@@ -3,7 +3,7 @@ package run
 import (
 	"context"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
@@ -12,7 +12,7 @@ import (
 
 // Attached is a target that is looked at without a program running in its context.
 type Attached struct {
-	Link    *wire.Link
+	Link    *links.Link
 	Origins *origins.Origins // what a pod's specification tells; nil for a pod directory, of which nothing is known
 
 	// Phase runs a step and tells of it by events.

@@ -11,7 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
+	"mirrord/agent/startup"
 	"mirrord/launcher/config/traffic"
 	"mirrord/launcher/events"
 	"mirrord/launcher/kube"
@@ -27,7 +28,7 @@ const crowd = 10
 const targetless = "targetless"
 
 // openCluster finds the target in the cluster, starts an agent beside it and links to that.
-func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *wire.Link, leave func() error, err error) {
+func openCluster(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *links.Link, leave func() error, err error) {
 	var cluster *kube.Cluster
 	var place *workload.Place
 	err = phase(phaseTarget, func() (_ string, err error) {
@@ -87,7 +88,7 @@ func startAgent(ctx context.Context, p *plan, cluster *kube.Cluster, place *work
 	if agent, err = agents.Start(ctx, cluster, place, o); err != nil {
 		return nil, "", err
 	}
-	if agent.Rights == wire.RightsTarget && len(said) == 1 { // many clusters allow no more, and who did not ask for incoming connections may not need them
+	if agent.Rights == startup.RightsTarget && len(said) == 1 { // many clusters allow no more, and who did not ask for incoming connections may not need them
 		message, said = ", "+said[0], nil
 	}
 	for _, message := range said {
@@ -118,12 +119,12 @@ func warnOfProbes(in traffic.Incoming, probed []uint16, emit func(events.Event))
 	})
 	if len(ports) > 0 {
 		emit(events.Event{Type: events.Warning, Message: "the program has to answer the kubelet's probes of a stolen port: " + strings.Trim(fmt.Sprint(ports), "[]"),
-			Hint: fmt.Sprintf("only those by plain HTTP, up to %d, are left to the pod's own program; the pod may be restarted while others have no answer", wire.MaxProbes)})
+			Hint: fmt.Sprintf("only those by plain HTTP, up to %d, are left to the pod's own program; the pod may be restarted while others have no answer", startup.MaxProbes)})
 	}
 }
 
 // connect makes the link to a started agent, which is made anew when it is lost, for as long as the agent waits.
-func connect(ctx context.Context, p *plan, agent *agents.Agent, emit func(events.Event)) (*wire.Link, error) {
+func connect(ctx context.Context, p *plan, agent *agents.Agent, emit func(events.Event)) (*links.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	requests, bulk, err := agent.Dial(ctx)
@@ -131,7 +132,7 @@ func connect(ctx context.Context, p *plan, agent *agents.Agent, emit func(events
 		return nil, err
 	}
 	var lost time.Time // Changed is not called concurrently
-	redial := &wire.Redial{Dial: agent.Dial, Patience: time.Duration(p.Config.Agent.Communication) * time.Second, Changed: func(up bool) {
+	redial := &links.Redial{Dial: agent.Dial, Patience: time.Duration(p.Config.Agent.Communication) * time.Second, Changed: func(up bool) {
 		if up {
 			emit(events.Event{Type: events.Link, State: stateRestored, Message: "the connection to the pod is there again", Took: milliseconds(time.Since(lost))})
 		} else {
@@ -140,7 +141,7 @@ func connect(ctx context.Context, p *plan, agent *agents.Agent, emit func(events
 				Hint: fmt.Sprintf("it is tried again for %d seconds, while the program waits; agent.communication_timeout says how long", p.Config.Agent.Communication)})
 		}
 	}}
-	link, err := wire.NewLasting(ctx, requests, bulk, p.Session, whoAmI(), redial)
+	link, err := links.NewLasting(ctx, requests, bulk, p.Session, whoAmI(), redial)
 	if err != nil {
 		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
 	}

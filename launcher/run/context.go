@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -137,7 +138,7 @@ func (c *closers) close() error {
 
 // openTarget connects to the agent of the target. leave tells the agent that it is not needed any more, before the
 // broker closes the link.
-func openTarget(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *wire.Link, leave func() error, err error) {
+func openTarget(ctx context.Context, p *plan, phase phases, emit func(events.Event), opened *closers) (link *links.Link, leave func() error, err error) {
 	switch p.Target.Kind {
 	case "dir", "":
 		err = phase(phaseTarget, func() (string, error) {
@@ -151,7 +152,7 @@ func openTarget(ctx context.Context, p *plan, phase phases, emit func(events.Eve
 }
 
 // openDir serves a pod directory in this process.
-func openDir(ctx context.Context, p *plan, opened *closers) (*wire.Link, error) {
+func openDir(ctx context.Context, p *plan, opened *closers) (*links.Link, error) {
 	if p.Target.Kind == "" {
 		return nil, errors.New("no target was given\nhint: name one with -t, for example -t deployment/NAME, or -t dir:PATH for a pod directory")
 	}
@@ -178,7 +179,7 @@ func openDir(ctx context.Context, p *plan, opened *closers) (*wire.Link, error) 
 	})
 	hello, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	link, err := wire.NewLink(hello, requests, bulk, p.Session)
+	link, err := links.NewLink(hello, requests, bulk, p.Session)
 	if err != nil {
 		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mirrord/agent/links"
 	"mirrord/agent/wire"
 )
 
@@ -251,9 +252,9 @@ func TestCutShort(t *testing.T) {
 			}
 			switch when {
 			case "open":
-				return nil, wire.ErrLinkLost
+				return nil, links.ErrLinkLost
 			case "read":
-				return broken{fmt.Errorf("%w: gone", wire.ErrLinkLost)}, nil
+				return broken{fmt.Errorf("%w: gone", links.ErrLinkLost)}, nil
 			}
 			cancel()
 			return strings.NewReader("x"), nil
@@ -261,7 +262,7 @@ func TestCutShort(t *testing.T) {
 		o := options(t, link)
 		o.Globs = globs(t, "/d")
 		_, err := Take(ctx, o)
-		if want := map[string]error{"open": wire.ErrLinkLost, "read": wire.ErrLinkLost, "env": context.Canceled}[when]; !errors.Is(err, want) {
+		if want := map[string]error{"open": links.ErrLinkLost, "read": links.ErrLinkLost, "env": context.Canceled}[when]; !errors.Is(err, want) {
 			t.Errorf("%s: %v", when, err)
 		}
 		nothingLeft(t, o)

@@ -29,7 +29,7 @@ var maxEntries = 50_000
 // parallel is how many requests are under way at once.
 const parallel = 16
 
-// Link is what a snapshot needs of a link to an agent; *wire.Link is one.
+// Link is what a snapshot needs of a link to an agent; *links.Link is one.
 type Link interface {
 	Agent() wire.Hello
 	Do(ctx context.Context, req *wire.Request) (*wire.Reply, error)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
@@ -53,7 +54,7 @@ func podDir(t *testing.T, pod string, rootfs map[string]string) string {
 }
 
 // linkTo serves a pod directory until the test ends.
-func linkTo(t *testing.T, dir string) *wire.Link {
+func linkTo(t *testing.T, dir string) *links.Link {
 	t.Helper()
 	d, err := target.OpenDir(dir)
 	if err != nil {
@@ -64,7 +65,7 @@ func linkTo(t *testing.T, dir string) *wire.Link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := wire.NewLink(t.Context(), requests, bulk, "test")
+	link, err := links.NewLink(t.Context(), requests, bulk, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

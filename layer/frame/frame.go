@@ -26,6 +26,7 @@ import (
 	"io"
 	"net/netip"
 	"time"
+
 )
 
 const (

@@ -14,7 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
+	"mirrord/agent/startup"
 )
 
 // besideScript runs in a namespace of processes of its own: the shell is the target's program, and the agent, whose command line is the arguments, stands
@@ -26,7 +27,7 @@ type beside struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stdout *bufio.Reader
-	link   *wire.Link
+	link   *links.Link
 }
 
 // startAgent builds the agent as it is shipped, starts it and links to it.
@@ -37,8 +38,8 @@ func startAgent(ctx context.Context, s *stage) (b *beside, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("the agent: %w\n%s", err, out)
 	}
-	token := wire.NewToken()
-	start := wire.Start{TokenHash: token.Hash(), Name: "bench", Lease: time.Minute}
+	token := startup.NewToken()
+	start := startup.Start{TokenHash: token.Hash(), Name: "bench", Lease: time.Minute}
 	argv := []string{"unshare", "--map-root-user", "--fork", "--pid", "--mount-proc", "sh", "-c", besideScript, "sh", program}
 	b = &beside{cmd: command(ctx, s.dir, append(argv, start.Args()...)...)}
 	if b.stdin, err = b.cmd.StdinPipe(); err != nil {
@@ -59,27 +60,27 @@ func startAgent(ctx context.Context, s *stage) (b *beside, err error) {
 }
 
 // join waits for the agent's report and links to it.
-func (b *beside) join(ctx context.Context, token wire.Token) error {
+func (b *beside) join(ctx context.Context, token startup.Token) error {
 	line, err := b.stdout.ReadBytes('\n')
 	if err != nil {
 		return fmt.Errorf("the agent does not start: %w", err)
 	}
-	report, ok := wire.ParseReport(line)
+	report, ok := startup.ParseReport(line)
 	if !ok || report.Error != "" {
 		return fmt.Errorf("the agent: %s", line)
 	}
 	var conns [2]net.Conn
-	id := wire.NewLinkID()
+	id := startup.NewLinkID()
 	for i := range conns {
 		if conns[i], err = net.Dial("tcp4", fmt.Sprint("127.0.0.1:", report.Port)); err != nil {
 			return err
 		}
-		knock := wire.Knock{Token: token, Link: id, Bulk: i == 1}
+		knock := startup.Knock{Token: token, Link: id, Bulk: i == 1}
 		if err := knock.Enter(ctx, conns[i]); err != nil {
 			return err
 		}
 	}
-	b.link, err = wire.NewLink(ctx, conns[0], conns[1], "bench")
+	b.link, err = links.NewLink(ctx, conns[0], conns[1], "bench")
 	return err
 }
 
@@ -137,7 +138,7 @@ func agentMemory(ctx context.Context, s *stage, r *report, _ options) error {
 	}
 	addr := netip.MustParseAddrPort(s.peers.client.Addr().String())
 	for _, size := range []int{0, 4 << 10, 256 << 10} {
-		var open []wire.Conn
+		var open []links.Conn
 		for range connections {
 			_, c, err := b.link.Connect(ctx, addr)
 			if err != nil {

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 	"mirrord/launcher/broker"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
@@ -138,7 +138,7 @@ func (m *mac) broker(ctx context.Context, s *stage) (*broker.Broker, error) {
 		stop()
 		<-done
 	})
-	link, err := wire.NewLink(ctx, requests, bulk, "bench")
+	link, err := links.NewLink(ctx, requests, bulk, "bench")
 	if err != nil {
 		return nil, err
 	}

@@ -76,8 +76,8 @@ func (s *session) programs(t *testing.T) (out []string) {
 	return out
 }
 
-// links are the programs of a chain: what a script is given to, what that executes, and what that runs at last.
-var links = []string{"env", "sh", "show"}
+// steps are the programs of a chain: what a script is given to, what that executes, and what that runs at last.
+var steps = []string{"env", "sh", "show"}
 
 // guards are the ways to keep libraries out of a program.
 var guards = []struct {
@@ -117,16 +117,16 @@ func TestLayerProtectedChain(t *testing.T) {
 	forEachArch(t, func(t *testing.T, arch string, options []string) {
 		starter := layerProgram(t, "children", arch)
 		plain := map[string][]byte{}
-		for _, link := range links {
+		for _, link := range steps {
 			plain[link] = chained(t, link, arch)
 		}
 		for _, guard := range guards {
-			for _, guarded := range append([][]string{links}, []string{"env"}, []string{"sh"}, []string{"show"}) {
+			for _, guarded := range append([][]string{steps}, []string{"env"}, []string{"sh"}, []string{"show"}) {
 				t.Run(guard.name+" at "+strings.Join(guarded, " and "), func(t *testing.T) {
 					bin, lib := t.TempDir(), t.TempDir()
 					script := write(t, filepath.Join(bin, "script"), []byte("#!"+bin+"/env -i TELL=1 PATH="+bin+" sh\nprogram $0 \"$@\"\n"))
 					entries, flags := []string{starter + ": {file: " + starter + "}", script + ": {file: " + script + "}"}, []string{}
-					for _, link := range links {
+					for _, link := range steps {
 						file, path := plain[link], filepath.Join(bin, link)
 						entry, flag := "", "-"
 						if link == "show" {

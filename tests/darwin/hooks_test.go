@@ -14,9 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 	"mirrord/codesign"
 	"mirrord/launcher/broker"
 	"mirrord/launcher/config"
@@ -266,7 +266,7 @@ func TestHookSocket(t *testing.T) {
 			stop()
 			<-done
 		}()
-		link, err := wire.NewLink(t.Context(), requests, bulk, "darwin")
+		link, err := links.NewLink(t.Context(), requests, bulk, "darwin")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"testing"
 
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 	"mirrord/launcher/broker"
 	"mirrord/launcher/config"
 	"mirrord/launcher/config/traffic"
@@ -130,7 +130,7 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 		<-done
 		d.Close()
 	})
-	link, err := wire.NewLink(t.Context(), requests, bulk, "darwin")
+	link, err := links.NewLink(t.Context(), requests, bulk, "darwin")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"mirrord/agent/links"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 	"mirrord/launcher/seccomp"
 )
 
@@ -109,7 +109,7 @@ type stuck struct {
 	asked chan struct{}
 }
 
-func (p stuck) Dial(ctx context.Context, _ netip.AddrPort) (wire.Conn, error) {
+func (p stuck) Dial(ctx context.Context, _ netip.AddrPort) (links.Conn, error) {
 	p.asked <- struct{}{}
 	<-ctx.Done()
 	return nil, ctx.Err()

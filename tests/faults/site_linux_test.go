@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
 	"mirrord/agent/target"
-	"mirrord/agent/wire"
 	"mirrord/launcher/broker"
 	"mirrord/launcher/config"
 	"mirrord/launcher/events"
@@ -83,7 +83,7 @@ func newSite(t *testing.T, pod string, files map[string]string, c change) *site 
 	if c.bulk != nil {
 		bulk = c.bulk(bulk)
 	}
-	link, err := wire.NewLink(t.Context(), requests, bulk, "faults")
+	link, err := links.NewLink(t.Context(), requests, bulk, "faults")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func newSite(t *testing.T, pod string, files map[string]string, c change) *site 
 	return s
 }
 
-func (s *site) startBroker(link *wire.Link) {
+func (s *site) startBroker(link *links.Link) {
 	t := s.t
 	t.Helper()
 	library, err := layer.Extract(filepath.Join(s.dir, "cache"))

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"mirrord/agent/links"
+	"mirrord/agent/startup"
 	"mirrord/agent/wire"
 	"mirrord/launcher/kube"
 	"mirrord/launcher/kube/workload"
@@ -26,8 +28,8 @@ type Options struct {
 	Startup time.Duration     // how long it may take to start
 
 	Pod      Pod                  // the agent's own, where it has one
-	Rights   wire.Rights          // empty: those that suffice, found by trying
-	Beside   bool                 // never wire.RightsNode
+	Rights   startup.Rights       // empty: those that suffice, found by trying
+	Beside   bool                 // never startup.RightsNode
 	Env      bool                 // the environment is wanted
 	Incoming bool                 // rights for incoming connections are tried for
 	Needs    []string             // of Agent.Lacks what is worth more rights; with "incoming" in it, no agent is better than one that lacks that
@@ -37,7 +39,7 @@ type Options struct {
 // Agent is one that listens.
 type Agent struct {
 	Name   string // of its container or Job
-	Rights wire.Rights
+	Rights startup.Rights
 	Lacks  map[string]string // what it cannot do here → why
 	// Crowd is how many containers were added to the pod while it runs; Kubernetes never removes them, though those that have ended cost nothing.
 	Crowd int
@@ -45,7 +47,7 @@ type Agent struct {
 	cluster *kube.Cluster // with the agent's namespace
 	pod     string
 	port    uint16
-	token   wire.Token
+	token   startup.Token
 	ahead   *ahead // nil: used, or none
 }
 
@@ -83,8 +85,8 @@ func Start(ctx context.Context, c *kube.Cluster, place *workload.Place, o Option
 		return nil, fmt.Errorf("the pod %s has the network of its node, so the connections to its ports are not its own: none is stolen or mirrored\nhint: "+
 			"leave --steal and incoming.mode out, or name a pod without hostNetwork", place.Pod.Name)
 	}
-	agent, err := o.climb(ladder(place, o), func(rights wire.Rights) (*Agent, error) { return startWith(ctx, c, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
-	if err != nil || !o.Env || agent.Lacks["env"] == "" || agent.Rights == wire.RightsNode {
+	agent, err := o.climb(ladder(place, o), func(rights startup.Rights) (*Agent, error) { return startWith(ctx, c, place, o, rights) }, func(a *Agent) { a.dismiss(ctx) })
+	if err != nil || !o.Env || agent.Lacks["env"] == "" || agent.Rights == startup.RightsNode {
 		return agent, err
 	}
 	return withSpecified(ctx, c, place, o, agent), nil
@@ -118,15 +120,15 @@ func StartTargetless(ctx context.Context, c *kube.Cluster, o Options) (*Agent, e
 }
 
 // climb tries rights until they suffice; what is started in vain is dismissed.
-func (o *Options) climb(rungs []wire.Rights, start func(wire.Rights) (*Agent, error), dismiss func(*Agent)) (*Agent, error) {
+func (o *Options) climb(rungs []startup.Rights, start func(startup.Rights) (*Agent, error), dismiss func(*Agent)) (*Agent, error) {
 	var refusals []error
 	var best *Agent // the one that lacks least of those that started
-	note := func(rights wire.Rights, why error) {
+	note := func(rights startup.Rights, why error) {
 		o.Say(fmt.Sprintf("no agent with the rights %q: %s", rights, firstLine(why)))
 		refusals = append(refusals, why)
 	}
 	for _, rights := range rungs {
-		if best != nil && rights != wire.RightsNode {
+		if best != nil && rights != startup.RightsNode {
 			continue // of the rights beside the target it has the most that can be had
 		}
 		agent, err := start(rights)
@@ -163,19 +165,19 @@ func (o *Options) climb(rungs []wire.Rights, start func(wire.Rights) (*Agent, er
 }
 
 // ladder is which rights are tried, in order. Rights of the node come last: they are much more than a pod's.
-func ladder(place *workload.Place, o Options) (all []wire.Rights) {
+func ladder(place *workload.Place, o Options) (all []startup.Rights) {
 	if o.Rights != "" {
-		return []wire.Rights{o.Rights}
+		return []startup.Rights{o.Rights}
 	}
 	must := slices.Contains(o.Needs, "incoming")
 	if must || o.Incoming && !place.HostNetwork() {
-		all = append(all, wire.RightsNetwork)
+		all = append(all, startup.RightsNetwork)
 	}
 	if !must {
-		all = append(all, wire.RightsTarget)
+		all = append(all, startup.RightsTarget)
 	}
 	if !o.Beside {
-		all = append(all, wire.RightsNode)
+		all = append(all, startup.RightsNode)
 	}
 	return all
 }
@@ -212,15 +214,15 @@ func together(refusals []error) error {
 var errSlow = errors.New("the agent took too long")
 
 // startWith starts an agent with certain rights.
-func startWith(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, rights wire.Rights) (*Agent, error) {
-	if rights == wire.RightsNode {
+func startWith(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, rights startup.Rights) (*Agent, error) {
+	if rights == startup.RightsNode {
 		return startJob(ctx, c, place, o)
 	}
 	return startBeside(ctx, c, place, o, rights, false)
 }
 
 // fit checks what a started agent says.
-func (a *Agent) fit(report wire.Report) error {
+func (a *Agent) fit(report startup.Report) error {
 	switch {
 	case report.Error != "":
 		return refusal{fmt.Errorf("the agent in the pod %s could not start: %s", a.pod, report.Error)}
@@ -240,7 +242,7 @@ func (a *Agent) dismiss(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	if link, err := wire.NewLink(ctx, requests, bulk, a.Name); err == nil {
+	if link, err := links.NewLink(ctx, requests, bulk, a.Name); err == nil {
 		_ = link.Goodbye()
 		_ = link.Close()
 	}

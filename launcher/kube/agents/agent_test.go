@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 	"mirrord/launcher/kube/workload"
 )
 
@@ -24,36 +24,36 @@ func TestRights(t *testing.T) {
 		name     string
 		o        Options
 		host     bool
-		outcomes map[wire.Rights]error // an agent that lacks something, or none; rights that are not here are not to be tried
-		want     wire.Rights
+		outcomes map[startup.Rights]error // an agent that lacks something, or none; rights that are not here are not to be tried
+		want     startup.Rights
 		lacks    string // of what is had at last
 		err      string
 		said     int
 	}{
-		{"all is well", Options{Incoming: true}, false, map[wire.Rights]error{"network": nil}, "network", "", "", 0},
-		{"steal, and all is well", Options{Incoming: true, Needs: []string{"files", "incoming"}}, false, map[wire.Rights]error{"network": nil}, "network", "", "", 0},
-		{"nobody wants incoming connections", Options{}, false, map[wire.Rights]error{"target": nil}, "target", "", "", 0},
-		{"nobody asked for incoming connections", Options{Incoming: true}, false, map[wire.Rights]error{"network": lacking("incoming")}, "network", "incoming", "", 0},
-		{"restricted", Options{Incoming: true, Needs: []string{"files"}}, false, map[wire.Rights]error{"network": refused, "target": nil}, "target", "", "", 1},
-		{"restricted, and steal", Options{Incoming: true, Needs: []string{"incoming"}}, false, map[wire.Rights]error{"network": refused, "node": nil}, "node", "", "", 1},
+		{"all is well", Options{Incoming: true}, false, map[startup.Rights]error{"network": nil}, "network", "", "", 0},
+		{"steal, and all is well", Options{Incoming: true, Needs: []string{"files", "incoming"}}, false, map[startup.Rights]error{"network": nil}, "network", "", "", 0},
+		{"nobody wants incoming connections", Options{}, false, map[startup.Rights]error{"target": nil}, "target", "", "", 0},
+		{"nobody asked for incoming connections", Options{Incoming: true}, false, map[startup.Rights]error{"network": lacking("incoming")}, "network", "incoming", "", 0},
+		{"restricted", Options{Incoming: true, Needs: []string{"files"}}, false, map[startup.Rights]error{"network": refused, "target": nil}, "target", "", "", 1},
+		{"restricted, and steal", Options{Incoming: true, Needs: []string{"incoming"}}, false, map[startup.Rights]error{"network": refused, "node": nil}, "node", "", "", 1},
 		{"steal that the network's rights are not enough for", Options{Incoming: true, Needs: []string{"incoming"}}, false,
-			map[wire.Rights]error{"network": lacking("incoming"), "node": nil}, "node", "", "", 1},
-		{"steal that cannot be", Options{Incoming: true, Needs: []string{"incoming"}}, false, map[wire.Rights]error{"network": lacking("incoming"), "node": refused}, "", "",
+			map[startup.Rights]error{"network": lacking("incoming"), "node": nil}, "node", "", "", 1},
+		{"steal that cannot be", Options{Incoming: true, Needs: []string{"incoming"}}, false, map[startup.Rights]error{"network": lacking("incoming"), "node": refused}, "", "",
 			"an agent with the rights \"network\" cannot serve incoming connections: why; and a policy forbids it\nhint: without --steal", 1},
-		{"nothing may be", Options{Incoming: true}, false, map[wire.Rights]error{"network": refused, "target": refused, "node": refused}, "", "", "a policy forbids it\nhint: ask", 3},
-		{"files that only the node's rights show", Options{Incoming: true, Needs: []string{"files"}}, false, map[wire.Rights]error{"network": lacking("files"), "node": nil}, "node", "", "", 1},
-		{"files that nobody shows", Options{Needs: []string{"files"}}, false, map[wire.Rights]error{"target": lacking("files", "env"), "node": refused}, "target", "env files", "", 1},
-		{"a node that has trouble is no reason to end", Options{Needs: []string{"files"}}, false, map[wire.Rights]error{"target": lacking("files"), "node": broken}, "target", "files", "", 1},
-		{"no Jobs", Options{Beside: true, Needs: []string{"files"}}, false, map[wire.Rights]error{"target": lacking("files")}, "target", "files", "", 0},
-		{"an image that is not there", Options{Incoming: true}, false, map[wire.Rights]error{"network": broken}, "", "", "no image\nhint: load it", 0},
-		{"only these", Options{Rights: "target", Incoming: true}, false, map[wire.Rights]error{"target": refused}, "", "", "a policy forbids it", 1},
-		{"the node's network", Options{Incoming: true}, true, map[wire.Rights]error{"target": nil}, "target", "", "", 0},
+		{"nothing may be", Options{Incoming: true}, false, map[startup.Rights]error{"network": refused, "target": refused, "node": refused}, "", "", "a policy forbids it\nhint: ask", 3},
+		{"files that only the node's rights show", Options{Incoming: true, Needs: []string{"files"}}, false, map[startup.Rights]error{"network": lacking("files"), "node": nil}, "node", "", "", 1},
+		{"files that nobody shows", Options{Needs: []string{"files"}}, false, map[startup.Rights]error{"target": lacking("files", "env"), "node": refused}, "target", "env files", "", 1},
+		{"a node that has trouble is no reason to end", Options{Needs: []string{"files"}}, false, map[startup.Rights]error{"target": lacking("files"), "node": broken}, "target", "files", "", 1},
+		{"no Jobs", Options{Beside: true, Needs: []string{"files"}}, false, map[startup.Rights]error{"target": lacking("files")}, "target", "files", "", 0},
+		{"an image that is not there", Options{Incoming: true}, false, map[startup.Rights]error{"network": broken}, "", "", "no image\nhint: load it", 0},
+		{"only these", Options{Rights: "target", Incoming: true}, false, map[startup.Rights]error{"target": refused}, "", "", "a policy forbids it", 1},
+		{"the node's network", Options{Incoming: true}, true, map[startup.Rights]error{"target": nil}, "target", "", "", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			said, running := 0, 0
 			c.o.Say = func(string) { said++ }
 			place := &workload.Place{Pod: &corev1.Pod{Spec: corev1.PodSpec{HostNetwork: c.host}}}
-			start := func(rights wire.Rights) (*Agent, error) {
+			start := func(rights startup.Rights) (*Agent, error) {
 				outcome, ok := c.outcomes[rights]
 				if !ok {
 					return nil, fmt.Errorf("%q was tried", rights)

@@ -12,15 +12,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/streaming/pkg/httpstream"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/links"
+	"mirrord/agent/startup"
 	"mirrord/launcher/kube"
 	"mirrord/launcher/kube/workload"
 )
 
-// Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost; an error that wraps wire.ErrGone says
+// Dial makes the two connections of a link to the agent, side by side. It may be called again when they are lost; an error that wraps links.ErrGone says
 // that this is in vain.
 func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
-	id, ahead := wire.NewLinkID(), a.ahead
+	id, ahead := startup.NewLinkID(), a.ahead
 	a.ahead = nil
 	var conns [2]net.Conn
 	var errs [2]error
@@ -30,9 +31,9 @@ func (a *Agent) Dial(ctx context.Context) (requests, bulk net.Conn, err error) {
 			conns[i], errs[i] = a.cluster.Forward(ctx, ahead.take(i), a.pod, a.port)
 			switch {
 			case apierrors.IsNotFound(errs[i]):
-				errs[i] = fmt.Errorf("%w: %w", wire.ErrGone, errs[i])
+				errs[i] = fmt.Errorf("%w: %w", links.ErrGone, errs[i])
 			case errs[i] == nil:
-				errs[i] = (&wire.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(ctx, conns[i])
+				errs[i] = (&startup.Knock{Token: a.token, Link: id, Bulk: i == 1}).Enter(ctx, conns[i])
 			}
 		})
 	}
@@ -92,9 +93,9 @@ type goneError string
 
 func (e goneError) Error() string { return string(e) }
 
-func (goneError) Unwrap() error { return wire.ErrGone }
+func (goneError) Unwrap() error { return links.ErrGone }
 
-// gone says why an agent that cannot be reached will never be again, wrapping wire.ErrGone. nil: it may be, or that cannot be told now.
+// gone says why an agent that cannot be reached will never be again, wrapping links.ErrGone. nil: it may be, or that cannot be told now.
 func gone(ctx context.Context, c *kube.Cluster, podName, container string) error {
 	pod, err := c.Client.CoreV1().Pods(c.Namespace).Get(ctx, podName, metav1.GetOptions{})
 	switch {
@@ -127,7 +128,7 @@ func gone(ctx context.Context, c *kube.Cluster, podName, container string) error
 
 // container is the name of the agent's in its pod.
 func (a *Agent) container() string {
-	if a.Rights == wire.RightsNode || a.Rights == wire.RightsNone {
+	if a.Rights == startup.RightsNode || a.Rights == startup.RightsNone {
 		return jobContainer
 	}
 	return a.Name

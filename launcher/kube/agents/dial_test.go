@@ -16,14 +16,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mirrord/agent/door"
+	"mirrord/agent/links"
 	"mirrord/agent/serve"
+	"mirrord/agent/startup"
 	"mirrord/agent/target"
 	"mirrord/agent/wire"
 	"mirrord/launcher/kube/kubetest"
 )
 
 // startAgent runs an agent that serves a pod directory behind a door, as it would in a pod.
-func startAgent(t *testing.T, token wire.Token) (port uint16, ended <-chan error) {
+func startAgent(t *testing.T, token startup.Token) (port uint16, ended <-chan error) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "pod.yaml"), []byte("name: cart\nenv: {A: b}\n"), 0o644); err != nil {
@@ -50,19 +52,19 @@ func startAgent(t *testing.T, token wire.Token) (port uint16, ended <-chan error
 }
 
 // agentOf is an agent that has told its port, in the pod that the server forwards to.
-func agentOf(t *testing.T, s *kubetest.Server, port uint16, token wire.Token) *Agent {
+func agentOf(t *testing.T, s *kubetest.Server, port uint16, token startup.Token) *Agent {
 	t.Helper()
 	return &Agent{cluster: s.Cluster(t), pod: "cart", port: port, token: token}
 }
 
 func TestDial(t *testing.T) {
-	s, token := kubetest.StartServer(t), wire.NewToken()
+	s, token := kubetest.StartServer(t), startup.NewToken()
 	port, ended := startAgent(t, token)
 	requests, bulk, err := agentOf(t, s, port, token).Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := wire.NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,9 +85,9 @@ func TestDial(t *testing.T) {
 }
 
 func TestDialFaults(t *testing.T) {
-	s, token := kubetest.StartServer(t), wire.NewToken()
+	s, token := kubetest.StartServer(t), startup.NewToken()
 	port, _ := startAgent(t, token)
-	if _, _, err := agentOf(t, s, port, wire.NewToken()).Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "does not admit") {
+	if _, _, err := agentOf(t, s, port, startup.NewToken()).Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "does not admit") {
 		t.Errorf("a wrong token: %v", err)
 	}
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,7 +109,7 @@ func TestDialFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := wire.NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +120,8 @@ func TestDialFaults(t *testing.T) {
 
 // The API server knows no such pod, and does not let the user look for it.
 func TestDialGone(t *testing.T) {
-	a := agentOf(t, kubetest.StartRefusing(t, metav1.StatusReasonNotFound, http.StatusNotFound), 1, wire.NewToken())
-	if _, _, err := a.Dial(t.Context()); !errors.Is(err, wire.ErrGone) || !strings.Contains(err.Error(), "cannot forward a port of the pod cart: ") {
+	a := agentOf(t, kubetest.StartRefusing(t, metav1.StatusReasonNotFound, http.StatusNotFound), 1, startup.NewToken())
+	if _, _, err := a.Dial(t.Context()); !errors.Is(err, links.ErrGone) || !strings.Contains(err.Error(), "cannot forward a port of the pod cart: ") {
 		t.Error(err)
 	}
 }
@@ -158,7 +160,7 @@ func TestGone(t *testing.T) {
 		if err != nil {
 			got = err.Error()
 		}
-		if got != want || got != "" && !errors.Is(err, wire.ErrGone) {
+		if got != want || got != "" && !errors.Is(err, links.ErrGone) {
 			t.Errorf("%s: %q", pod, got)
 		}
 	}

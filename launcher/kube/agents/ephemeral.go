@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 	"mirrord/launcher/kube"
 	"mirrord/launcher/kube/workload"
 )
@@ -18,17 +18,17 @@ import (
 // beside is a container for an agent in the target's pod.
 type beside struct {
 	name     string
-	rights   wire.Rights
+	rights   startup.Rights
 	security *corev1.SecurityContext
 	// environ: the container has the variables of the target's.
 	environ bool
 }
 
 // startBeside adds an agent's container to the target's pod.
-func startBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, rights wire.Rights, environ bool) (*Agent, error) {
+func startBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, rights startup.Rights, environ bool) (*Agent, error) {
 	security, sure := securityFor(place.Pod, workload.ContainerOf(place.Pod, place.Container))
 	b := beside{name: "mirrord-" + o.Session, rights: rights, environ: environ}
-	if rights == wire.RightsNetwork {
+	if rights == startup.RightsNetwork {
 		// As root it becomes whatever user the target is.
 		security, sure = networkFor(security, workload.ContainerOf(place.Pod, place.Container)), true
 	} else {
@@ -51,9 +51,9 @@ func startBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o 
 }
 
 // tryBeside starts one agent and returns what it reports.
-func tryBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, b beside) (*Agent, wire.Report, error) {
-	a := &Agent{Name: b.name, Rights: b.rights, cluster: c, pod: place.Pod.Name, token: wire.NewToken()}
-	start := wire.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: b.rights,
+func tryBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Options, b beside) (*Agent, startup.Report, error) {
+	a := &Agent{Name: b.name, Rights: b.rights, cluster: c, pod: place.Pod.Name, token: startup.NewToken()}
+	start := startup.Start{TokenHash: a.token.Hash(), Container: place.ContainerID, Name: place.Name(), Lease: o.Lease, Rights: b.rights,
 		HostNetwork: place.HostNetwork(), Environ: b.environ}
 	start.Probes, _ = place.Probes()
 	container := corev1.EphemeralContainer{
@@ -68,7 +68,7 @@ func tryBeside(ctx context.Context, c *kube.Cluster, place *workload.Place, o Op
 	}
 	pod, err := addContainer(ctx, c, place, container)
 	if err != nil {
-		return nil, wire.Report{}, err
+		return nil, startup.Report{}, err
 	}
 	a.Crowd = len(pod.Spec.EphemeralContainers)
 	a.ahead = dialAhead(ctx, c, pod.Name)

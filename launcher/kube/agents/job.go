@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 	"mirrord/launcher/kube"
 	"mirrord/launcher/kube/workload"
 )
@@ -58,11 +58,11 @@ func startJob(ctx context.Context, c *kube.Cluster, place *workload.Place, o Opt
 	if o.Pod.Namespace != "" {
 		in.Namespace = o.Pod.Namespace
 	}
-	a := &Agent{Name: "mirrord-agent-" + o.Session, Rights: wire.RightsNone, cluster: &in, token: wire.NewToken()}
-	start := wire.Start{TokenHash: a.token.Hash(), Name: "targetless", Lease: o.Lease, Rights: wire.RightsNone}
+	a := &Agent{Name: "mirrord-agent-" + o.Session, Rights: startup.RightsNone, cluster: &in, token: startup.NewToken()}
+	start := startup.Start{TokenHash: a.token.Hash(), Name: "targetless", Lease: o.Lease, Rights: startup.RightsNone}
 	if place != nil {
-		a.Rights = wire.RightsNode
-		start.Container, start.Name, start.HostNetwork, start.Rights = place.ContainerID, place.Name(), place.HostNetwork(), wire.RightsNode
+		a.Rights = startup.RightsNode
+		start.Container, start.Name, start.HostNetwork, start.Rights = place.ContainerID, place.Name(), place.HostNetwork(), startup.RightsNode
 		start.Probes, _ = place.Probes()
 	}
 	job := jobOf(place, o, a.Name, start.Args())
@@ -136,7 +136,7 @@ func merged(all ...map[string]string) map[string]string {
 }
 
 // awaitJob waits until the Job's agent has told where it listens.
-func awaitJob(ctx context.Context, c *kube.Cluster, a *Agent, o Options) (wire.Report, error) {
+func awaitJob(ctx context.Context, c *kube.Cluster, a *Agent, o Options) (startup.Report, error) {
 	watching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go watchFailures(watching, c, a.Name, stop)
@@ -147,10 +147,10 @@ func awaitJob(ctx context.Context, c *kube.Cluster, a *Agent, o Options) (wire.R
 	})
 	var refused refusal
 	if cause := context.Cause(watching); errors.As(cause, &refused) {
-		return wire.Report{}, cause
+		return startup.Report{}, cause
 	}
 	if err != nil {
-		return wire.Report{}, err
+		return startup.Report{}, err
 	}
 	a.pod, a.ahead = pod.Name, dialAhead(ctx, c, pod.Name)
 	report, err := awaitReport(ctx, c, pod, jobContainer, o.Image)

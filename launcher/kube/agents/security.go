@@ -5,7 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 // stranger is the user of an agent that must not be root and does not know the target's user: it can ask, and no more.
@@ -57,7 +57,7 @@ func networkFor(own *corev1.SecurityContext, container *corev1.Container) *corev
 }
 
 // asUser is what securityFor gives for a user that the agent has found out.
-func asUser(s *corev1.SecurityContext, user wire.User) *corev1.SecurityContext {
+func asUser(s *corev1.SecurityContext, user startup.User) *corev1.SecurityContext {
 	group := int64(user.GID)
 	if user.UID != 0 {
 		return powerless(s, int64(user.UID), &group)

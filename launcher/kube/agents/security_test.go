@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 func TestSecurity(t *testing.T) {
@@ -42,10 +42,10 @@ func TestSecurity(t *testing.T) {
 		}
 	}
 	base, _ := securityFor(&corev1.Pod{}, &corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsNonRoot: &yes}})
-	if got := asUser(base, wire.User{UID: 101, GID: 5}); *got.RunAsUser != 101 || *got.RunAsGroup != 5 || !*got.RunAsNonRoot {
+	if got := asUser(base, startup.User{UID: 101, GID: 5}); *got.RunAsUser != 101 || *got.RunAsGroup != 5 || !*got.RunAsNonRoot {
 		t.Errorf("%+v", got)
 	}
-	if got := asUser(admin, wire.User{}); *got.RunAsUser != 0 || *got.RunAsGroup != 0 || got.RunAsNonRoot != nil || len(got.Capabilities.Add) != 1 {
+	if got := asUser(admin, startup.User{}); *got.RunAsUser != 0 || *got.RunAsGroup != 0 || got.RunAsNonRoot != nil || len(got.Capabilities.Add) != 1 {
 		t.Errorf("%+v", got)
 	}
 }

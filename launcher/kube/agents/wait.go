@@ -14,24 +14,24 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/streaming/pkg/httpstream"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 	"mirrord/launcher/kube"
 	"mirrord/launcher/kube/workload"
 )
 
 // awaitReport waits for what a started agent reports. The log tells that, but a kubelet gives out logs of containers that it has seen running, for which it looks once
 // a second. So the output itself is listened to as well, which the runtime passes on from the first moment, where the user may and the API server can.
-func awaitReport(ctx context.Context, c *kube.Cluster, pod *corev1.Pod, name, image string) (wire.Report, error) {
+func awaitReport(ctx context.Context, c *kube.Cluster, pod *corev1.Pod, name, image string) (startup.Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	heard := make(chan wire.Report, 1)
+	heard := make(chan startup.Report, 1)
 	go func() { // ends with ctx
 		if report, ok := listen(ctx, c, pod.Name, name); ok {
 			heard <- report
 		}
 	}()
 	type result struct {
-		report wire.Report
+		report startup.Report
 		err    error
 	}
 	read := make(chan result, 1)
@@ -59,40 +59,40 @@ const (
 )
 
 // listen attaches to an agent's output until its report comes, which it repeats; false: that cannot be, or ctx has ended.
-func listen(ctx context.Context, c *kube.Cluster, pod, name string) (wire.Report, bool) {
+func listen(ctx context.Context, c *kube.Cluster, pod, name string) (startup.Report, bool) {
 	if c.Config == nil {
-		return wire.Report{}, false // a test's cluster
+		return startup.Report{}, false // a test's cluster
 	}
 	url := c.Client.CoreV1().RESTClient().Get().Resource("pods").Namespace(c.Namespace).Name(pod).SubResource("attach").
 		Param("container", name).Param("stdout", "true").URL()
 	for pause := firstPause; ; pause = min(pause*3/2, longestPause) {
 		attached, detach := context.WithCancel(ctx)
-		heard := make(chan wire.Report, 1)
+		heard := make(chan startup.Report, 1)
 		executor, err := remotecommand.NewWebSocketExecutor(c.Config, "GET", url.String())
 		if err == nil {
-			err = executor.StreamWithContext(attached, remotecommand.StreamOptions{Stdout: &ear{heard: func(r wire.Report) {
+			err = executor.StreamWithContext(attached, remotecommand.StreamOptions{Stdout: &ear{heard: func(r startup.Report) {
 				heard <- r
 				detach()
 			}}})
 		}
 		detach()
 		if httpstream.IsUpgradeFailure(err) {
-			return wire.Report{}, false // the user may not, or the API server (before 1.30) cannot
+			return startup.Report{}, false // the user may not, or the API server (before 1.30) cannot
 		}
 		select {
 		case report := <-heard:
 			return report, true
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return wire.Report{}, false
+			return startup.Report{}, false
 		}
 	}
 }
 
 // ear looks for the first report in an output, which comes in pieces.
 type ear struct {
-	heard func(wire.Report) // nil: it was called
-	line  []byte            // without its end
+	heard func(startup.Report) // nil: it was called
+	line  []byte               // without its end
 }
 
 func (e *ear) Write(p []byte) (int, error) {
@@ -105,7 +105,7 @@ func (e *ear) Write(p []byte) (int, error) {
 		if !whole {
 			break
 		}
-		if report, ok := wire.ParseReport(e.line); ok {
+		if report, ok := startup.ParseReport(e.line); ok {
 			e.heard(report)
 			e.heard = nil
 		}
@@ -118,23 +118,23 @@ func (e *ear) Write(p []byte) (int, error) {
 const maxLog = 1 << 20
 
 // readReport reads the agent's log until its report.
-func readReport(ctx context.Context, c *kube.Cluster, pod, name string) (wire.Report, error) {
+func readReport(ctx context.Context, c *kube.Cluster, pod, name string) (startup.Report, error) {
 	log, err := c.Client.CoreV1().Pods(c.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: name, Follow: true}).Stream(ctx)
 	if err != nil {
-		return wire.Report{}, c.Explain(slow(ctx, err), "read the agent's log", "get", "pods/log")
+		return startup.Report{}, c.Explain(slow(ctx, err), "read the agent's log", "get", "pods/log")
 	}
 	defer log.Close()
 	last := ""
 	for lines := bufio.NewScanner(io.LimitReader(log, maxLog)); lines.Scan(); {
-		if report, ok := wire.ParseReport(lines.Bytes()); ok {
+		if report, ok := startup.ParseReport(lines.Bytes()); ok {
 			return report, nil
 		}
 		last = lines.Text()
 	}
 	if err := ctx.Err(); err != nil {
-		return wire.Report{}, c.Explain(slow(ctx, err), "read the agent's log", "get", "pods/log")
+		return startup.Report{}, c.Explain(slow(ctx, err), "read the agent's log", "get", "pods/log")
 	}
-	return wire.Report{}, fmt.Errorf("the agent ended without a report; the last line of its log: %q\nhint: `kubectl logs %s -c %s -n %s` shows all of it",
+	return startup.Report{}, fmt.Errorf("the agent ended without a report; the last line of its log: %q\nhint: `kubectl logs %s -c %s -n %s` shows all of it",
 		last, pod, name, c.Namespace)
 }
 

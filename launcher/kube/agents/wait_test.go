@@ -8,7 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 // What becomes of an agent's container is a reason to go on waiting, to read its log, to try other rights, or to give up.
@@ -48,14 +48,14 @@ func TestBegun(t *testing.T) {
 
 func TestEar(t *testing.T) {
 	var line strings.Builder
-	if err := wire.WriteReport(&line, wire.Report{Port: 4321}); err != nil {
+	if err := startup.WriteReport(&line, startup.Report{Port: 4321}); err != nil {
 		t.Fatal(err)
 	}
 	// Who begins to listen in the middle hears the rest of a line first.
 	said := line.String()[5:] + "something else\n" + line.String() + line.String()
 	for size := 1; size <= len(said); size++ {
-		var heard []wire.Report
-		e := &ear{heard: func(r wire.Report) { heard = append(heard, r) }}
+		var heard []startup.Report
+		e := &ear{heard: func(r startup.Report) { heard = append(heard, r) }}
 		for rest := said; rest != ""; rest = rest[min(size, len(rest)):] {
 			piece := rest[:min(size, len(rest))]
 			if n, err := e.Write([]byte(piece)); n != len(piece) || err != nil {
@@ -66,7 +66,7 @@ func TestEar(t *testing.T) {
 			t.Fatalf("in pieces of %d: %v", size, heard)
 		}
 	}
-	e := &ear{heard: func(wire.Report) { t.Error("heard") }}
+	e := &ear{heard: func(startup.Report) { t.Error("heard") }}
 	endless := make([]byte, 64<<10)
 	var err error
 	for range 2*maxLog/len(endless) + 1 {

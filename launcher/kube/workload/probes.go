@@ -8,13 +8,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 // Probes are the kubelet's probes of all containers: a port is the pod's, whichever container it belongs to. known are those whose requests can be told from
 // others; others are the ports, in order, of the rest that a program which steals the port has to answer: those that are not plain HTTP, and what is beyond
-// wire.MaxProbes. A TCP probe only connects, which the agent's own listener is enough for.
-func (p *Place) Probes() (known []wire.Probe, others []uint16) {
+// startup.MaxProbes. A TCP probe only connects, which the agent's own listener is enough for.
+func (p *Place) Probes() (known []startup.Probe, others []uint16) {
 	for _, list := range [][]corev1.Container{p.Pod.Spec.Containers, p.Pod.Spec.InitContainers} {
 		for i := range list {
 			for _, probe := range []*corev1.Probe{list[i].ReadinessProbe, list[i].LivenessProbe, list[i].StartupProbe} {
@@ -24,7 +24,7 @@ func (p *Place) Probes() (known []wire.Probe, others []uint16) {
 				request, port := probeOf(&list[i], probe)
 				switch {
 				case request != nil && slices.Contains(known, *request):
-				case request != nil && len(known) < wire.MaxProbes:
+				case request != nil && len(known) < startup.MaxProbes:
 					known = append(known, *request)
 				case port != 0 && !slices.Contains(others, port):
 					others = append(others, port)
@@ -37,7 +37,7 @@ func (p *Place) Probes() (known []wire.Probe, others []uint16) {
 }
 
 // probeOf is what the kubelet's request looks like, and its port; nil: it is no plain HTTP. 0: nobody at a port of the pod has to answer.
-func probeOf(container *corev1.Container, probe *corev1.Probe) (*wire.Probe, uint16) {
+func probeOf(container *corev1.Container, probe *corev1.Probe) (*startup.Probe, uint16) {
 	switch {
 	case probe.GRPC != nil:
 		return nil, uint16(probe.GRPC.Port)
@@ -53,7 +53,7 @@ func probeOf(container *corev1.Container, probe *corev1.Probe) (*wire.Probe, uin
 	if err != nil { // as the kubelet does
 		to = &url.URL{Path: get.Path}
 	}
-	p := wire.Probe{Port: port, URI: to.RequestURI()}
+	p := startup.Probe{Port: port, URI: to.RequestURI()}
 	for _, header := range get.HTTPHeaders {
 		if strings.EqualFold(header.Name, "User-Agent") {
 			p.UserAgent = header.Value

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"mirrord/agent/wire"
+	"mirrord/agent/startup"
 )
 
 func TestProbes(t *testing.T) {
@@ -45,7 +45,7 @@ func TestProbes(t *testing.T) {
 		InitContainers: []corev1.Container{{RestartPolicy: &always, ReadinessProbe: get(number(15021), "", nil)}},
 	}}
 	known, others := (&Place{Pod: pod}).Probes()
-	want := []wire.Probe{{Port: 8080, URI: "/ready?deep=yes"}, {Port: 8081, URI: "/a%20b", UserAgent: "our probe"}, {Port: 15021, URI: "/"}}
+	want := []startup.Probe{{Port: 8080, URI: "/ready?deep=yes"}, {Port: 8081, URI: "/a%20b", UserAgent: "our probe"}, {Port: 15021, URI: "/"}}
 	if diff := cmp.Diff(want, known); diff != "" {
 		t.Error(diff)
 	}
@@ -57,13 +57,13 @@ func TestProbes(t *testing.T) {
 // More probes than an agent is told of are the program's to answer.
 func TestManyProbes(t *testing.T) {
 	pod := new(corev1.Pod)
-	for i := range wire.MaxProbes + 2 {
+	for i := range startup.MaxProbes + 2 {
 		get := &corev1.HTTPGetAction{Port: intstr.FromInt32(8080 + int32(i)), Path: "/"}
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}}})
 	}
 	known, others := (&Place{Pod: pod}).Probes()
-	start := wire.Start{Lease: 1, Rights: wire.RightsNetwork, Probes: known}
-	if _, err := wire.ParseStart(start.Args()); err != nil || len(known) != wire.MaxProbes || fmt.Sprint(others) != "[8144 8145]" {
+	start := startup.Start{Lease: 1, Rights: startup.RightsNetwork, Probes: known}
+	if _, err := startup.ParseStart(start.Args()); err != nil || len(known) != startup.MaxProbes || fmt.Sprint(others) != "[8144 8145]" {
 		t.Error(len(known), others, err)
 	}
 }

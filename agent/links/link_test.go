@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"bytes"
@@ -15,19 +15,22 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mirrord/agent/wire"
 )
 
 // fakeAgent answers a link by hand.
 type fakeAgent struct {
 	requests, bulk *Session
-	hello          Reply
-	answer         func(*Stream, *Request) // what is not a hello, on either session
+	hello          wire.Reply
+	answer         func(*Stream, *wire.Request) // what is not a hello, on either session
 }
 
 // connect links a launcher to an agent that answers hellos; both end with the test.
-func connect(t *testing.T, answer func(*Stream, *Request)) (*Link, *fakeAgent) {
+func connect(t *testing.T, answer func(*Stream, *wire.Request)) (*Link, *fakeAgent) {
 	t.Helper()
-	agent := &fakeAgent{hello: Reply{Hello: &Hello{Version: Version, Name: "cart"}}, answer: answer}
+	agent := &fakeAgent{hello: wire.Reply{Hello: &wire.Hello{Version: wire.Version, Name: "cart"}}, answer: answer}
 	link, err := agent.link(t)
 	if err != nil {
 		t.Fatal(err)
@@ -42,9 +45,9 @@ func (a *fakeAgent) link(t *testing.T) (*Link, error) {
 	a.requests, _ = NewSession(theirs, false, false)
 	a.bulk, _ = NewSession(theirBulk, false, true)
 	var serving sync.WaitGroup
-	handle := func(s *Stream, req *Request) {
-		if req.Op == OpHello {
-			WriteHeader(s, &a.hello)
+	handle := func(s *Stream, req *wire.Request) {
+		if req.Op == wire.OpHello {
+			wire.WriteHeader(s, &a.hello)
 			s.Close()
 			return
 		}
@@ -71,7 +74,7 @@ func (a *fakeAgent) die() {
 
 func TestHello(t *testing.T) {
 	link, _ := connect(t, nil)
-	if diff := cmp.Diff(Hello{Version: Version, Name: "cart"}, link.Agent()); diff != "" {
+	if diff := cmp.Diff(wire.Hello{Version: wire.Version, Name: "cart"}, link.Agent()); diff != "" {
 		t.Error(diff)
 	}
 	select {
@@ -81,15 +84,15 @@ func TestHello(t *testing.T) {
 	}
 	link.Close()
 	<-link.Done()
-	if _, err := link.Do(t.Context(), &Request{Op: OpEnv}); !errors.Is(err, ErrLinkLost) {
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, ErrLinkLost) {
 		t.Errorf("a request on a closed link: %v", err)
 	}
 }
 
 func TestHelloRefused(t *testing.T) {
-	for want, reply := range map[string]Reply{
-		"speaks version 99 of the protocol, this mirrord version 1\nhint:": {Errno: "EPROTONOSUPPORT", Hello: &Hello{Version: 99}},
-		"version 0 of the protocol":                                        {Hello: &Hello{}},
+	for want, reply := range map[string]wire.Reply{
+		"speaks version 99 of the protocol, this mirrord version 1\nhint:": {Errno: "EPROTONOSUPPORT", Hello: &wire.Hello{Version: 99}},
+		"version 0 of the protocol":                                        {Hello: &wire.Hello{}},
 		"a reply without it":                                               {},
 		"other launcher":                                                   {Errno: "EPROTO", Text: "other launcher"},
 	} {
@@ -104,7 +107,7 @@ func TestHelloRefused(t *testing.T) {
 func TestHelloToStrangers(t *testing.T) {
 	for name, stranger := range map[string]func(net.Conn){
 		"hangs up":    func(c net.Conn) { c.Close() },
-		"http server": func(c net.Conn) { c.Read(make([]byte, 4)); c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
+		"http server": func(c net.Conn) { c.Read(make([]byte, 4)); c.Write([]byte("HTTP/1.1 400 Bad wire.Request\r\n\r\n")) },
 		"half a frame": func(c net.Conn) {
 			c.Read(make([]byte, 4))
 			c.Write([]byte{0, 0, 0, 1})
@@ -136,30 +139,30 @@ func TestHelloSilence(t *testing.T) {
 }
 
 func TestDo(t *testing.T) {
-	link, _ := connect(t, func(s *Stream, req *Request) {
+	link, _ := connect(t, func(s *Stream, req *wire.Request) {
 		defer s.Close()
 		switch req.Op {
-		case OpStat:
-			WriteHeader(s, &Reply{Errno: "ENOENT", Text: req.Path})
+		case wire.OpStat:
+			wire.WriteHeader(s, &wire.Reply{Errno: "ENOENT", Text: req.Path})
 		default:
-			WriteHeader(s, &Reply{Path: req.Path + "!"})
+			wire.WriteHeader(s, &wire.Reply{Path: req.Path + "!"})
 		}
 	})
-	reply, err := link.Do(t.Context(), &Request{Op: OpRealpath, Path: "/x"})
+	reply, err := link.Do(t.Context(), &wire.Request{Op: wire.OpRealpath, Path: "/x"})
 	if err != nil || reply.Path != "/x!" {
 		t.Errorf("got %+v, %v", reply, err)
 	}
-	var failure *Error
-	if _, err := link.Do(t.Context(), &Request{Op: OpStat, Path: "/y"}); !errors.As(err, &failure) || *failure != (Error{"ENOENT", "/y"}) {
+	var failure *wire.Error
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpStat, Path: "/y"}); !errors.As(err, &failure) || *failure != (wire.Error{Errno: "ENOENT", Text: "/y"}) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := link.Do(t.Context(), &Request{Op: OpStat, Path: strings.Repeat("x", MaxHeader)}); !errors.Is(err, syscall.E2BIG) {
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpStat, Path: strings.Repeat("x", wire.MaxHeader)}); !errors.Is(err, syscall.E2BIG) {
 		t.Errorf("a request that is too large: %v", err)
 	}
 	var many sync.WaitGroup
 	for range 3 * maxCalls { // more than may be under way at once
 		many.Go(func() {
-			if _, err := link.Do(t.Context(), &Request{Op: OpRealpath}); err != nil {
+			if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpRealpath}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -171,9 +174,9 @@ func TestDo(t *testing.T) {
 func TestDoCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan struct{})
-	link, _ := connect(t, func(s *Stream, req *Request) {
+	link, _ := connect(t, func(s *Stream, req *wire.Request) {
 		defer s.Close()
-		if req.Op == OpLookup {
+		if req.Op == wire.OpLookup {
 			watched, stop := s.Watch(t.Context())
 			defer stop()
 			cancel()
@@ -181,13 +184,13 @@ func TestDoCancelled(t *testing.T) {
 			close(gone)
 			return
 		}
-		WriteHeader(s, &Reply{})
+		wire.WriteHeader(s, &wire.Reply{})
 	})
-	if _, err := link.Do(ctx, &Request{Op: OpLookup}); !errors.Is(err, context.Canceled) {
+	if _, err := link.Do(ctx, &wire.Request{Op: wire.OpLookup}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	<-gone
-	if _, err := link.Do(t.Context(), &Request{Op: OpEnv}); err != nil {
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); err != nil {
 		t.Errorf("the next: %v", err)
 	}
 }
@@ -195,16 +198,16 @@ func TestDoCancelled(t *testing.T) {
 // An agent that breaks the protocol, or dies in the middle of a request, loses the link: nobody waits for ever and nothing looks like an answer.
 func TestAgentBreaksOff(t *testing.T) {
 	var agent *fakeAgent
-	for name, answer := range map[string]func(*Stream, *Request){
-		"dies":          func(*Stream, *Request) { agent.die() },
-		"no answer":     func(s *Stream, _ *Request) { s.Close() },
-		"half a reply":  func(s *Stream, _ *Request) { s.Write([]byte{9, 0, 0, 0, 0xa1}); s.Close() },
-		"garbage":       func(s *Stream, _ *Request) { s.Write([]byte{2, 0, 0, 0, 0xff, 0xff}); s.Close() },
-		"endless reply": func(s *Stream, _ *Request) { s.Write(binary.LittleEndian.AppendUint32(nil, 1<<31)) },
+	for name, answer := range map[string]func(*Stream, *wire.Request){
+		"dies":          func(*Stream, *wire.Request) { agent.die() },
+		"no answer":     func(s *Stream, _ *wire.Request) { s.Close() },
+		"half a reply":  func(s *Stream, _ *wire.Request) { s.Write([]byte{9, 0, 0, 0, 0xa1}); s.Close() },
+		"garbage":       func(s *Stream, _ *wire.Request) { s.Write([]byte{2, 0, 0, 0, 0xff, 0xff}); s.Close() },
+		"endless reply": func(s *Stream, _ *wire.Request) { s.Write(binary.LittleEndian.AppendUint32(nil, 1<<31)) },
 	} {
 		calls := map[string]func(*Link) error{
-			"Do":   func(l *Link) error { _, err := l.Do(t.Context(), &Request{Op: OpStat}); return err },
-			"Open": func(l *Link) error { _, _, err := l.Open(t.Context(), &Request{Op: OpOpen}); return err },
+			"Do":   func(l *Link) error { _, err := l.Do(t.Context(), &wire.Request{Op: wire.OpStat}); return err },
+			"Open": func(l *Link) error { _, _, err := l.Open(t.Context(), &wire.Request{Op: wire.OpOpen}); return err },
 			"Connect": func(l *Link) error {
 				_, _, err := l.Connect(t.Context(), netip.MustParseAddrPort("10.0.0.1:80"))
 				return err
@@ -230,14 +233,14 @@ func TestAgentBreaksOff(t *testing.T) {
 
 func TestOpen(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 500<<10) // more than a window
-	link, _ := connect(t, func(s *Stream, _ *Request) {
-		WriteHeader(s, &Reply{Stat: &Stat{Size: int64(len(content))}})
-		w := NewBodyWriter(s)
+	link, _ := connect(t, func(s *Stream, _ *wire.Request) {
+		wire.WriteHeader(s, &wire.Reply{Stat: &wire.Stat{Size: int64(len(content))}})
+		w := wire.NewBodyWriter(s)
 		w.Write(content)
 		w.Close()
 		s.Close()
 	})
-	reply, body, err := link.Open(t.Context(), &Request{Op: OpOpen})
+	reply, body, err := link.Open(t.Context(), &wire.Request{Op: wire.OpOpen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,11 +255,11 @@ func TestOpen(t *testing.T) {
 // The death of the agent in the middle of a body is never its end.
 func TestOpenAgentDies(t *testing.T) {
 	var agent *fakeAgent
-	link, agent := connect(t, func(s *Stream, _ *Request) {
-		WriteHeader(s, &Reply{Stat: &Stat{Size: 10}})
-		NewBodyWriter(s).Write([]byte("hello"))
+	link, agent := connect(t, func(s *Stream, _ *wire.Request) {
+		wire.WriteHeader(s, &wire.Reply{Stat: &wire.Stat{Size: 10}})
+		wire.NewBodyWriter(s).Write([]byte("hello"))
 	})
-	_, body, err := link.Open(t.Context(), &Request{Op: OpOpen})
+	_, body, err := link.Open(t.Context(), &wire.Request{Op: wire.OpOpen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,20 +274,20 @@ func TestOpenAgentDies(t *testing.T) {
 // A reader that has had enough closes the body, and an agent that waits for the window learns of it.
 func TestOpenClosedEarly(t *testing.T) {
 	noticed := make(chan struct{})
-	link, _ := connect(t, func(s *Stream, _ *Request) {
+	link, _ := connect(t, func(s *Stream, _ *wire.Request) {
 		defer s.Close()
-		WriteHeader(s, &Reply{Stat: &Stat{}})
+		wire.WriteHeader(s, &wire.Reply{Stat: &wire.Stat{}})
 		ctx, stop := s.Watch(t.Context())
 		defer stop()
 		defer context.AfterFunc(ctx, func() { s.SetWriteDeadline(past) })()
-		for w := NewBodyWriter(s); ; {
+		for w := wire.NewBodyWriter(s); ; {
 			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 				close(noticed)
 				return
 			}
 		}
 	})
-	_, body, err := link.Open(t.Context(), &Request{Op: OpOpen})
+	_, body, err := link.Open(t.Context(), &wire.Request{Op: wire.OpOpen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,13 +298,13 @@ func TestOpenClosedEarly(t *testing.T) {
 
 func TestConnect(t *testing.T) {
 	local, remote := netip.MustParseAddrPort("10.0.0.1:40000"), netip.MustParseAddrPort("10.96.0.7:80")
-	link, _ := connect(t, func(s *Stream, req *Request) {
+	link, _ := connect(t, func(s *Stream, req *wire.Request) {
 		if req.Addr != remote {
-			WriteHeader(s, &Reply{Errno: "ECONNREFUSED"})
+			wire.WriteHeader(s, &wire.Reply{Errno: "ECONNREFUSED"})
 			s.Close()
 			return
 		}
-		WriteHeader(s, &Reply{Local: local, Remote: req.Addr})
+		wire.WriteHeader(s, &wire.Reply{Local: local, Remote: req.Addr})
 		io.Copy(s, s)
 		s.Close()
 	})
@@ -324,11 +327,11 @@ func TestConnect(t *testing.T) {
 }
 
 func TestIncoming(t *testing.T) {
-	subscribed := make(chan *Request)
+	subscribed := make(chan *wire.Request)
 	ended := make(chan struct{})
-	link, agent := connect(t, func(s *Stream, req *Request) {
+	link, agent := connect(t, func(s *Stream, req *wire.Request) {
 		subscribed <- req
-		WriteHeader(s, &Reply{})
+		wire.WriteHeader(s, &wire.Reply{})
 		readAll(s)
 		s.Close()
 		close(ended)
@@ -341,35 +344,35 @@ func TestIncoming(t *testing.T) {
 		}
 		subscription <- c
 	}()
-	if req := <-subscribed; req.Op != OpSubscribe || req.Port != 8080 || !req.Steal {
+	if req := <-subscribed; req.Op != wire.OpSubscribe || req.Port != 8080 || !req.Steal {
 		t.Errorf("asked for %+v", req)
 	}
 
-	want := &Request{Op: OpIncoming, Port: 8080, Local: netip.MustParseAddrPort("10.0.0.1:8080"), Remote: netip.MustParseAddrPort("10.0.0.2:50000")}
+	want := &wire.Request{Op: wire.OpIncoming, Port: 8080, Local: netip.MustParseAddrPort("10.0.0.1:8080"), Remote: netip.MustParseAddrPort("10.0.0.2:50000")}
 	for _, refuse := range []bool{false, true} {
 		s, err := agent.bulk.Open(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		WriteHeader(s, want)
+		wire.WriteHeader(s, want)
 		req, conn, err := link.AcceptIncoming()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, req, compareAddrs); diff != "" {
+		if diff := cmp.Diff(want, req, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 			t.Error(diff)
 		}
-		var reply Reply
+		var reply wire.Reply
 		if refuse {
 			conn.Refuse("ECONNREFUSED")
-			if err := ReadHeader(s, &reply); err != nil || reply.Errno != "ECONNREFUSED" {
+			if err := wire.ReadHeader(s, &reply); err != nil || reply.Errno != "ECONNREFUSED" {
 				t.Errorf("a refusal came as %+v, %v", reply, err)
 			}
 		} else {
 			conn.Accept()
 			io.WriteString(conn, "hello")
 			conn.Close()
-			if err := ReadHeader(s, &reply); err != nil || reply.Errno != "" {
+			if err := wire.ReadHeader(s, &reply); err != nil || reply.Errno != "" {
 				t.Errorf("an acceptance came as %+v, %v", reply, err)
 			}
 			if got, err := io.ReadAll(s); string(got) != "hello" || err != nil {
@@ -389,9 +392,9 @@ func TestIncoming(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	var reply Reply
-	WriteHeader(s, &Request{Op: OpConnect})
-	if err := ReadHeader(s, &reply); err != nil || reply.Errno != "ENOSYS" {
+	var reply wire.Reply
+	wire.WriteHeader(s, &wire.Request{Op: wire.OpConnect})
+	if err := wire.ReadHeader(s, &reply); err != nil || reply.Errno != "ENOSYS" {
 		t.Errorf("a launcher asked to connect answers %+v, %v", reply, err)
 	}
 }

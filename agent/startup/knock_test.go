@@ -1,4 +1,4 @@
-package wire
+package startup
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"mirrord/agent/wire"
 )
 
 func TestKnock(t *testing.T) {
@@ -59,8 +61,8 @@ func TestReadKnockFaults(t *testing.T) {
 	for text, want := range map[string]error{
 		"":                          io.EOF,
 		string(whole[:20]):          io.ErrUnexpectedEOF,
-		string(strange):             ErrMalformed,
-		strings.Repeat("GET /", 20): ErrMalformed,
+		string(strange):             wire.ErrMalformed,
+		strings.Repeat("GET /", 20): wire.ErrMalformed,
 	} {
 		if _, err := ReadKnock(strings.NewReader(text)); !errors.Is(err, want) {
 			t.Errorf("%q: %v", text, err)

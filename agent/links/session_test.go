@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"context"
@@ -11,10 +11,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 // sessions returns the two ends of a session; handle runs at the far one. Both are closed at the end of the test.
-func sessions(t *testing.T, bulk bool, limit int, handle func(*Stream, *Request)) (near, far *Session) {
+func sessions(t *testing.T, bulk bool, limit int, handle func(*Stream, *wire.Request)) (near, far *Session) {
 	t.Helper()
 	a, b := net.Pipe()
 	near, err := NewSession(a, true, bulk)
@@ -26,7 +28,7 @@ func sessions(t *testing.T, bulk bool, limit int, handle func(*Stream, *Request)
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() { far.Serve(limit, handle) })
-	serving.Go(func() { near.Serve(limit, func(s *Stream, _ *Request) { s.Close() }) })
+	serving.Go(func() { near.Serve(limit, func(s *Stream, _ *wire.Request) { s.Close() }) })
 	t.Cleanup(func() {
 		near.Close()
 		far.Close()
@@ -39,7 +41,7 @@ func sessions(t *testing.T, bulk bool, limit int, handle func(*Stream, *Request)
 func streams(t *testing.T) (near, far *Stream) {
 	t.Helper()
 	accepted := make(chan *Stream)
-	s, _ := sessions(t, true, MaxRelays, func(s *Stream, _ *Request) { accepted <- s })
+	s, _ := sessions(t, true, MaxRelays, func(s *Stream, _ *wire.Request) { accepted <- s })
 	return open(t, s), <-accepted
 }
 
@@ -50,7 +52,7 @@ func open(t *testing.T, s *Session) *Stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteHeader(stream, &Request{Op: OpConnect}); err != nil {
+	if err := wire.WriteHeader(stream, &wire.Request{Op: wire.OpConnect}); err != nil {
 		t.Fatal(err)
 	}
 	return stream
@@ -88,7 +90,7 @@ func TestHalfClose(t *testing.T) {
 // A file up to fileWindow is sent without waiting for its reader.
 func TestFileWindow(t *testing.T) {
 	accepted := make(chan *Stream)
-	s, _ := sessions(t, false, MaxRequests, func(s *Stream, _ *Request) { accepted <- s })
+	s, _ := sessions(t, false, MaxRequests, func(s *Stream, _ *wire.Request) { accepted <- s })
 	near := open(t, s)
 	far := <-accepted
 	far.SetWriteDeadline(time.Now().Add(20 * time.Second))
@@ -102,7 +104,7 @@ func TestFileWindow(t *testing.T) {
 // What was sent before a reset arrives; then there is the reset and never a clean end.
 func TestReset(t *testing.T) {
 	accepted := make(chan *Stream)
-	s, _ := sessions(t, true, MaxRelays, func(s *Stream, _ *Request) { accepted <- s })
+	s, _ := sessions(t, true, MaxRelays, func(s *Stream, _ *wire.Request) { accepted <- s })
 	for range 200 {
 		near := open(t, s)
 		far := <-accepted
@@ -183,7 +185,7 @@ func TestCloseWakesReader(t *testing.T) {
 // The end of the session is not the end of a stream: a reader must not take what it has for all there is.
 func TestLostSessionIsNotEOF(t *testing.T) {
 	accepted := make(chan *Stream)
-	s, other := sessions(t, true, MaxRelays, func(s *Stream, _ *Request) { accepted <- s })
+	s, other := sessions(t, true, MaxRelays, func(s *Stream, _ *wire.Request) { accepted <- s })
 	near := open(t, s)
 	far := <-accepted
 	far.Write([]byte("hel"))
@@ -240,13 +242,13 @@ func TestEndWakesResets(t *testing.T) {
 		near.sendReset(id)
 		close(asked)
 	}()
-	for _, op := range []Op{0, OpReset} { // the relay, and the request to end it, which nobody answers
+	for _, op := range []wire.Op{0, wire.OpReset} { // the relay, and the request to end it, which nobody answers
 		stream, err := far.mux.AcceptStream()
 		if err != nil {
 			t.Fatal(err)
 		}
-		var req Request
-		if op != 0 && (ReadHeader(stream, &req) != nil || req.Op != op) {
+		var req wire.Request
+		if op != 0 && (wire.ReadHeader(stream, &req) != nil || req.Op != op) {
 			t.Fatalf("asked for %d", req.Op)
 		}
 	}
@@ -336,7 +338,7 @@ func TestFramesAreBounded(t *testing.T) {
 	near, _ := NewSession(spy, true, true)
 	far, _ := NewSession(b, false, true)
 	var serving sync.WaitGroup
-	serving.Go(func() { far.Serve(8, func(s *Stream, _ *Request) { readAll(s); s.Close() }) })
+	serving.Go(func() { far.Serve(8, func(s *Stream, _ *wire.Request) { readAll(s); s.Close() }) })
 	stream := open(t, near)
 	if n, err := stream.Write(make([]byte, 1<<20)); n != 1<<20 || err != nil {
 		t.Error(n, err)
@@ -344,27 +346,27 @@ func TestFramesAreBounded(t *testing.T) {
 	near.Close()
 	far.Close()
 	serving.Wait()
-	if spy.largest != frameSize {
-		t.Errorf("the largest frame has %d bytes, want %d", spy.largest, frameSize)
+	if spy.largest != wire.FrameSize {
+		t.Errorf("the largest frame has %d bytes, want %d", spy.largest, wire.FrameSize)
 	}
 }
 
 func TestServeLimit(t *testing.T) {
 	release := make(chan struct{})
-	s, _ := sessions(t, false, 2, func(s *Stream, _ *Request) {
+	s, _ := sessions(t, false, 2, func(s *Stream, _ *wire.Request) {
 		<-release
-		WriteHeader(s, &Reply{})
+		wire.WriteHeader(s, &wire.Reply{})
 		s.Close()
 	})
 	first, second := open(t, s), open(t, s)
-	var reply Reply
-	if err := ReadHeader(open(t, s), &reply); err != nil || reply.Errno != "EAGAIN" {
+	var reply wire.Reply
+	if err := wire.ReadHeader(open(t, s), &reply); err != nil || reply.Errno != "EAGAIN" {
 		t.Errorf("the third got %+v, %v", reply, err)
 	}
 	close(release)
 	for _, stream := range []*Stream{first, second} {
-		var reply Reply
-		if err := ReadHeader(stream, &reply); err != nil || reply.Errno != "" {
+		var reply wire.Reply
+		if err := wire.ReadHeader(stream, &reply); err != nil || reply.Errno != "" {
 			t.Errorf("got %+v, %v", reply, err)
 		}
 	}
@@ -372,7 +374,7 @@ func TestServeLimit(t *testing.T) {
 
 // A stream that never sends its header, or half of one, is closed.
 func TestServeHeaderTime(t *testing.T) {
-	s, far := sessions(t, false, 1, func(*Stream, *Request) { t.Error("served") })
+	s, far := sessions(t, false, 1, func(*Stream, *wire.Request) { t.Error("served") })
 	far.header = time.Millisecond
 	stream, err := s.Open(t.Context())
 	if err != nil {
@@ -385,7 +387,7 @@ func TestServeHeaderTime(t *testing.T) {
 }
 
 func TestServeGarbage(t *testing.T) {
-	s, _ := sessions(t, true, 4, func(*Stream, *Request) { t.Error("served") })
+	s, _ := sessions(t, true, 4, func(*Stream, *wire.Request) { t.Error("served") })
 	stream, err := s.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"context"
@@ -16,15 +16,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/yamux"
+
+	"mirrord/agent/wire"
 )
 
 // ErrLinkLost is wrapped by every error of a call that failed because its session ended, on either side and for whatever reason.
 var ErrLinkLost = errors.New("the link to the agent is lost")
 
 const (
-	// frameSize is the most that one frame carries, in bytes: yamux would send a frame as large as the free window, and every other stream of
-	// the session would wait behind it.
-	frameSize = 32 << 10
 	// headerTime limits how long the header of a new stream may take: both ends write it at once, so only a broken peer is slower.
 	headerTime = 30 * time.Second
 	// sweepTime is how often idle streams give back what they buffered, and sweepSize after how many bytes received besides: a thousand relays that
@@ -182,7 +181,7 @@ func (s *Session) Open(ctx context.Context) (*Stream, error) {
 // returned: nil if either end closed its connection, else why the session broke.
 //
 // A peer that does not end its streams when they are answered is hung up on: each keeps what it has sent, even after this end has closed.
-func (s *Session) Serve(limit int, handle func(*Stream, *Request)) error {
+func (s *Session) Serve(limit int, handle func(*Stream, *wire.Request)) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
 	slots := make(chan struct{}, limit)
@@ -194,26 +193,26 @@ func (s *Session) Serve(limit int, handle func(*Stream, *Request)) error {
 		}
 		if s.mux.NumStreams() > limit+limit/2 {
 			s.mux.Close()
-			return fmt.Errorf("%w: the far end left %d streams open", ErrMalformed, s.mux.NumStreams())
+			return fmt.Errorf("%w: the far end left %d streams open", wire.ErrMalformed, s.mux.NumStreams())
 		}
 		stream := s.adopt(accepted)
 		select {
 		case slots <- struct{}{}:
 		default:
-			WriteHeader(stream, &Reply{Errno: "EAGAIN", Text: fmt.Sprintf("more than %d requests at once", limit)})
+			wire.WriteHeader(stream, &wire.Reply{Errno: "EAGAIN", Text: fmt.Sprintf("more than %d requests at once", limit)})
 			stream.Close()
 			continue
 		}
 		handlers.Go(func() {
 			defer func() { <-slots }()
-			var req Request
+			var req wire.Request
 			stream.SetReadDeadline(time.Now().Add(s.header))
-			if ReadHeader(stream, &req) != nil {
+			if wire.ReadHeader(stream, &req) != nil {
 				stream.Close()
 				return
 			}
 			stream.SetReadDeadline(time.Time{})
-			if req.Op == OpReset {
+			if req.Op == wire.OpReset {
 				s.reset(req.Stream)
 				stream.Close()
 				return
@@ -287,7 +286,7 @@ func (s *Session) sendReset(id uint32) {
 	stream := s.adopt(mux) // for wake
 	defer s.forget(stream)
 	defer mux.Close()
-	if WriteHeader(stream, &Request{Op: OpReset, Stream: id}) == nil {
+	if wire.WriteHeader(stream, &wire.Request{Op: wire.OpReset, Stream: id}) == nil {
 		io.Copy(io.Discard, stream)
 	}
 }

@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"io"
@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"mirrord/agent/wire"
 )
 
 // heap is what is in use, in bytes, without what pools keep: that goes with the second collection.
@@ -47,7 +49,7 @@ func TestPipeIdleHoldsNoBuffer(t *testing.T) {
 	})
 	running.Go(func() { near.Serve(MaxRelays, nil) })
 	running.Go(func() {
-		far.Serve(MaxRelays, func(s *Stream, _ *Request) {
+		far.Serve(MaxRelays, func(s *Stream, _ *wire.Request) {
 			c, err := net.Dial("tcp4", listener.Addr().String())
 			if err != nil {
 				t.Error(err)
@@ -85,7 +87,7 @@ func TestPipeIdleHoldsNoBuffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := WriteHeader(s, &Request{Op: OpConnect}); err != nil {
+		if err := wire.WriteHeader(s, &wire.Request{Op: wire.OpConnect}); err != nil {
 			t.Fatal(err)
 		}
 		echo(s)
@@ -104,7 +106,7 @@ func TestPipeIdleHoldsNoBuffer(t *testing.T) {
 func TestSweepDuringBurst(t *testing.T) {
 	const relays, size = 1000, 64 << 10
 	got := make(chan struct{})
-	near, far := sessions(t, true, MaxRelays, func(s *Stream, _ *Request) {
+	near, far := sessions(t, true, MaxRelays, func(s *Stream, _ *wire.Request) {
 		p := make([]byte, 512)
 		for n := 0; ; {
 			more, err := s.Read(p)

@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/yamux"
+
+	"mirrord/agent/wire"
 )
 
 // Conn is a connection whose two directions end separately. *net.TCPConn, *net.UnixConn and *Stream are Conns.
@@ -70,14 +72,14 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return 0, s.fault(err)
 }
 
-// Write sends p in frames of at most frameSize.
+// Write sends p in frames of at most wire.FrameSize.
 func (s *Stream) Write(p []byte) (int, error) {
 	if s.reset.Load() {
 		return 0, syscall.ECONNRESET
 	}
 	done := 0
 	for done < len(p) {
-		n, err := s.mux.Write(p[done:min(done+frameSize, len(p))])
+		n, err := s.mux.Write(p[done:min(done+wire.FrameSize, len(p))])
 		done += n
 		if err != nil {
 			return done, s.fault(err)

@@ -1,4 +1,4 @@
-package wire
+package startup
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mirrord/agent/wire"
 )
 
 func TestStart(t *testing.T) {
@@ -31,7 +33,7 @@ func TestStart(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	var b bytes.Buffer
-	want := Report{Agent: "mirrord", Version: Version, Error: "wrong user", User: &User{1000, 0}, Lacks: map[string]string{"env": "x"}}
+	want := Report{Agent: "mirrord", Version: wire.Version, Error: "wrong user", User: &User{1000, 0}, Lacks: map[string]string{"env": "x"}}
 	if err := WriteReport(&b, want); err != nil {
 		t.Fatal(err)
 	}

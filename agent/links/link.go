@@ -1,4 +1,6 @@
-package wire
+// Package links is the connection between the launcher's broker and the agent. A link is two yamux sessions, each over a connection of its own: one for requests and
+// files, one for relayed connections ("bulk"), so that a stat never waits behind a download. It tells when the far end is gone, is made anew after a cut, and relays.
+package links
 
 import (
 	"context"
@@ -9,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 const (
@@ -28,8 +32,8 @@ const (
 type Link struct {
 	session  string
 	user     string
-	redial   *Redial // nil: a lost link is gone
-	agent    Hello   // of the first pair
+	redial   *Redial    // nil: a lost link is gone
+	agent    wire.Hello // of the first pair
 	slots    chan struct{}
 	incoming chan incoming
 	done     chan struct{}
@@ -65,40 +69,40 @@ func NewLasting(ctx context.Context, requests, bulk net.Conn, session, user stri
 	return l, nil
 }
 
-func hello(ctx context.Context, s *Session, mine Hello) (Hello, error) {
-	reply, stream, err := call(ctx, s, &Request{Op: OpHello, Hello: &mine})
+func hello(ctx context.Context, s *Session, mine wire.Hello) (wire.Hello, error) {
+	reply, stream, err := call(ctx, s, &wire.Request{Op: wire.OpHello, Hello: &mine})
 	if stream != nil {
 		stream.Close()
 	}
 	switch {
-	case reply != nil && reply.Hello != nil && reply.Hello.Version != Version:
-		return Hello{}, fmt.Errorf("the agent speaks version %d of the protocol, this mirrord version %d\nhint: use a mirrord and an agent of the same release",
-			reply.Hello.Version, Version)
+	case reply != nil && reply.Hello != nil && reply.Hello.Version != wire.Version:
+		return wire.Hello{}, fmt.Errorf("the agent speaks version %d of the protocol, this mirrord version %d\nhint: use a mirrord and an agent of the same release",
+			reply.Hello.Version, wire.Version)
 	case err != nil:
-		return Hello{}, fmt.Errorf("the agent did not say hello: %w", err)
+		return wire.Hello{}, fmt.Errorf("the agent did not say hello: %w", err)
 	case reply.Hello == nil:
-		return Hello{}, fmt.Errorf("the agent did not say hello: %w: a reply without it", ErrMalformed)
+		return wire.Hello{}, fmt.Errorf("the agent did not say hello: %w: a reply without it", wire.ErrMalformed)
 	}
 	return *reply.Hello, nil
 }
 
 // call opens a stream, sends req and reads the reply. The stream is nil when there was an error that is not an *Error, and else the caller's to
 // close. An ended ctx ends the call.
-func call(ctx context.Context, s *Session, req *Request) (*Reply, *Stream, error) {
+func call(ctx context.Context, s *Session, req *wire.Request) (*wire.Reply, *Stream, error) {
 	stream, err := s.Open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	wake := context.AfterFunc(ctx, func() { stream.SetDeadline(past) })
-	reply := new(Reply)
-	err = WriteHeader(stream, req)
+	reply := new(wire.Reply)
+	err = wire.WriteHeader(stream, req)
 	if err == nil {
-		err = ReadHeader(stream, reply)
+		err = wire.ReadHeader(stream, reply)
 	}
 	if !wake() {
 		err = ctx.Err()
 	}
-	var unsent *Error
+	var unsent *wire.Error
 	switch {
 	case err == nil:
 		return reply, stream, reply.Err()
@@ -113,10 +117,10 @@ func call(ctx context.Context, s *Session, req *Request) (*Reply, *Stream, error
 }
 
 // Agent returns the agent's hello.
-func (l *Link) Agent() Hello { return l.agent }
+func (l *Link) Agent() wire.Hello { return l.agent }
 
 // Do makes a request that is answered without a body. The error is an *Error with the errno's name, ctx's, or one that wraps ErrLinkLost.
-func (l *Link) Do(ctx context.Context, req *Request) (*Reply, error) {
+func (l *Link) Do(ctx context.Context, req *wire.Request) (*wire.Reply, error) {
 	reply, body, err := l.Open(ctx, req)
 	if body != nil {
 		body.Close()
@@ -126,7 +130,7 @@ func (l *Link) Do(ctx context.Context, req *Request) (*Reply, error) {
 
 // Open makes an OpOpen request. The body is nil if there was an error (see Do), else the caller closes it, read to the end or not; ctx is no longer
 // looked at. Reads of the body fail as NewBodyReader says, or with ErrLinkLost.
-func (l *Link) Open(ctx context.Context, req *Request) (*Reply, io.ReadCloser, error) {
+func (l *Link) Open(ctx context.Context, req *wire.Request) (*wire.Reply, io.ReadCloser, error) {
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -142,7 +146,7 @@ func (l *Link) Open(ctx context.Context, req *Request) (*Reply, io.ReadCloser, e
 		<-l.slots
 		return nil, nil, err
 	}
-	return reply, &body{Reader: NewBodyReader(stream), stream: stream, slots: l.slots}, nil
+	return reply, &body{Reader: wire.NewBodyReader(stream), stream: stream, slots: l.slots}, nil
 }
 
 type body struct {
@@ -162,26 +166,26 @@ func (b *body) Close() error {
 
 // Connect makes a TCP connection from the target. The reply carries both ends as the target sees them, which are also the connection's addresses.
 // Errors are Do's; the connection is a *Stream.
-func (l *Link) Connect(ctx context.Context, addr netip.AddrPort) (*Reply, Conn, error) {
-	return l.connect(ctx, &Request{Op: OpConnect, Addr: addr})
+func (l *Link) Connect(ctx context.Context, addr netip.AddrPort) (*wire.Reply, Conn, error) {
+	return l.connect(ctx, &wire.Request{Op: wire.OpConnect, Addr: addr})
 }
 
 // ConnectDatagrams connects a UDP socket in the target. It is like Connect, but the connection carries datagrams: see Datagram and ReadDatagram.
-func (l *Link) ConnectDatagrams(ctx context.Context, addr netip.AddrPort) (*Reply, Conn, error) {
-	return l.connect(ctx, &Request{Op: OpConnect, Addr: addr, Datagram: true})
+func (l *Link) ConnectDatagrams(ctx context.Context, addr netip.AddrPort) (*wire.Reply, Conn, error) {
+	return l.connect(ctx, &wire.Request{Op: wire.OpConnect, Addr: addr, Datagram: true})
 }
 
 // ConnectUnix connects to a stream socket of the target by its path, or by "@" and its abstract name. With wait it waits for room in the listener's queue.
 // Errors are Do's.
 func (l *Link) ConnectUnix(ctx context.Context, name string, wait bool) (Conn, error) {
-	_, conn, err := l.connect(ctx, &Request{Op: OpConnect, Path: name, NoWait: !wait})
+	_, conn, err := l.connect(ctx, &wire.Request{Op: wire.OpConnect, Path: name, NoWait: !wait})
 	return conn, err
 }
 
 // OpenFile makes an OpFile request; the stream, which the caller closes, then carries a FileRequest and the FileReply to it, in any order. What may be asked twice
 // (neither creates nor truncates) waits for a lost link to be made anew. Errors are Do's.
-func (l *Link) OpenFile(ctx context.Context, req *Request) (*Reply, *Stream, error) {
-	again := l.redial != nil && req.Flags&(OpenCreate|OpenTruncate) == 0
+func (l *Link) OpenFile(ctx context.Context, req *wire.Request) (*wire.Reply, *Stream, error) {
+	again := l.redial != nil && req.Flags&(wire.OpenCreate|wire.OpenTruncate) == 0
 	var p *pair
 	for {
 		var err error
@@ -201,7 +205,7 @@ func (l *Link) OpenFile(ctx context.Context, req *Request) (*Reply, *Stream, err
 	}
 }
 
-func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) {
+func (l *Link) connect(ctx context.Context, req *wire.Request) (*wire.Reply, Conn, error) {
 	p, err := l.wait(ctx, nil)
 	if err != nil {
 		return nil, nil, err
@@ -221,8 +225,8 @@ func (l *Link) connect(ctx context.Context, req *Request) (*Reply, Conn, error) 
 // closed. Errors are Do's: EADDRINUSE when somebody else has the port, EADDRNOTAVAIL when the target has no such port, ESRCH when it has no program
 // there that could be mirrored. notice is called, from another goroutine, for what the agent says about the subscription: no errno when it doubts that
 // connections will come, ENOBUFS when a copy was cut, one of the others when a new link has no subscription.
-func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice func(*Error)) (io.Closer, error) {
-	s := &subscription{link: l, request: Request{Op: OpSubscribe, Port: port, Steal: steal}, notice: notice}
+func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice func(*wire.Error)) (io.Closer, error) {
+	s := &subscription{link: l, request: wire.Request{Op: wire.OpSubscribe, Port: port, Steal: steal}, notice: notice}
 	// It is known before it is begun, so that a link which is made anew meanwhile has it too.
 	l.mu.Lock()
 	l.subscriptions[s] = struct{}{}
@@ -252,16 +256,16 @@ type IncomingConn struct {
 }
 
 // Accept takes the connection.
-func (c *IncomingConn) Accept() error { return WriteHeader(c.Stream, &Reply{}) }
+func (c *IncomingConn) Accept() error { return wire.WriteHeader(c.Stream, &wire.Reply{}) }
 
 // Refuse gives the connection back, the agent passes it to the target's own program, and closes it here.
 func (c *IncomingConn) Refuse(errno string) error {
-	return errors.Join(WriteHeader(c.Stream, &Reply{Errno: errno}), c.Close())
+	return errors.Join(wire.WriteHeader(c.Stream, &wire.Reply{Errno: errno}), c.Close())
 }
 
 // AcceptIncoming waits for the next connection to a subscribed port; the request carries Port, Local and Remote. It fails only when the link is lost,
 // and says why, as far as that is known.
-func (l *Link) AcceptIncoming() (*Request, *IncomingConn, error) {
+func (l *Link) AcceptIncoming() (*wire.Request, *IncomingConn, error) {
 	select {
 	case in := <-l.incoming:
 		return in.req, in.conn, nil
@@ -271,22 +275,22 @@ func (l *Link) AcceptIncoming() (*Request, *IncomingConn, error) {
 }
 
 type incoming struct {
-	req  *Request
+	req  *wire.Request
 	conn *IncomingConn
 }
 
 // accept takes a stream that the agent opened.
-func (l *Link) accept(stream *Stream, req *Request) {
-	if req.Op != OpIncoming {
-		WriteHeader(stream, &Reply{Errno: "ENOSYS", Text: fmt.Sprintf("a launcher has no operation %d", req.Op)})
+func (l *Link) accept(stream *Stream, req *wire.Request) {
+	if req.Op != wire.OpIncoming {
+		wire.WriteHeader(stream, &wire.Reply{Errno: "ENOSYS", Text: fmt.Sprintf("a launcher has no operation %d", req.Op)})
 		stream.Close()
 		return
 	}
 	stream.SetAddrs(req.Local, req.Remote)
 	conn := &IncomingConn{Stream: stream}
 	if req.Early > 0 {
-		conn.Early = make([]byte, min(req.Early, MaxEarly))
-		if _, err := io.ReadFull(stream, conn.Early); err != nil || req.Early > MaxEarly {
+		conn.Early = make([]byte, min(req.Early, wire.MaxEarly))
+		if _, err := io.ReadFull(stream, conn.Early); err != nil || req.Early > wire.MaxEarly {
 			Refuse(stream)
 			return
 		}
@@ -308,7 +312,7 @@ const goodbyeTime = 2 * time.Second
 func (l *Link) Goodbye() error {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 	defer cancel()
-	if _, err := l.Do(ctx, &Request{Op: OpGoodbye}); !errors.Is(err, ErrLinkLost) {
+	if _, err := l.Do(ctx, &wire.Request{Op: wire.OpGoodbye}); !errors.Is(err, ErrLinkLost) {
 		return err
 	}
 	return nil

@@ -1,4 +1,4 @@
-package wire
+package startup
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 // A launcher that reaches its agent over a network knocks before a connection becomes a session: magic, token, the id of the link to be, and which of
@@ -62,7 +64,7 @@ func (k *Knock) Enter(ctx context.Context, conn net.Conn) error {
 		_, err = io.ReadFull(conn, answer)
 	}
 	if err == nil && answer[0] != knockedRight {
-		err = ErrMalformed
+		err = wire.ErrMalformed
 	}
 	if err != nil {
 		conn.Close()
@@ -91,7 +93,7 @@ func ReadKnock(r io.Reader) (*Knock, error) {
 	rest, ok := bytes.CutPrefix(b, []byte(knockMagic))
 	kind := b[knockSize-1]
 	if !ok || kind > 1 {
-		return nil, fmt.Errorf("%w: not a launcher's first words", ErrMalformed)
+		return nil, fmt.Errorf("%w: not a launcher's first words", wire.ErrMalformed)
 	}
 	k := &Knock{Bulk: kind == 1}
 	copy(k.Link[:], rest[copy(k.Token[:], rest):])

@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"context"
@@ -9,12 +9,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 // site is an agent that launchers may come back to: each pair of connections is served anew.
 type site struct {
 	t      *testing.T
-	answer func(*Stream, *Request)
+	answer func(*Stream, *wire.Request)
 
 	mu      sync.Mutex
 	refuse  error // of Dial
@@ -34,12 +36,12 @@ func (s *site) dial(context.Context) (requests, bulk net.Conn, err error) {
 	}
 	requests, theirs := net.Pipe()
 	bulk, theirBulk := net.Pipe()
-	a := &fakeAgent{hello: Reply{Hello: &Hello{Version: Version, Name: "cart"}}, answer: s.answer}
+	a := &fakeAgent{hello: wire.Reply{Hello: &wire.Hello{Version: wire.Version, Name: "cart"}}, answer: s.answer}
 	a.requests, _ = NewSession(theirs, false, false)
 	a.bulk, _ = NewSession(theirBulk, false, true)
-	handle := func(stream *Stream, req *Request) {
-		if req.Op == OpHello {
-			WriteHeader(stream, &a.hello)
+	handle := func(stream *Stream, req *wire.Request) {
+		if req.Op == wire.OpHello {
+			wire.WriteHeader(stream, &a.hello)
 			stream.Close()
 			return
 		}
@@ -72,7 +74,7 @@ func (s *site) set(refuse error) {
 	s.refuse = refuse
 }
 
-func lasting(t *testing.T, patience time.Duration, answer func(*Stream, *Request)) (*Link, *site) {
+func lasting(t *testing.T, patience time.Duration, answer func(*Stream, *wire.Request)) (*Link, *site) {
 	t.Helper()
 	s := &site{t: t, answer: answer, told: make(chan struct{}, 16)}
 	requests, bulk, err := s.dial(t.Context())
@@ -87,8 +89,8 @@ func lasting(t *testing.T, patience time.Duration, answer func(*Stream, *Request
 	return link, s
 }
 
-func reply(s *Stream, r *Reply) {
-	WriteHeader(s, r)
+func reply(s *Stream, r *wire.Reply) {
+	wire.WriteHeader(s, r)
 	s.Close()
 }
 
@@ -96,17 +98,17 @@ func reply(s *Stream, r *Reply) {
 func TestRedial(t *testing.T) {
 	first := make(chan struct{})
 	var once sync.Once
-	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *wire.Request) {
 		silent := false
 		once.Do(func() { silent = true; close(first) })
 		if silent {
 			return
 		}
-		reply(stream, &Reply{Name: "answered"})
+		reply(stream, &wire.Reply{Name: "answered"})
 	})
 	answers := make(chan error, 3)
 	question := func() {
-		r, err := link.Do(t.Context(), &Request{Op: OpLookup})
+		r, err := link.Do(t.Context(), &wire.Request{Op: wire.OpLookup})
 		if err == nil && r.Name != "answered" {
 			err = errors.New("something else was answered")
 		}
@@ -141,16 +143,16 @@ func TestRedial(t *testing.T) {
 func TestRedialChange(t *testing.T) {
 	first := make(chan struct{})
 	var once sync.Once
-	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *wire.Request) {
 		silent := false
 		once.Do(func() { silent = true; close(first) })
 		if !silent {
-			reply(stream, &Reply{})
+			reply(stream, &wire.Reply{})
 		}
 	})
 	answers := make(chan error)
 	change := func() {
-		_, err := link.Do(t.Context(), &Request{Op: OpChange, Path: "/d", Change: &Change{Kind: ChangeMkdir}})
+		_, err := link.Do(t.Context(), &wire.Request{Op: wire.OpChange, Path: "/d", Change: &wire.Change{Kind: wire.ChangeMkdir}})
 		answers <- err
 	}
 	go change()
@@ -170,15 +172,15 @@ func TestRedialChange(t *testing.T) {
 
 func TestRedialSubscriptions(t *testing.T) {
 	subscribed := make(chan uint16, 8)
-	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *wire.Request) {
 		subscribed <- req.Port
-		WriteHeader(stream, &Reply{}) // and stays open
+		wire.WriteHeader(stream, &wire.Reply{}) // and stays open
 	})
-	closed, err := link.Subscribe(t.Context(), 80, true, func(*Error) {})
+	closed, err := link.Subscribe(t.Context(), 80, true, func(*wire.Error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := link.Subscribe(t.Context(), 82, true, func(*Error) {})
+	kept, err := link.Subscribe(t.Context(), 82, true, func(*wire.Error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +204,7 @@ func TestRedialGivesUp(t *testing.T) {
 	link, s := lasting(t, 50*time.Millisecond, nil)
 	s.set(errors.New("no network"))
 	s.die()
-	if _, err := link.Do(t.Context(), &Request{Op: OpEnv}); !errors.Is(err, ErrLinkLost) {
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, ErrLinkLost) {
 		t.Error(err)
 	}
 	<-link.Done()
@@ -218,7 +220,7 @@ func TestCloseWhileRedialling(t *testing.T) {
 	<-s.told
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := link.Do(ctx, &Request{Op: OpEnv}); !errors.Is(err, context.Canceled) {
+	if _, err := link.Do(ctx, &wire.Request{Op: wire.OpEnv}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	link.Close()
@@ -248,7 +250,7 @@ func (v valve) Write(p []byte) (int, error) {
 func TestSilentLink(t *testing.T) {
 	linkBeat = 20 * time.Millisecond
 	defer func() { linkBeat = time.Second }()
-	s := &site{t: t, answer: func(stream *Stream, _ *Request) { reply(stream, &Reply{}) }, told: make(chan struct{}, 16)}
+	s := &site{t: t, answer: func(stream *Stream, _ *wire.Request) { reply(stream, &wire.Reply{}) }, told: make(chan struct{}, 16)}
 	dial := func(ctx context.Context) (requests, bulk net.Conn, err error) {
 		requests, bulk, err = s.dial(ctx)
 		return valve{requests, s}, valve{bulk, s}, err
@@ -263,7 +265,7 @@ func TestSilentLink(t *testing.T) {
 	s.mu.Unlock()
 	answered := make(chan error, 1)
 	go func() {
-		_, err := link.Do(t.Context(), &Request{Op: OpEnv})
+		_, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv})
 		answered <- err
 	}()
 	<-s.told
@@ -279,11 +281,11 @@ func TestSilentLink(t *testing.T) {
 // Who begins to listen while the link is down has its connections when it is there again, and who ends meanwhile does not.
 func TestSubscribeWhileDown(t *testing.T) {
 	subscribed := make(chan uint16, 8)
-	link, s := lasting(t, time.Minute, func(stream *Stream, req *Request) {
+	link, s := lasting(t, time.Minute, func(stream *Stream, req *wire.Request) {
 		subscribed <- req.Port
-		WriteHeader(stream, &Reply{}) // and stays open
+		wire.WriteHeader(stream, &wire.Reply{}) // and stays open
 	})
-	early, err := link.Subscribe(t.Context(), 80, true, func(*Error) {})
+	early, err := link.Subscribe(t.Context(), 80, true, func(*wire.Error) {})
 	if err != nil || <-subscribed != 80 {
 		t.Fatal(err)
 	}
@@ -292,7 +294,7 @@ func TestSubscribeWhileDown(t *testing.T) {
 	<-s.told
 	begun := make(chan error, 1)
 	go func() {
-		_, err := link.Subscribe(t.Context(), 81, true, func(*Error) {})
+		_, err := link.Subscribe(t.Context(), 81, true, func(*wire.Error) {})
 		begun <- err
 	}()
 	early.Close()

@@ -1,4 +1,6 @@
-package wire
+// Package startup is what launcher and agent tell each other before there is a link: how an agent is to be started in a pod, where it listens then, and by what it knows
+// the launcher.
+package startup
 
 import (
 	"crypto/sha256"
@@ -10,6 +12,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 // Start is how a launcher starts an agent in a pod: everybody who may read the pod's specification sees it.
@@ -118,7 +122,7 @@ type User struct {
 
 // WriteReport writes a report as one line.
 func WriteReport(w io.Writer, r Report) error {
-	r.Agent, r.Version = agentName, Version
+	r.Agent, r.Version = agentName, wire.Version
 	return json.NewEncoder(w).Encode(r)
 }
 

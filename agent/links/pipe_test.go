@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 // tcpPair returns the two ends of a TCP connection.
@@ -42,13 +44,13 @@ func relay(t testing.TB) (program, server *net.TCPConn) {
 	program, local := tcpPair(t)
 	server, remote := tcpPair(t)
 	var running sync.WaitGroup
-	running.Go(func() { far.Serve(MaxRelays, func(s *Stream, _ *Request) { Pipe(s, remote) }) })
+	running.Go(func() { far.Serve(MaxRelays, func(s *Stream, _ *wire.Request) { Pipe(s, remote) }) })
 	running.Go(func() { near.Serve(MaxRelays, nil) })
 	stream, err := near.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	WriteHeader(stream, &Request{Op: OpConnect})
+	wire.WriteHeader(stream, &wire.Request{Op: wire.OpConnect})
 	running.Go(func() { Pipe(local, stream) })
 	t.Cleanup(func() {
 		near.Close()
@@ -148,7 +150,7 @@ func TestPipeServerHangsUpEarly(t *testing.T) {
 // The link's end is a reset for the program, never the end of the data.
 func TestPipeLinkLost(t *testing.T) {
 	accepted := make(chan *Stream)
-	session, agent := sessions(t, true, MaxRelays, func(s *Stream, _ *Request) { accepted <- s })
+	session, agent := sessions(t, true, MaxRelays, func(s *Stream, _ *wire.Request) { accepted <- s })
 	stream := open(t, session)
 	far := <-accepted
 	program, local := tcpPair(t)

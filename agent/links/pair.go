@@ -1,4 +1,4 @@
-package wire
+package links
 
 import (
 	"cmp"
@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"mirrord/agent/wire"
 )
 
 // Redial is how a lost link is made anew. While that is tried, calls wait; what was under way on the old link is lost, except questions, which are asked again.
@@ -35,7 +37,7 @@ const linkPatience = 5
 // pair is the two sessions of a link, until one of them is lost.
 type pair struct {
 	requests, bulk *Session
-	agent          Hello
+	agent          wire.Hello
 	lost           context.Context
 	serving        sync.WaitGroup
 }
@@ -53,7 +55,7 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	lost, lose := context.WithCancel(context.Background())
 	p.lost = lost
 	p.serving.Go(func() { p.bulk.Serve(MaxRelays, l.accept) })
-	p.serving.Go(func() { p.requests.Serve(1, func(s *Stream, _ *Request) { s.Close() }) }) // nothing an agent could ask
+	p.serving.Go(func() { p.requests.Serve(1, func(s *Stream, _ *wire.Request) { s.Close() }) }) // nothing an agent could ask
 	p.serving.Go(func() {
 		select {
 		case <-p.requests.Done():
@@ -70,9 +72,9 @@ func (l *Link) newPair(ctx context.Context, requests, bulk net.Conn) (*pair, err
 	var greeting sync.WaitGroup
 	var requestsErr error
 	greeting.Go(func() {
-		_, requestsErr = hello(ctx, p.requests, Hello{Version: Version, Session: l.session, User: l.user})
+		_, requestsErr = hello(ctx, p.requests, wire.Hello{Version: wire.Version, Session: l.session, User: l.user})
 	})
-	p.agent, err = hello(ctx, p.bulk, Hello{Version: Version, Session: l.session, User: l.user, Bulk: true})
+	p.agent, err = hello(ctx, p.bulk, wire.Hello{Version: wire.Version, Session: l.session, User: l.user, Bulk: true})
 	greeting.Wait()
 	if err = cmp.Or(requestsErr, err); err != nil {
 		p.close()
@@ -194,13 +196,13 @@ func (l *Link) wait(ctx context.Context, old *pair) (*pair, error) {
 
 // request asks a question; one that a lost link leaves without an answer is asked again on the next one. Questions change nothing; whether a change was made before
 // the link was lost nobody knows, so that is not repeated.
-func (l *Link) request(ctx context.Context, req *Request) (reply *Reply, stream *Stream, err error) {
+func (l *Link) request(ctx context.Context, req *wire.Request) (reply *wire.Reply, stream *Stream, err error) {
 	var p *pair
 	for {
 		if p, err = l.wait(ctx, p); err != nil {
 			return nil, nil, err
 		}
-		if reply, stream, err = call(ctx, p.requests, req); !errors.Is(err, ErrLinkLost) || l.redial == nil || req.Op == OpGoodbye || req.Op == OpChange {
+		if reply, stream, err = call(ctx, p.requests, req); !errors.Is(err, ErrLinkLost) || l.redial == nil || req.Op == wire.OpGoodbye || req.Op == wire.OpChange {
 			return reply, stream, err
 		}
 	}
@@ -209,8 +211,8 @@ func (l *Link) request(ctx context.Context, req *Request) (reply *Reply, stream 
 // subscription is one of Subscribe's, on whatever pair the link has.
 type subscription struct {
 	link    *Link
-	request Request
-	notice  func(*Error)
+	request wire.Request
+	notice  func(*wire.Error)
 
 	beginning sync.Mutex
 	on        *pair // that it was begun on; guarded by beginning
@@ -244,10 +246,10 @@ func (s *subscription) begin(ctx context.Context, p *pair) error {
 	}
 	go func() { // ends with the stream
 		if reply.Text != "" {
-			s.notice(&Error{Text: reply.Text})
+			s.notice(&wire.Error{Text: reply.Text})
 		}
-		for reply := new(Reply); ReadHeader(stream, reply) == nil; reply = new(Reply) {
-			s.notice(&Error{Errno: reply.Errno, Text: reply.Text})
+		for reply := new(wire.Reply); wire.ReadHeader(stream, reply) == nil; reply = new(wire.Reply) {
+			s.notice(&wire.Error{Errno: reply.Errno, Text: reply.Text})
 		}
 	}()
 	return nil
@@ -276,7 +278,7 @@ func (l *Link) resubscribe(ctx context.Context, p *pair) {
 	}
 	l.mu.Unlock()
 	for _, s := range all {
-		var refused *Error
+		var refused *wire.Error
 		if errors.As(s.begin(ctx, p), &refused) {
 			s.notice(refused)
 		}
