@@ -169,26 +169,32 @@ func (b *Broker) listen(from asker, m *frame.ListenRequest) answer {
 // subscribe asks the agent for the connections to a port of the pod; nil, and a warning, if they do not come.
 func (b *Broker) subscribe(pod uint16) io.Closer {
 	subscription, err := b.Link.Subscribe(b.ctx, pod, b.steals(), func(e *wire.Error) { b.noticed(pod, e) })
+	hints := map[unix.Errno]string{
+		unix.EADDRINUSE:    "when that session has ended, start this one again",
+		unix.EADDRNOTAVAIL: "`ports` of pod.yaml says where on this machine the pod's ports are",
+	}
 	switch unset := b.network.Incoming.Mode == traffic.Unset; {
 	case err == nil:
 		return subscription
 	case unset && errnoOf(err, 0) == unix.ESRCH:
 		b.warn(fmt.Sprintf("the program listens on port %d, where the pod has no program to mirror: no connections come here", pod), "take those that come to the pod with --steal")
-	case errnoOf(err, 0) == unix.EADDRINUSE: // the agent says who has it
-		why := strings.TrimSuffix(err.Error(), ": "+unix.EADDRINUSE.Error())
-		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %s", pod, why), "when that session has ended, start this one again")
-	default:
-		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %v", pod, err), "")
+	default: // who has it, or that there is none, in the agent's words
+		errno := errnoOf(err, 0)
+		why := err.Error()
+		if hints[errno] != "" {
+			why = strings.TrimSuffix(why, ": "+errno.Error())
+		}
+		b.warn(fmt.Sprintf("connections to port %d of the pod do not come here: %s", pod, why), hints[errno])
 	}
 	return nil
 }
 
 // noticed tells what the agent says about a port.
 func (b *Broker) noticed(pod uint16, e *wire.Error) {
-	const mapping = "`feature.network.incoming.port_mapping` gives the program another port's"
+	const mapping = "`feature.network.incoming.port_mapping` gives it what comes to another"
 	switch {
 	case e.Errno == "" && b.steals():
-		b.warn(e.Text, "what comes to that port reaches the program all the same; "+mapping)
+		b.warn(e.Text, "the program gets what comes to that port all the same; "+mapping)
 	case e.Errno == "":
 		b.warn(e.Text, "there is nothing to mirror before it does; --steal gives the program what comes to that port, "+mapping)
 	case e.Errno == "ENOBUFS":

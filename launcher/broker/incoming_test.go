@@ -315,7 +315,7 @@ func TestNothingToMirror(t *testing.T) {
 
 // TestUnserved: that no program of the pod listens is said in the agent's words, once, and what that means.
 func TestUnserved(t *testing.T) {
-	for mode, hint := range map[traffic.Mode]string{traffic.Steal: "reaches the program all the same", traffic.Mirror: "nothing to mirror"} {
+	for mode, hint := range map[traffic.Mode]string{traffic.Steal: "all the same", traffic.Mirror: "nothing to mirror"} {
 		s := start(t, &fakeAgent{doubt: "nothing in the pod listens on port 8080"}, func(o *Options) { o.Config.Feature.Network.Incoming.Mode = mode })
 		for range 2 {
 			s.program(t, "127.0.0.1:0", 8080)
@@ -327,13 +327,18 @@ func TestUnserved(t *testing.T) {
 	}
 }
 
-// TestStolenAlready: who has the port is said in the agent's words, without an errno.
-func TestStolenAlready(t *testing.T) {
-	agent := &fakeAgent{refuse: &wire.Reply{Errno: "EADDRINUSE", Text: "port 8080 of the pod is stolen by ann@laptop: address already in use"}}
-	s := start(t, agent, nil)
-	s.program(t, "127.0.0.1:0", 8080)
-	if w := s.emitted(events.Warning); len(w) != 1 || !strings.HasSuffix(w[0].Message, "do not come here: port 8080 of the pod is stolen by ann@laptop") || w[0].Hint == "" {
-		t.Errorf("warnings %+v", w)
+// TestNoConnections: who has the port, or that there is none, is said in the agent's words, without an errno.
+func TestNoConnections(t *testing.T) {
+	for _, refuse := range []wire.Reply{
+		{Errno: "EADDRINUSE", Text: "port 8080 of the pod is stolen by ann@laptop: address already in use"},
+		{Errno: "EADDRNOTAVAIL", Text: "pod.yaml lists no port 8080: cannot assign requested address"},
+	} {
+		s := start(t, &fakeAgent{refuse: &refuse}, nil)
+		s.program(t, "127.0.0.1:0", 8080)
+		why, _, _ := strings.Cut(refuse.Text, ": ")
+		if w := s.emitted(events.Warning); len(w) != 1 || !strings.HasSuffix(w[0].Message, "do not come here: "+why) || w[0].Hint == "" {
+			t.Errorf("warnings %+v", w)
+		}
 	}
 }
 
