@@ -21,7 +21,7 @@ func TestFaults(t *testing.T) {
 			"m.json:3:2: field `operator` is not built yet\nhint: there is no operator here; leave the key out"},
 		{"m.toml", "target = \"cart\"\n[feature]\nfs.mode = \"writing\"\nnet.x = 3\n[feature.env]\noverride = { \"B=C\" = 1 }\n", "" +
 			"4 faults in the configuration\n" +
-			"m.toml:1:11: field `target` \"cart\" does not say what kind of target it is\nhint: write `pod/cart` or `dir:cart`\n" +
+			"m.toml:1:11: field `target` \"cart\" does not say what kind of target it is\nhint: write `deployment/cart`, `pod/cart` or `dir:cart`\n" +
 			"m.toml:3:12: field `feature.fs.mode` must be one of \"read\", \"write\", \"overlay\", \"local\", \"localwithoverrides\", not \"writing\"\nhint: did you mean \"write\"?\n" +
 			"m.toml:4:9: field `feature.net` is unknown\nhint: `mirrord schema` prints all keys\n" +
 			"m.toml:6:13: field `feature.env.override` has the variable \"B=C\", whose name has a '=' or NUL in it"},

@@ -102,7 +102,7 @@ func parseTarget(s string) (t Target, hint string, err error) {
 		}
 	}
 	if len(parts) == 1 {
-		return t, fmt.Sprintf("write `pod/%s` or `dir:%s`", s, s), fmt.Errorf("%q does not say what kind of target it is", s)
+		return t, fmt.Sprintf("write `deployment/%s`, `pod/%s` or `dir:%s`", s, s, s), fmt.Errorf("%q does not say what kind of target it is", s)
 	}
 	if t.Kind, t.Name = parts[0], parts[1]; t.Kind == "deploy" {
 		t.Kind = "deployment"
