@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"strings"
 
 	"fyne.io/fyne/v2"
@@ -44,6 +45,7 @@ const consolePoints = 12
 func newTerminal(o Options) *terminal {
 	t := &terminal{o: o, columns: 80}
 	t.cell = fyne.MeasureText("M", consolePoints, fyne.TextStyle{Monospace: true})
+	t.cell.Height = float32(math.Ceil(float64(t.cell.Height))) // so that rows meet, and are as far apart as each other
 	t.list = widget.NewList(func() int { return len(t.rows) }, func() fyne.CanvasObject { return newStrip(t) }, func(i int, o fyne.CanvasObject) {
 		if i < len(t.rows) {
 			o.(*strip).show(t.rows[i])
