@@ -96,8 +96,9 @@ func (m *Model) note(ev *events.Event) {
 	case events.Environment:
 		m.environment(ev)
 	case events.Warning:
-		s.Dropped += int64(ev.Lost)
-		m.notice(Notice{Time: ev.Time, Message: ev.Message, Hint: ev.Hint})
+		if s.Dropped += int64(ev.Lost); ev.Remaining == 0 { // the state says what remains, as long as it does
+			m.notice(Notice{Time: ev.Time, Message: ev.Message, Hint: ev.Hint})
+		}
 	case events.Failed:
 		m.notice(Notice{Time: ev.Time, Error: true, Message: ev.Message, Hint: ev.Hint})
 	case events.Link:

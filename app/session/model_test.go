@@ -58,6 +58,7 @@ func TestSummary(t *testing.T) {
 		events.Event{Type: events.Warning, Message: "7 events were lost", Lost: 7},
 		events.Event{Type: events.Failed, Message: "it broke", Hint: "mend it"},
 		events.Event{Type: "of.tomorrow", Message: "?"},
+		events.Event{Type: events.Warning, Message: "2 processes remain", Remaining: 2},
 		events.Event{Type: events.SessionEnded, Status: status(3), Remaining: 2, Succeeded: map[events.Type]int{events.File: 11}, Failed: map[events.Type]int{events.File: 2}},
 	))
 	s := m.Summary()

@@ -12,7 +12,7 @@ const (
 	SessionStarted Type = "session.started" // session, target, command
 	Environment    Type = "environment"     // names, variables; values only with values
 	Phase          Type = "phase"           // phase, state (started, done, failed), message, milliseconds
-	Warning        Type = "warning"         // message, hint
+	Warning        Type = "warning"         // message, hint, lost, remaining
 	Failed         Type = "error"           // message, hint
 	ProcessStarted Type = "process.started" // the first program: pid, path, verdict, reason; arguments only with values
 	ProcessExec    Type = "process.exec"    // an exec is about to happen: pid, path, program, verdict, reason

@@ -35,6 +35,7 @@ var samples = []Event{
 		Variables: []Variable{{Name: "DB_HOST", Local: true, Pod: true, From: "pod", LocalValue: "127.0.0.1", PodValue: "db.internal", Value: "db.internal"}}},
 	{Type: Warning, Message: "it is odd", Hint: "look"},
 	{Type: Warning, Message: "7 events were lost", Lost: 7},
+	{Type: Warning, Message: "2 processes remain", Hint: "end them", Remaining: 2},
 	{Type: Failed, Message: "it broke", Hint: "mend it"},
 	{Type: ProcessStarted, PID: 7, PPID: 6, Path: "/usr/bin/node", Verdict: "inject", Reason: "why", Arguments: []string{"npm", "start"}},
 	{Type: ProcessExec, PID: 7, Path: "/usr/bin/npm", Program: "/usr/bin/node", Verdict: "copy", Reason: "why"},

@@ -196,7 +196,7 @@ func (b *brokerProcess) end(remaining int) {
 		b.emit(events.Event{
 			Type:    events.Warning,
 			Message: what + " in the pod's context, and the session stays open until the last has ended",
-			Hint:    "`mirrord session stop " + b.plan.Session + "` ends them",
+			Hint:    "`mirrord session stop " + b.plan.Session + "` ends them", Remaining: remaining,
 		})
 	}
 	ev := b.ending.event(events.Event{Type: events.SessionEnded, Time: time.Now(), Remaining: remaining})
