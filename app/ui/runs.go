@@ -9,6 +9,7 @@ import (
 	"mirrord/app/launches"
 	"mirrord/app/look"
 	"mirrord/app/ui/live"
+	"mirrord/app/ui/plan"
 )
 
 // running is a launch that was started by this window.
@@ -38,13 +39,27 @@ func (w *Window) Run(l launches.Launch) {
 func (w *Window) begin(run *Run, l launches.Launch) {
 	r := &running{Run: run, done: make(chan struct{})}
 	r.view = live.New(live.Options{Name: l.Name, Command: strings.Join(l.Command, " "), Plain: l.Plain, Model: run.Model, Output: run.Output, Now: w.s.Now, Copy: w.copy,
-		Stop: run.Stop, Again: func() { w.again(r) }, Terminal: func() { w.terminal(l) }, Input: run.Input, Resize: run.Resize})
+		Stop: run.Stop, Again: func() { w.again(r) }, Edit: func() { w.Edit(w.saved(l), plan.Program) }, Terminal: func() { w.terminal(l) }, Input: run.Input, Resize: run.Resize})
 	r.item = newNavItem(l.Name, "", func() { w.show(r, r.view.Content); r.view.Update() })
 	w.runs = append(w.runs, r)
 	w.list()
 	w.show(r, r.view.Content)
 	r.view.Update()
 	w.s.Go(func() { w.follow(r) })
+}
+
+// saved is a launch as it is saved now, which may be another way than when it was run; l when it is not saved any more.
+func (w *Window) saved(l launches.Launch) launches.Launch {
+	all, err := w.s.Store.List()
+	if err != nil {
+		w.say(err)
+	}
+	for _, one := range all {
+		if one.ID == l.ID && one.Fault == nil {
+			return one
+		}
+	}
+	return l
 }
 
 func (w *Window) terminal(l launches.Launch) {

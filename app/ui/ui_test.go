@@ -262,6 +262,56 @@ func TestAFolderBecomesARunByKeys(t *testing.T) {
 	}
 }
 
+func TestARunLeadsBackToItsLaunch(t *testing.T) {
+	looktest.App(t, look.Light)
+	f := world()
+	s := f.services()
+	s.Go = func(func()) {}
+	w := New(fyne.CurrentApp(), s)
+	defer w.Close()
+	ran := f.saved[0]
+	w.begin(&Run{Launch: ran, Model: session.NewModel(1), Output: console.New(0), Changed: make(chan struct{})}, ran)
+	f.saved[0].Command = []string{"npm", "test"} // since then
+	edit := func() []string {
+		w.Canvas().Focus(named(w.Content(), "Edit"))
+		named(w.Content(), "Edit").TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
+		v, ok := w.shown.(*plan.View)
+		if !ok {
+			t.Fatalf("%T is shown", w.shown)
+		}
+		return v.Launch().Command
+	}
+	if diff := cmp.Diff(f.saved[0].Command, edit()); diff != "" {
+		t.Error(diff)
+	}
+	f.saved = f.saved[1:]
+	w.runs[0].item.tile.OnTap()
+	if diff := cmp.Diff(ran.Command, edit()); diff != "" {
+		t.Errorf("of one that was deleted: %s", diff)
+	}
+}
+
+// named is the button of a name.
+func named(o fyne.CanvasObject, name string) (found *look.Button) {
+	var children []fyne.CanvasObject
+	switch o := o.(type) {
+	case *look.Button:
+		if o.Name == name {
+			return o
+		}
+	case *fyne.Container:
+		children = o.Objects
+	case fyne.Widget:
+		children = test.WidgetRenderer(o).Objects()
+	}
+	for _, c := range children {
+		if found = named(c, name); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
 func TestTheKeyboardReachesAll(t *testing.T) {
 	looktest.App(t, look.Light)
 	f := world()

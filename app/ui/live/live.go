@@ -43,6 +43,7 @@ type Options struct {
 	Now      func() time.Time
 	Stop     func()
 	Again    func()                  // run it anew
+	Edit     func()                  // change what is run; nil: that cannot be done
 	Terminal func()                  // run it in a terminal, where it can ask questions; nil: that cannot be done
 	Copy     func(text string)       // to the clipboard
 	Input    func(text string) error // to the program; nil: it cannot be typed to
@@ -119,12 +120,14 @@ func New(o Options) *View {
 
 	shell := look.NewButton("Terminal", "terminal", look.Plain, o.Terminal)
 	shell.Hidden = o.Terminal == nil
+	edit := look.NewButton("Edit", "pencil", look.Plain, o.Edit)
+	edit.Hidden = o.Edit == nil
 	titles := look.Column(4, look.Title(o.Name), look.Row(look.Step, v.about, v.dot, v.state, look.Space(4, 1), v.about))
 	stack := container.NewStack(bodies...)
 	gap := look.Space(0, 1)
 	bar := look.Row(look.Step, gap, v.tab, gap, look.Fixed(152, look.Field(v.find)), copyAll)
 	v.Content = look.Pad(3*look.Step, look.Fill(2*look.Step, stack,
-		look.Row(look.Step, titles, titles, shell, v.again, v.stop), v.banners, v.counts.Content, bar, stack))
+		look.Row(look.Step, titles, titles, edit, shell, v.again, v.stop), v.banners, v.counts.Content, bar, stack))
 	return v
 }
 

@@ -199,6 +199,7 @@ func TestNothingIsCutOff(t *testing.T) {
 		t.Run(tab, func(t *testing.T) {
 			looktest.Walk(t, func() fyne.CanvasObject {
 				o := options(long())
+				o.Edit, o.Terminal = func() {}, func() {}
 				o.Name, o.Command = strings.Repeat("shop ", 60), strings.Repeat("npm run dev -- ", 60)
 				v := New(o)
 				v.Show(i)
