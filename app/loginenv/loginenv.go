@@ -101,7 +101,7 @@ func Resolve(ctx context.Context, o Options) Result {
 			break
 		}
 	}
-	hint := fmt.Sprintf("try %s -l -i -c env in a terminal", name)
+	hint := fmt.Sprintf("try `%s -l -i -c env` in a terminal", name)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return r.fallBack(o.Base, began, fmt.Sprintf("%s did not answer within %v: its start-up files hang, or ask something", name, o.Timeout),
 			fmt.Sprintf("%s; what is slow can be left out there when %s is set", hint, guard))
