@@ -26,7 +26,6 @@ import (
 	"io"
 	"net/netip"
 	"time"
-
 )
 
 const (
