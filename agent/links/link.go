@@ -28,7 +28,7 @@ const (
 )
 
 // Link is the launcher's end: both sessions to one agent. All methods are safe for concurrent use. Whatever fails because the link is gone
-// wraps ErrLinkLost; one lost session ends the other too. A link that can be made anew (Redial) is gone only when that fails.
+// wraps ErrLost; one lost session ends the other too. A link that can be made anew (Redial) is gone only when that fails.
 type Link struct {
 	session  string
 	user     string
@@ -37,7 +37,7 @@ type Link struct {
 	slots    chan struct{}
 	incoming chan incoming
 	done     chan struct{}
-	reason   error           // wraps ErrLinkLost; written before done is closed
+	reason   error           // wraps ErrLost; written before done is closed
 	closing  context.Context // ends with Close
 	close    context.CancelFunc
 	running  sync.WaitGroup
@@ -48,15 +48,15 @@ type Link struct {
 	subscriptions map[*subscription]struct{}
 }
 
-// NewLink says hello on both connections, which it owns from now on, even when it fails. ctx limits the hellos only. session is the launcher's id of
+// New says hello on both connections, which it owns from now on, even when it fails. ctx limits the hellos only. session is the launcher's id of
 // this session, any text.
-func NewLink(ctx context.Context, requests, bulk net.Conn, session string) (*Link, error) {
+func New(ctx context.Context, requests, bulk net.Conn, session string) (*Link, error) {
 	return NewLasting(ctx, requests, bulk, session, "", nil)
 }
 
-// NewLasting is NewLink for a link that is made anew when it is lost; user is who has the session, for people (Hello.User). redial may be nil.
+// NewLasting is New for a link that is made anew when it is lost; user is who has the session, for people (Hello.User). redial may be nil.
 func NewLasting(ctx context.Context, requests, bulk net.Conn, session, user string, redial *Redial) (*Link, error) {
-	l := &Link{session: session, user: user, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}), reason: ErrLinkLost,
+	l := &Link{session: session, user: user, redial: redial, slots: make(chan struct{}, maxCalls), incoming: make(chan incoming), done: make(chan struct{}), reason: ErrLost,
 		changed: make(chan struct{}), subscriptions: make(map[*subscription]struct{})}
 	l.closing, l.close = context.WithCancel(context.Background())
 	first, err := l.newPair(ctx, requests, bulk)
@@ -106,10 +106,10 @@ func call(ctx context.Context, s *Session, req *wire.Request) (*wire.Reply, *Str
 	switch {
 	case err == nil:
 		return reply, stream, reply.Err()
-	case ctx.Err() != nil, errors.Is(err, ErrLinkLost), errors.As(err, &unsent):
+	case ctx.Err() != nil, errors.Is(err, ErrLost), errors.As(err, &unsent):
 	default:
 		// An agent that breaks the protocol is not one to go on with.
-		err = fmt.Errorf("%w: no proper answer: %w", ErrLinkLost, err)
+		err = fmt.Errorf("%w: no proper answer: %w", ErrLost, err)
 		s.mux.Close()
 	}
 	stream.Close()
@@ -119,7 +119,7 @@ func call(ctx context.Context, s *Session, req *wire.Request) (*wire.Reply, *Str
 // Agent returns the agent's hello.
 func (l *Link) Agent() wire.Hello { return l.agent }
 
-// Do makes a request that is answered without a body. The error is an *Error with the errno's name, ctx's, or one that wraps ErrLinkLost.
+// Do makes a request that is answered without a body. The error is an *Error with the errno's name, ctx's, or one that wraps ErrLost.
 func (l *Link) Do(ctx context.Context, req *wire.Request) (*wire.Reply, error) {
 	reply, body, err := l.Open(ctx, req)
 	if body != nil {
@@ -129,14 +129,14 @@ func (l *Link) Do(ctx context.Context, req *wire.Request) (*wire.Reply, error) {
 }
 
 // Open makes an OpOpen request. The body is nil if there was an error (see Do), else the caller closes it, read to the end or not; ctx is no longer
-// looked at. Reads of the body fail as NewBodyReader says, or with ErrLinkLost.
+// looked at. Reads of the body fail as NewBodyReader says, or with ErrLost.
 func (l *Link) Open(ctx context.Context, req *wire.Request) (*wire.Reply, io.ReadCloser, error) {
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	case <-l.done:
-		return nil, nil, ErrLinkLost
+		return nil, nil, ErrLost
 	}
 	reply, stream, err := l.request(ctx, req)
 	if err != nil {
@@ -199,7 +199,7 @@ func (l *Link) OpenFile(ctx context.Context, req *wire.Request) (*wire.Reply, *S
 		case stream != nil:
 			stream.Close()
 		}
-		if !again || !errors.Is(err, ErrLinkLost) {
+		if !again || !errors.Is(err, ErrLost) {
 			return nil, nil, err
 		}
 	}
@@ -240,7 +240,7 @@ func (l *Link) Subscribe(ctx context.Context, port uint16, steal bool, notice fu
 		switch {
 		case err == nil:
 			return s, nil
-		case p == nil || l.redial == nil || !errors.Is(err, ErrLinkLost):
+		case p == nil || l.redial == nil || !errors.Is(err, ErrLost):
 			s.Close()
 			return nil, err
 		}
@@ -312,7 +312,7 @@ const goodbyeTime = 2 * time.Second
 func (l *Link) Goodbye() error {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 	defer cancel()
-	if _, err := l.Do(ctx, &wire.Request{Op: wire.OpGoodbye}); !errors.Is(err, ErrLinkLost) {
+	if _, err := l.Do(ctx, &wire.Request{Op: wire.OpGoodbye}); !errors.Is(err, ErrLost) {
 		return err
 	}
 	return nil

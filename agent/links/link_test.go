@@ -55,7 +55,7 @@ func (a *fakeAgent) link(t *testing.T) (*Link, error) {
 	}
 	serving.Go(func() { a.requests.Serve(MaxRequests, handle) })
 	serving.Go(func() { a.bulk.Serve(MaxRelays, handle) })
-	link, err := NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := New(t.Context(), requests, bulk, "session-1")
 	t.Cleanup(func() {
 		if link != nil {
 			link.Close()
@@ -84,7 +84,7 @@ func TestHello(t *testing.T) {
 	}
 	link.Close()
 	<-link.Done()
-	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, ErrLinkLost) {
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, ErrLost) {
 		t.Errorf("a request on a closed link: %v", err)
 	}
 }
@@ -118,7 +118,7 @@ func TestHelloToStrangers(t *testing.T) {
 		bulk, b := net.Pipe()
 		go stranger(a)
 		go stranger(b)
-		if _, err := NewLink(t.Context(), requests, bulk, "s"); !errors.Is(err, ErrLinkLost) {
+		if _, err := New(t.Context(), requests, bulk, "s"); !errors.Is(err, ErrLost) {
 			t.Errorf("%s: %v", name, err)
 		}
 		a.Close()
@@ -133,7 +133,7 @@ func TestHelloSilence(t *testing.T) {
 	defer b.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := NewLink(ctx, requests, bulk, "s"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := New(ctx, requests, bulk, "s"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -219,11 +219,11 @@ func TestAgentBreaksOff(t *testing.T) {
 			link, agent = connect(t, answer)
 			waiting := make(chan error)
 			go func() { _, _, err := link.AcceptIncoming(); waiting <- err }()
-			if err := f(link); !errors.Is(err, ErrLinkLost) {
+			if err := f(link); !errors.Is(err, ErrLost) {
 				t.Errorf("%s, agent: %s: %v", call, name, err)
 			}
 			<-link.Done()
-			if err := <-waiting; !errors.Is(err, ErrLinkLost) {
+			if err := <-waiting; !errors.Is(err, ErrLost) {
 				t.Errorf("AcceptIncoming, agent: %s: %v", name, err)
 			}
 			link.Close()
@@ -266,7 +266,7 @@ func TestOpenAgentDies(t *testing.T) {
 	defer body.Close()
 	io.ReadFull(body, make([]byte, 5))
 	agent.die()
-	if n, err := readAll(body); n != 0 || !errors.Is(err, ErrLinkLost) {
+	if n, err := readAll(body); n != 0 || !errors.Is(err, ErrLost) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }

@@ -155,7 +155,7 @@ func (l *Link) again() *pair {
 			case <-ctx.Done():
 			}
 		}
-		l.reason = fmt.Errorf("%w: %w", ErrLinkLost, err)
+		l.reason = fmt.Errorf("%w: %w", ErrLost, err)
 		return nil
 	}
 }
@@ -187,7 +187,7 @@ func (l *Link) wait(ctx context.Context, old *pair) (*pair, error) {
 		select {
 		case <-changed:
 		case <-l.done:
-			return nil, ErrLinkLost
+			return nil, ErrLost
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -202,7 +202,7 @@ func (l *Link) request(ctx context.Context, req *wire.Request) (reply *wire.Repl
 		if p, err = l.wait(ctx, p); err != nil {
 			return nil, nil, err
 		}
-		if reply, stream, err = call(ctx, p.requests, req); !errors.Is(err, ErrLinkLost) || l.redial == nil || req.Op == wire.OpGoodbye || req.Op == wire.OpChange {
+		if reply, stream, err = call(ctx, p.requests, req); !errors.Is(err, ErrLost) || l.redial == nil || req.Op == wire.OpGoodbye || req.Op == wire.OpChange {
 			return reply, stream, err
 		}
 	}

@@ -159,7 +159,7 @@ func TestRedialChange(t *testing.T) {
 	<-first
 	s.set(errors.New("no network"))
 	s.die()
-	if err := <-answers; !errors.Is(err, ErrLinkLost) {
+	if err := <-answers; !errors.Is(err, ErrLost) {
 		t.Errorf("the first one: %v", err)
 	}
 	<-s.told // down
@@ -204,11 +204,11 @@ func TestRedialGivesUp(t *testing.T) {
 	link, s := lasting(t, 50*time.Millisecond, nil)
 	s.set(errors.New("no network"))
 	s.die()
-	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, ErrLinkLost) {
+	if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, ErrLost) {
 		t.Error(err)
 	}
 	<-link.Done()
-	if _, _, err := link.AcceptIncoming(); !errors.Is(err, ErrLinkLost) {
+	if _, _, err := link.AcceptIncoming(); !errors.Is(err, ErrLost) {
 		t.Error(err)
 	}
 }
@@ -225,7 +225,7 @@ func TestCloseWhileRedialling(t *testing.T) {
 	}
 	link.Close()
 	<-link.Done()
-	if _, _, err := link.Connect(t.Context(), netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, ErrLinkLost) {
+	if _, _, err := link.Connect(t.Context(), netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, ErrLost) {
 		t.Error(err)
 	}
 }
@@ -317,7 +317,7 @@ func TestAgentGone(t *testing.T) {
 	s.set(fmt.Errorf("%w: its pod was deleted", ErrGone))
 	s.die()
 	<-link.Done()
-	if _, _, err := link.AcceptIncoming(); !errors.Is(err, ErrLinkLost) || !errors.Is(err, ErrGone) {
+	if _, _, err := link.AcceptIncoming(); !errors.Is(err, ErrLost) || !errors.Is(err, ErrGone) {
 		t.Error(err)
 	}
 }

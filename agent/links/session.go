@@ -20,8 +20,8 @@ import (
 	"mirrord/agent/wire"
 )
 
-// ErrLinkLost is wrapped by every error of a call that failed because its session ended, on either side and for whatever reason.
-var ErrLinkLost = errors.New("the link to the agent is lost")
+// ErrLost is wrapped by every error of a call that failed because its session ended, on either side and for whatever reason.
+var ErrLost = errors.New("the link to the agent is lost")
 
 const (
 	// headerTime limits how long the header of a new stream may take: both ends write it at once, so only a broken peer is slower.
@@ -163,7 +163,7 @@ func (s *Session) Open(ctx context.Context) (*Stream, error) {
 	select {
 	case r := <-opened:
 		if r.err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrLinkLost, r.err)
+			return nil, fmt.Errorf("%w: %w", ErrLost, r.err)
 		}
 		return s.adopt(r.stream), nil
 	case <-ctx.Done():
@@ -229,7 +229,7 @@ func ending(err error) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %w", ErrLinkLost, err)
+	return fmt.Errorf("%w: %w", ErrLost, err)
 }
 
 // Done is closed when the session has ended.

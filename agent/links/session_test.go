@@ -191,13 +191,13 @@ func TestLostSessionIsNotEOF(t *testing.T) {
 	far.Write([]byte("hel"))
 	io.ReadFull(near, make([]byte, 3))
 	other.Close()
-	if n, err := readAll(near); n != 0 || !errors.Is(err, ErrLinkLost) {
+	if n, err := readAll(near); n != 0 || !errors.Is(err, ErrLost) {
 		t.Errorf("read %d, %v", n, err)
 	}
-	if _, err := near.Write([]byte("x")); !errors.Is(err, ErrLinkLost) {
+	if _, err := near.Write([]byte("x")); !errors.Is(err, ErrLost) {
 		t.Errorf("write: %v", err)
 	}
-	if _, err := s.Open(t.Context()); !errors.Is(err, ErrLinkLost) {
+	if _, err := s.Open(t.Context()); !errors.Is(err, ErrLost) {
 		t.Errorf("open: %v", err)
 	}
 }
@@ -218,11 +218,11 @@ func TestEndWakesReaders(t *testing.T) {
 	var ended sync.WaitGroup
 	ended.Go(func() { near.Close() })
 	<-closing.closing // yamux goes through its streams when this returns
-	if err := <-read; !errors.Is(err, ErrLinkLost) {
+	if err := <-read; !errors.Is(err, ErrLost) {
 		t.Error(err)
 	}
 	stream.SetReadDeadline(time.Time{})
-	if _, err := stream.Read(nil); !errors.Is(err, ErrLinkLost) {
+	if _, err := stream.Read(nil); !errors.Is(err, ErrLost) {
 		t.Error("without a deadline:", err)
 	}
 	close(closing.closed)
@@ -403,7 +403,7 @@ func TestServeReturnsWhyTheSessionBroke(t *testing.T) {
 	a, b := net.Pipe()
 	s, _ := NewSession(b, false, false)
 	go a.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
-	if err := s.Serve(1, nil); !errors.Is(err, ErrLinkLost) {
+	if err := s.Serve(1, nil); !errors.Is(err, ErrLost) {
 		t.Errorf("got %v", err)
 	}
 	s.Close()

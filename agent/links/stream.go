@@ -35,7 +35,7 @@ var past = time.Unix(1, 0)
 // what was written arrive and resets the far end if it still sends, and after SetLinger(0) Close resets it at once. On a session for requests
 // Close ends both directions.
 //
-// Errors: io.EOF after the far end closed cleanly, syscall.ECONNRESET after a reset, os.ErrDeadlineExceeded, net.ErrClosed, and ErrLinkLost when
+// Errors: io.EOF after the far end closed cleanly, syscall.ECONNRESET after a reset, os.ErrDeadlineExceeded, net.ErrClosed, and ErrLost when
 // the session is gone, so that a broken link never looks like a clean end.
 type Stream struct {
 	mux     *yamux.Stream
@@ -96,7 +96,7 @@ func (s *Stream) fault(err error) error {
 	case s.reset.Load(), errors.Is(err, yamux.ErrConnectionReset):
 		return syscall.ECONNRESET
 	case s.session.mux.IsClosed():
-		return fmt.Errorf("%w: %w", ErrLinkLost, err)
+		return fmt.Errorf("%w: %w", ErrLost, err)
 	case err == io.EOF:
 		s.eof.Store(true)
 		return io.EOF
@@ -105,7 +105,7 @@ func (s *Stream) fault(err error) error {
 	case errors.Is(err, yamux.ErrStreamClosed):
 		return syscall.EPIPE // after CloseWrite
 	default:
-		return fmt.Errorf("%w: %w", ErrLinkLost, err)
+		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 }
 

@@ -30,7 +30,7 @@ func benchLink(b *testing.B, files map[string]int) *links.Link {
 	if err != nil {
 		b.Fatal(err)
 	}
-	link, err := links.NewLink(b.Context(), requests, bulk, "bench")
+	link, err := links.New(b.Context(), requests, bulk, "bench")
 	if err != nil {
 		b.Fatal(err)
 	}

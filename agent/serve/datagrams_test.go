@@ -116,7 +116,7 @@ func TestConnectDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	link.Close()
-	if _, err := wire.ReadDatagram(c); !errors.Is(err, links.ErrLinkLost) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := wire.ReadDatagram(c); !errors.Is(err, links.ErrLost) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("link lost: %v", err)
 	}
 	c.Close()

@@ -131,7 +131,7 @@ func TestConnectGivenUp(t *testing.T) {
 	go func() { _, _, err := link.Connect(t.Context(), inThePod); failed <- err }()
 	<-s.dialling
 	link.Close()
-	if err := <-failed; !errors.Is(err, links.ErrLinkLost) {
+	if err := <-failed; !errors.Is(err, links.ErrLost) {
 		t.Errorf("link lost: %v", err)
 	}
 	<-s.gaveUp

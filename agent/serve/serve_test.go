@@ -50,7 +50,7 @@ func linkTo(t *testing.T, agent func(requests, bulk net.Conn) error) *links.Link
 
 func dial(t *testing.T, requests, bulk net.Conn) *links.Link {
 	t.Helper()
-	link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := links.New(t.Context(), requests, bulk, "session-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestEnds(t *testing.T) {
 		end(link, requests, bulk)
 		<-link.Done()
 		<-done
-		if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, links.ErrLinkLost) {
+		if _, err := link.Do(t.Context(), &wire.Request{Op: wire.OpEnv}); !errors.Is(err, links.ErrLost) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -236,7 +236,7 @@ func TestGoodbye(t *testing.T) {
 		served := make(chan error, 1)
 		d := openDir(t, "name: x", nil)
 		go func() { served <- serve.Serve(t.Context(), theirs, theirBulk, d) }()
-		link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
+		link, err := links.New(t.Context(), requests, bulk, "session-1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func errnoOf(err error, lost unix.Errno) unix.Errno {
 			return unix.EIO
 		}
 		return e
-	case errors.Is(err, links.ErrLinkLost) || !errors.As(err, &e):
+	case errors.Is(err, links.ErrLost) || !errors.As(err, &e):
 		return lost
 	}
 	return e

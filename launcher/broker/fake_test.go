@@ -195,7 +195,7 @@ func start(t testing.TB, agent *fakeAgent, change func(*Options)) *session {
 // startOn runs a broker that steals and has the pod's names; change edits its options. Everything ends with the test.
 func startOn(t testing.TB, requests, bulk net.Conn, change func(*Options)) *session {
 	t.Helper()
-	link, err := links.NewLink(t.Context(), requests, bulk, "test")
+	link, err := links.New(t.Context(), requests, bulk, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func newLink(t *testing.T, yaml string) (*pod, *links.Link) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := links.NewLink(t.Context(), requests, bulk, "test")
+	link, err := links.New(t.Context(), requests, bulk, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

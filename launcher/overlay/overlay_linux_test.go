@@ -39,7 +39,7 @@ func newOverlay(t testing.TB, dir string) (o *Overlay, rootfs string) {
 	must(t, err)
 	requests, bulk, done, err := serve.Dir(t.Context(), d)
 	must(t, err)
-	link, err := links.NewLink(t.Context(), requests, bulk, "session")
+	link, err := links.New(t.Context(), requests, bulk, "session")
 	must(t, err)
 	t.Cleanup(func() {
 		link.Close()
@@ -406,7 +406,7 @@ func TestLost(t *testing.T) {
 		{Op: wire.OpStat, Path: "/d/other"}, {Op: wire.OpChange, Path: "/d", Change: &wire.Change{Kind: wire.ChangeRmdir}},
 		{Op: wire.OpChange, Path: "/d/other", Change: &wire.Change{Kind: wire.ChangeMkdir}},
 	} {
-		if _, err := o.Do(context.Background(), r); !errors.Is(err, links.ErrLinkLost) {
+		if _, err := o.Do(context.Background(), r); !errors.Is(err, links.ErrLost) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}

@@ -179,7 +179,7 @@ func openDir(ctx context.Context, p *plan, opened *closers) (*links.Link, error)
 	})
 	hello, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	link, err := links.NewLink(hello, requests, bulk, p.Session)
+	link, err := links.New(hello, requests, bulk, p.Session)
 	if err != nil {
 		return nil, fmt.Errorf("cannot talk to the agent: %w", err)
 	}

@@ -252,9 +252,9 @@ func TestCutShort(t *testing.T) {
 			}
 			switch when {
 			case "open":
-				return nil, links.ErrLinkLost
+				return nil, links.ErrLost
 			case "read":
-				return broken{fmt.Errorf("%w: gone", links.ErrLinkLost)}, nil
+				return broken{fmt.Errorf("%w: gone", links.ErrLost)}, nil
 			}
 			cancel()
 			return strings.NewReader("x"), nil
@@ -262,7 +262,7 @@ func TestCutShort(t *testing.T) {
 		o := options(t, link)
 		o.Globs = globs(t, "/d")
 		_, err := Take(ctx, o)
-		if want := map[string]error{"open": links.ErrLinkLost, "read": links.ErrLinkLost, "env": context.Canceled}[when]; !errors.Is(err, want) {
+		if want := map[string]error{"open": links.ErrLost, "read": links.ErrLost, "env": context.Canceled}[when]; !errors.Is(err, want) {
 			t.Errorf("%s: %v", when, err)
 		}
 		nothingLeft(t, o)

@@ -65,7 +65,7 @@ func linkTo(t *testing.T, dir string) *links.Link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := links.NewLink(t.Context(), requests, bulk, "test")
+	link, err := links.New(t.Context(), requests, bulk, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

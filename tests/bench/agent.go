@@ -80,7 +80,7 @@ func (b *beside) join(ctx context.Context, token startup.Token) error {
 			return err
 		}
 	}
-	b.link, err = links.NewLink(ctx, conns[0], conns[1], "bench")
+	b.link, err = links.New(ctx, conns[0], conns[1], "bench")
 	return err
 }
 

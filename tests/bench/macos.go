@@ -138,7 +138,7 @@ func (m *mac) broker(ctx context.Context, s *stage) (*broker.Broker, error) {
 		stop()
 		<-done
 	})
-	link, err := links.NewLink(ctx, requests, bulk, "bench")
+	link, err := links.New(ctx, requests, bulk, "bench")
 	if err != nil {
 		return nil, err
 	}

@@ -266,7 +266,7 @@ func TestHookSocket(t *testing.T) {
 			stop()
 			<-done
 		}()
-		link, err := links.NewLink(t.Context(), requests, bulk, "darwin")
+		link, err := links.New(t.Context(), requests, bulk, "darwin")
 		if err != nil {
 			t.Fatal(err)
 		}

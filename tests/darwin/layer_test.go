@@ -130,7 +130,7 @@ func newSession(t *testing.T, decide func(sip.Request) sip.Verdict) *session {
 		<-done
 		d.Close()
 	})
-	link, err := links.NewLink(t.Context(), requests, bulk, "darwin")
+	link, err := links.New(t.Context(), requests, bulk, "darwin")
 	if err != nil {
 		t.Fatal(err)
 	}

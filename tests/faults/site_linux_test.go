@@ -83,7 +83,7 @@ func newSite(t *testing.T, pod string, files map[string]string, c change) *site 
 	if c.bulk != nil {
 		bulk = c.bulk(bulk)
 	}
-	link, err := links.NewLink(t.Context(), requests, bulk, "faults")
+	link, err := links.New(t.Context(), requests, bulk, "faults")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func (a *Agent) dismiss(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	if link, err := links.NewLink(ctx, requests, bulk, a.Name); err == nil {
+	if link, err := links.New(ctx, requests, bulk, a.Name); err == nil {
 		_ = link.Goodbye()
 		_ = link.Close()
 	}

@@ -64,7 +64,7 @@ func TestDial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := links.New(t.Context(), requests, bulk, "session-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestDialFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := links.NewLink(t.Context(), requests, bulk, "session-1")
+	link, err := links.New(t.Context(), requests, bulk, "session-1")
 	if err != nil {
 		t.Fatal(err)
 	}
