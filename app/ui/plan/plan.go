@@ -126,6 +126,9 @@ func (v *View) forward() {
 		return
 	}
 	v.Show(v.steps.Chosen + 1)
+	if c := fyne.CurrentApp().Driver().CanvasForObject(v.Content); c != nil && v.steps.Chosen == Target {
+		c.Focus(v.target.find)
+	}
 }
 
 // complete says what is missing, where it is missing.

@@ -176,6 +176,36 @@ func TestTypingFindsATarget(t *testing.T) {
 	}
 }
 
+// From the command by Enter alone: to the search, from there on, and not past a target that was not found.
+func TestEnterGoesThroughTheSteps(t *testing.T) {
+	looktest.App(t, look.Light)
+	f := staging()
+	f.targets.Targets = f.targets.Targets[:1]
+	v := New(options(f))
+	w := looktest.Show(t, v.Content, fyne.NewSize(900, 600))
+	enter := func() { w.Canvas().Focused().TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn}) }
+	for w.Canvas().Focused() == nil || fmt.Sprintf("%T", w.Canvas().Focused()) != "*look.Input" {
+		w.Canvas().FocusNext()
+	}
+	enter()
+	if v.steps.Chosen != Target || w.Canvas().Focused() != fyne.Focusable(v.target.find) {
+		t.Fatalf("step %d, %T has the keyboard", v.steps.Chosen, w.Canvas().Focused())
+	}
+	test.Type(v.target.find, "nothing has this")
+	if enter(); v.steps.Chosen != Target {
+		t.Fatal("it went on with a target that is not what was typed")
+	}
+	v.target.find.SetText("")
+	v.launch.Target = launches.Target{}
+	test.Type(v.target.find, "cart") // the only one
+	if enter(); v.launch.Target.Path != "deployment/cart" || v.steps.Chosen != Target {
+		t.Fatalf("%+v, step %d", v.launch.Target, v.steps.Chosen)
+	}
+	if enter(); v.steps.Chosen != Shared || w.Canvas().Focused() != nil {
+		t.Errorf("step %d, %T has the keyboard", v.steps.Chosen, w.Canvas().Focused())
+	}
+}
+
 func TestTypingThePathOfAPodDirectory(t *testing.T) {
 	looktest.App(t, look.Light)
 	v := New(options(staging()))

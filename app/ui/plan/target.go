@@ -127,25 +127,28 @@ func (t *targets) filter() {
 	}
 }
 
-// first takes the path that was typed, or the first row that the typed words leave.
+// first takes the path that was typed, or the first row that the typed words leave. When nothing is typed it goes on, if there is a target.
 func (t *targets) first() {
 	if dir := strings.TrimPrefix(t.find.Text, "dir:"); filepath.IsAbs(dir) {
 		t.find.SetText("")
 		t.choose(launches.Target{Path: "dir:" + filepath.Clean(dir)})
 		return
 	}
-	for i := len(t.columns) - 1; i >= 0; i-- {
-		l := t.columns[i]
-		if t.find.Text != "" && len(l.shown) > 0 && len(l.shown) < len(l.all) {
-			l.now = l.shown[0].key
+	if t.find.Text == "" {
+		if t.v.launch.Target.Path != "" {
+			t.v.forward()
+		}
+		return
+	}
+	t.filter() // rows may have come since
+	for _, l := range slices.Backward(t.columns[:]) {
+		if len(l.shown) > 0 {
 			one := l.shown[0]
+			l.now = one.key
 			t.find.SetText("")
 			l.pick(one)
 			return
 		}
-	}
-	if t.v.launch.Target.Path != "" {
-		t.v.forward()
 	}
 }
 
