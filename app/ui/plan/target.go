@@ -196,7 +196,7 @@ func Short(target string) string {
 }
 
 func (t *targets) places(err error) {
-	all := []item{{key: directory, icon: "folder", title: "Pod directory…", detail: "a pod described by a folder"}}
+	all := []item{{key: directory, icon: "folder", title: "Pod directory…", detail: "a pod as a folder"}}
 	now := ""
 	for _, c := range t.contexts {
 		all = append(all, item{key: c.Name, icon: "cloud", title: c.Name, detail: c.Cluster})
