@@ -233,7 +233,7 @@ func (p *Pod) Unserved(number uint16, _ bool) string {
 	}
 	var all []uint16
 	err := p.ports.network.Do(func() error {
-		return sockdiag.TCP(sockdiag.Listen, func(s sockdiag.Socket) { all = append(all, s.Local.Port()) })
+		return sockdiag.Each(sockdiag.Listen, 0, func(s sockdiag.Socket) { all = append(all, s.Local.Port()) })
 	})
 	if err != nil || slices.Contains(all, number) {
 		return ""

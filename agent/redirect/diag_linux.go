@@ -66,7 +66,7 @@ func cookie(c syscall.Conn) (id uint64) {
 }
 
 // connections are those in some states in this thread's namespace.
-func connections(states sockdiag.States) (map[sockdiag.Socket]bool, error) {
-	found := make(map[sockdiag.Socket]bool)
-	return found, sockdiag.TCP(states, func(s sockdiag.Socket) { found[s] = true })
+func connections(states sockdiag.States) (map[sockdiag.Ends]bool, error) {
+	found := make(map[sockdiag.Ends]bool)
+	return found, sockdiag.Each(states, 0, func(s sockdiag.Socket) { found[s.Ends] = true })
 }

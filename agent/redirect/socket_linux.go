@@ -46,9 +46,9 @@ func settle(n Network, l *net.TCPListener, port uint16) error {
 		return err
 	}
 	own := uint16(l.Addr().(*net.TCPAddr).Port)
-	var begun map[sockdiag.Socket]bool
+	var begun map[sockdiag.Ends]bool
 	for deadline := time.Now().Add(settleTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		var now map[sockdiag.Socket]bool
+		var now map[sockdiag.Ends]bool
 		if n.Do(func() (err error) { now, err = connections(sockdiag.SynReceived); return }) != nil {
 			continue // a kernel that does not tell: as long as one may take
 		}

@@ -1,19 +1,27 @@
 // Package sockdiag asks the kernel for TCP sockets, which disturbs nobody. Unlike /proc/net/tcp it tells only of those that were asked for: a busy port has tens of thousands
-// in TIME_WAIT.
+// in TIME_WAIT. Not every kernel answers.
 package sockdiag
 
 import "net/netip"
 
-// Socket is one socket as its end of a connection sees it. One that listens has no Remote: its port is 0.
-type Socket struct{ Local, Remote netip.AddrPort }
+// Ends are the addresses of a socket's end of a connection. One that listens has no Remote: its port is 0.
+type Ends struct{ Local, Remote netip.AddrPort }
+
+// Socket is one socket.
+type Socket struct {
+	Ends
+	State States // one bit
+	Inode uint32 // 0: no process has it, as it was not accepted yet, or not any more
+}
 
 // States is a set of TCP's states, bits by their numbers in linux/tcp_states.h.
 type States uint32
 
 // The states that are asked for.
 const (
-	Listen      States = 1 << 10
+	Established States = 1 << 1
 	SynReceived States = 1 << 3
+	Listen      States = 1 << 10
 	// WithBytes are those in which an end may have something to send: all but FIN_WAIT2, TIME_WAIT, CLOSE and LISTEN.
-	WithBytes = 1<<1 | 1<<2 | SynReceived | 1<<4 | 1<<8 | 1<<9 | 1<<11
+	WithBytes = Established | 1<<2 | SynReceived | 1<<4 | 1<<8 | 1<<9 | 1<<11
 )

@@ -4,5 +4,5 @@ package sockdiag
 
 import "golang.org/x/sys/unix"
 
-// TCP needs Linux.
-func TCP(States, func(Socket)) error { return unix.ENOTSUP }
+// Each needs Linux.
+func Each(States, uint16, func(Socket)) error { return unix.ENOTSUP }

@@ -71,8 +71,8 @@ func (d *Dir) Unserved(number uint16, steal bool) string {
 		return ""
 	}
 	served := false
-	err := sockdiag.TCP(sockdiag.Listen, func(s sockdiag.Socket) {
-		served = served || s.Local.Port() == p.app.Port() && (s.Local.Addr() == p.app.Addr() || s.Local.Addr().IsUnspecified())
+	err := sockdiag.Each(sockdiag.Listen, p.app.Port(), func(s sockdiag.Socket) {
+		served = served || s.Local.Addr() == p.app.Addr() || s.Local.Addr().IsUnspecified()
 	})
 	if err != nil || served {
 		return ""

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"mirrord/agent/links"
+	"mirrord/agent/sockdiag"
 	"mirrord/agent/wire"
 	"mirrord/launcher/sockets"
 )
@@ -13,7 +14,7 @@ import (
 // inQueues counts the connections that wait for a program to accept them.
 func (s *session) inQueues(t *testing.T) (n int) {
 	t.Helper()
-	d, err := sockets.OpenDiag()
+	d, err := sockdiag.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +22,7 @@ func (s *session) inQueues(t *testing.T) (n int) {
 	s.relays.mu.Lock()
 	defer s.relays.mu.Unlock()
 	for key := range s.relays.live {
-		if waits, err := d.Waits(key); err == nil && waits {
+		if waits, err := sockets.Waits(d, key); err == nil && waits {
 			n++
 		}
 	}

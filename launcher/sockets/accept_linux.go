@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/sockdiag"
 )
 
 // How often the kernel is asked whether a program has accepted a connection: most do at once.
@@ -20,7 +22,7 @@ const (
 // debugger is still the one that is meant. False: the listener has ended with the connection in its queue, so that nobody has read anything of it. before are the inodes
 // that listened there when it came: a program may listen again at once. The end of ctx closes c.
 func Accepted(ctx context.Context, c *net.TCPConn, l Listener, before []uint32, limit time.Duration) bool {
-	d, err := OpenDiag()
+	d, err := sockdiag.Open()
 	if err != nil {
 		return true
 	}
@@ -28,7 +30,7 @@ func Accepted(ctx context.Context, c *net.TCPConn, l Listener, before []uint32, 
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	late := time.Now().Add(limit)
 	for wait := firstLook; ; wait = min(2*wait, rareLook) {
-		switch waits, err := d.Waits(EndsOf(c)); {
+		switch waits, err := Waits(d, EndsOf(c)); {
 		case errors.Is(err, unix.ENOENT):
 			// A program may also accept a connection and reset it.
 			if len(before) == 0 {
@@ -55,4 +57,10 @@ func untilReadable(c *net.TCPConn, limit time.Duration) {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 		return n > 0 || err != nil && err != unix.EINTR
 	})
+}
+
+// Waits says whether a connection waits in a listener's queue: before it is accepted no process has its socket. ENOENT: there is no such connection.
+func Waits(d *sockdiag.Diag, c Ends) (bool, error) {
+	s, err := d.Find(sockdiag.Ends{Local: c.Local, Remote: c.Peer})
+	return s.State == sockdiag.Established && s.Inode == 0, err
 }

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mirrord/agent/sockdiag"
 )
 
 // dial connects to a listener that does not accept yet, and waits until the connection is in its queue.
-func dial(t *testing.T, d *Diag, l *net.TCPListener) *net.TCPConn {
+func dial(t *testing.T, d *sockdiag.Diag, l *net.TCPListener) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -19,7 +21,7 @@ func dial(t *testing.T, d *Diag, l *net.TCPListener) *net.TCPConn {
 	t.Cleanup(func() { c.Close() })
 	tcp := c.(*net.TCPConn)
 	for {
-		waits, err := d.Waits(EndsOf(tcp))
+		waits, err := Waits(d, EndsOf(tcp))
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			t.Fatal(err)
 		}
@@ -29,9 +31,9 @@ func dial(t *testing.T, d *Diag, l *net.TCPListener) *net.TCPConn {
 	}
 }
 
-func openDiag(t *testing.T) *Diag {
+func openDiag(t *testing.T) *sockdiag.Diag {
 	t.Helper()
-	d, err := OpenDiag()
+	d, err := sockdiag.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +50,14 @@ func TestWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if waits, err := d.Waits(EndsOf(c)); waits || err != nil {
+		if waits, err := Waits(d, EndsOf(c)); waits || err != nil {
 			t.Errorf("%s: accepted, and waits %v, %v", at, waits, err)
 		}
 		c.SetLinger(0)
 		ends := EndsOf(c)
 		c.Close()
 		near.Close()
-		if _, err := d.Waits(ends); err != unix.ENOENT {
+		if _, err := Waits(d, ends); err != unix.ENOENT {
 			t.Errorf("%s: reset, and %v", at, err)
 		}
 	}
