@@ -17,11 +17,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
+	switch os.Getenv(childVariable) {
+	case "open":
 		waitForEver()
-		return
+	case "map":
+		writeMapped()
+	default:
+		goleak.VerifyTestMain(m)
 	}
-	goleak.VerifyTestMain(m)
 }
 
 // pod is a pod directory, its files on this machine, and a file system of them.

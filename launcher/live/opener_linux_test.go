@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// childVariable has this program be a child of a test: what a process serves, it must not wait for with a thread that the Go runtime may stop.
 const childVariable = "LIVE_TEST_CHILD"
 
 // waitForEver is a child of the test: it opens a file and reads that request, but does not answer.
@@ -46,7 +47,7 @@ func waitForEver() {
 // Who is killed while it waits for itself ends all the same.
 func TestKilledWhileOpening(t *testing.T) {
 	child := exec.Command("/proc/self/exe")
-	child.Env = append(os.Environ(), childVariable+"=1")
+	child.Env = append(os.Environ(), childVariable+"=open")
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
