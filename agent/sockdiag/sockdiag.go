@@ -21,7 +21,9 @@ type States uint32
 const (
 	Established States = 1 << 1
 	SynReceived States = 1 << 3
+	Closed      States = 1 << 7
+	CloseWait   States = 1 << 8
 	Listen      States = 1 << 10
 	// WithBytes are those in which an end may have something to send: all but FIN_WAIT2, TIME_WAIT, CLOSE and LISTEN.
-	WithBytes = Established | 1<<2 | SynReceived | 1<<4 | 1<<8 | 1<<9 | 1<<11
+	WithBytes = Established | 1<<2 | SynReceived | 1<<4 | CloseWait | 1<<9 | 1<<11
 )

@@ -43,7 +43,8 @@ func (d *Diag) Find(e Ends) (found Socket, err error) {
 	switch {
 	case err == nil && found.State == 0:
 		err = unix.EIO
-	case found.State == Listen: // as for a packet, whoever listens there is found where there is no connection
+	case found.State == Listen, // as for a packet, whoever listens there is found where there is no connection
+		found.State == Closed: // it was found in the moment in which it went
 		err = unix.ENOENT
 	}
 	return found, err

@@ -62,5 +62,5 @@ func untilReadable(c *net.TCPConn, limit time.Duration) {
 // Waits says whether a connection waits in a listener's queue: before it is accepted no process has its socket. ENOENT: there is no such connection.
 func Waits(d *sockdiag.Diag, c Ends) (bool, error) {
 	s, err := d.Find(sockdiag.Ends{Local: c.Local, Remote: c.Peer})
-	return s.State == sockdiag.Established && s.Inode == 0, err
+	return s.State&(sockdiag.Established|sockdiag.CloseWait) != 0 && s.Inode == 0, err
 }
